@@ -1,0 +1,89 @@
+"""Reading and writing files so that nothing is ever half-written, and every complaint names its file."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from captionrl.errors import UserError
+
+
+@contextmanager
+def atomic(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it is flushed to disk and renamed over `path`.
+
+    Whatever happens inside, `path` is either what it was before or the whole new file. The temporary name keeps
+    the suffixes of `path`, since some writers choose their format by them.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write JSON with sorted keys, so that equal values give equal bytes."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def decode_utf8(data: bytes, name: Path | str) -> str:
+    """Decode UTF-8, or raise a UserError that names the line of the first byte that is not."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{name}: line {line}: not UTF-8 (byte 0x{data[error.start]:02x}); convert the file to UTF-8"
+        ) from None
+
+
+def parse_json(data: bytes, name: Path | str) -> Any:
+    """Parse JSON from bytes; every fault is a UserError that names `name` and the line."""
+    try:
+        return json.loads(decode_utf8(data, name))
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{name}: line {error.lineno}, column {error.colno}: not JSON ({error.msg}); fetch the file again"
+        ) from None
+
+
+def read_bytes(path: Path | str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def read_json(path: Path | str) -> Any:
+    return parse_json(read_bytes(path), path)
+
+
+def sha256(path: Path | str) -> str:
+    """The SHA-256 of a file's content, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def fingerprint(value: Any) -> str:
+    """A short hash of any JSON value, equal for equal values whatever the order of their keys."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
