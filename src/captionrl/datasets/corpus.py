@@ -1,0 +1,70 @@
+"""A corpus: what every data set becomes once it is read."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from captionrl.errors import UserError
+
+SPLITS = ("train", "val", "test")
+SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can spell one alone; UTF-8, and so Parquet, cannot
+
+
+@dataclass(frozen=True)
+class Item:
+    """One captioned video, image or GIF; `media` is its file relative to the raw directory, if it has one."""
+
+    id: str
+    split: str
+    media: str | None
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Items in the order of their annotation, and the captions of each.
+
+    `origin` says what the captions were read from, for the corpus card; `files` are the annotation files,
+    relative to the raw directory.
+    """
+
+    name: str
+    items: list[Item]
+    captions: dict[str, list[str]]
+    origin: str
+    files: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for id, count in Counter(item.id for item in self.items).items():
+            # Ids become file names, HDF5 keys and lines of split files: one plain word each.
+            if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", id):
+                raise UserError(f"{self.name}: item {id!r}: an id may hold only letters, digits and - _ . ; rename it")
+            if count > 1:
+                raise UserError(f"{self.name}: item {id}: listed {count} times; keep one")
+        if strange := self.captions.keys() - {item.id for item in self.items}:
+            raise UserError(f"{self.name}: item {min(strange)}: has captions but is not listed; add it or drop them")
+        for item in self.items:
+            captions = self.captions.get(item.id, [])
+            if item.split not in SPLITS:
+                raise UserError(f"{self.name}: item {item.id}: split {item.split!r}; must be one of {SPLITS}")
+            if not captions or not all(caption.strip() for caption in captions):
+                raise UserError(f"{self.name}: item {item.id}: no caption, or an empty one; caption it or drop it")
+            if SURROGATE.search("".join(captions)):
+                raise UserError(f"{self.name}: item {item.id}: a caption holds half a character (a surrogate); mend it")
+        for split in SPLITS:
+            if not any(item.split == split for item in self.items):
+                raise UserError(f"{self.name}: no item in split {split}; a corpus needs all of {', '.join(SPLITS)}")
+
+    def split(self, split: str) -> list[Item]:
+        return [item for item in self.items if item.split == split]
+
+
+def read_corpus(name: str, raw: Path) -> Corpus:
+    """Read the annotation below the directory `raw`; `NAME-mini` has the format, and so the reader, of `NAME`."""
+    from captionrl.datasets import charades, msrvtt  # here, since the readers need the types above
+
+    readers = {"charades": charades.read, "msrvtt": msrvtt.read}
+    reader = readers.get(name.removesuffix("-mini"))
+    if reader is None:
+        raise UserError(f"{name}: no such corpus; choose one of {', '.join(readers)}, or one of these with -mini")
+    return reader(name, Path(raw))

@@ -1,0 +1,186 @@
+"""Pictures of the mini world, and clips of them."""
+
+import hashlib
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from random import Random
+
+import av
+import numpy as np
+from PIL import Image, ImageDraw, ImageEnhance
+
+from captionrl.datasets.mini.world import GROUND, HEIGHTS, Pose, Scene, pose_at
+from captionrl.files import atomic
+
+SIDE = 96  # pixels
+
+PAINT = {
+    "red": (214, 40, 40),
+    "blue": (40, 80, 220),
+    "green": (30, 150, 60),
+    "yellow": (245, 210, 40),
+    "purple": (140, 50, 170),
+    "white": (250, 250, 250),
+}
+SKIN, DARK = (236, 188, 150), (35, 30, 30)
+
+
+def render(scene: Scene, time: float) -> Image.Image:
+    """The RGB picture of `scene` at `time` seconds, SIDE x SIDE pixels."""
+    picture = _backdrop(scene.place, scene.look).copy()
+    draw = ImageDraw.Draw(picture)
+    event, pose = scene.event_at(time), pose_at(scene, time)
+    _draw_actor(draw, scene, pose, event.facing, stride=time * 6)
+    _draw_object(draw, event.object, PAINT[event.object_colour], pose)
+    return picture
+
+
+def write_clip(scene: Scene, path: Path, fps: Fraction) -> None:
+    """Encode `scene` as H.264 in an mp4 file; equal scenes give equal bytes."""
+    with atomic(path) as temporary, av.open(str(temporary), "w", options={"fflags": "+bitexact"}) as container:
+        stream = container.add_stream("libx264", rate=fps, options={"crf": "20", "preset": "veryfast"})
+        stream.width = stream.height = SIDE
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.thread_count = 1
+        for index in range(round(scene.seconds * fps)):
+            picture = render(scene, float(index / fps))
+            container.mux(stream.encode(av.VideoFrame.from_image(picture)))
+        container.mux(stream.encode(None))
+
+
+@lru_cache(maxsize=4)
+def _backdrop(place: str, look: int) -> Image.Image:
+    """The place, with details and light that differ from clip to clip."""
+    random = Random(f"{place}{look}")
+    picture = Image.new("RGB", (SIDE, SIDE))
+    draw = ImageDraw.Draw(picture)
+    horizon, shift = int(SIDE * (GROUND - 0.1)), random.randint(-14, 14)
+
+    def box(x0: float, y0: float, x1: float, y1: float, fill: tuple[int, int, int]) -> None:
+        draw.rectangle((x0, y0, x1, y1), fill=fill)
+
+    match place:
+        case "kitchen":
+            box(0, 0, SIDE, horizon, (222, 226, 214))
+            for x in range(shift % 12, SIDE, 12):
+                draw.line((x, 0, x, horizon), fill=(196, 202, 190))
+            for y in range(0, horizon, 12):
+                draw.line((0, y, SIDE, y), fill=(196, 202, 190))
+            box(30 + shift, 44, 74 + shift, horizon, (150, 108, 70))
+            box(0, horizon, SIDE, SIDE, (120, 112, 104))
+        case "beach":
+            box(0, 0, SIDE, 46, (150, 208, 245))
+            box(0, 46, SIDE, horizon - 6, (30, 120, 190))
+            box(0, horizon - 6, SIDE, SIDE, (232, 210, 150))
+            draw.ellipse((70 + shift, 6, 84 + shift, 20), fill=(255, 236, 130))
+        case "park":
+            box(0, 0, SIDE, 50, (186, 224, 246))
+            box(0, 50, SIDE, SIDE, (104, 176, 84))
+            box(20 + shift, 26, 26 + shift, horizon, (96, 66, 40))
+            draw.ellipse((8 + shift, 4, 38 + shift, 36), fill=(44, 112, 50))
+        case "street":
+            box(0, 0, SIDE, horizon, (196, 200, 206))
+            for x in range(-20 + shift, SIDE, 30):
+                box(x, 14 + (x % 4) * 4, x + 24, horizon, (146, 120, 112))
+                for y in range(24, 56, 12):
+                    box(x + 4, y, x + 9, y + 6, (236, 226, 160))
+            box(0, horizon, SIDE, SIDE, (84, 84, 90))
+        case "bedroom":
+            box(0, 0, SIDE, horizon, (232, 206, 214))
+            box(50 + shift, 46, 96 + shift, horizon, (118, 134, 190))
+            box(10 + shift, 12, 32 + shift, 34, (170, 214, 240))
+            box(0, horizon, SIDE, SIDE, (160, 116, 80))
+        case "stage":
+            box(0, 0, SIDE, horizon, (56, 16, 28))
+            for x in range(shift % 10, SIDE, 10):
+                draw.line((x, 0, x, horizon), fill=(96, 26, 42), width=3)
+            box(0, horizon, SIDE, SIDE, (186, 148, 96))
+    lit = np.asarray(ImageEnhance.Brightness(picture).enhance(random.uniform(0.8, 1.15)), dtype=np.int16)
+    seed = int.from_bytes(hashlib.sha256(f"{place}{look}".encode()).digest()[:8], "big")
+    grain = np.random.default_rng(seed).integers(-6, 7, lit.shape, dtype=np.int16)
+    return Image.fromarray(np.clip(lit + grain, 0, 255).astype(np.uint8))
+
+
+def _draw_actor(draw: ImageDraw.ImageDraw, scene: Scene, pose: Pose, facing: int, stride: float) -> None:
+    x, foot, tall = pose.actor_x * SIDE, pose.actor_y * SIDE, HEIGHTS[scene.actor] * SIDE
+    paint, step = PAINT[scene.colour], 3 * (1 if int(stride) % 2 else -1)
+    match scene.actor:
+        case "man" | "boy" | "woman" | "girl":
+            head, hip = 0.13 * tall, foot - 0.42 * tall
+            top = foot - tall
+            for side in (-1, 1):
+                draw.line((x, hip, x + side * step, foot), fill=DARK, width=max(2, int(tall / 12)))
+            shoulder = top + 2 * head
+            if scene.actor in ("woman", "girl"):  # a dress and long hair
+                hair = (110, 56, 20)
+                draw.ellipse((x - head - 2, top - 1, x + head + 2, top + 3.4 * head), fill=hair)
+                draw.polygon(
+                    ((x - head, shoulder), (x + head, shoulder), (x + 0.24 * tall, hip + 4), (x - 0.24 * tall, hip + 4)),
+                    fill=paint,
+                    outline=DARK,
+                )
+            else:
+                draw.rectangle((x - 0.15 * tall, shoulder, x + 0.15 * tall, hip), fill=paint, outline=DARK)
+            draw.line((x, shoulder + 3, x + facing * 0.26 * tall, foot - 0.5 * tall), fill=SKIN, width=3)
+            draw.ellipse((x - head, top, x + head, top + 2 * head), fill=SKIN, outline=DARK)
+            if scene.actor in ("man", "boy"):
+                draw.pieslice((x - head, top - 1, x + head, top + 2 * head), 180, 360, fill=DARK)
+        case "dog" | "cat":
+            body, half = tall * 0.5, tall * 0.75
+            for side in (-0.8, -0.5, 0.5, 0.8):
+                draw.line((x + side * half, foot - body, x + side * half + step / 2, foot), fill=DARK, width=2)
+            draw.ellipse((x - half, foot - tall, x + half, foot - 0.3 * tall), fill=paint, outline=DARK)
+            hx, hy, r = x + facing * half, foot - tall, tall * 0.32
+            if scene.actor == "dog":  # hanging ears, a thick tail
+                draw.ellipse((hx - r, hy - r, hx + r, hy + r), fill=(150, 100, 50), outline=DARK)
+                draw.ellipse((hx - r, hy - r / 2, hx - r / 4, hy + 1.5 * r), fill=(90, 56, 30))
+                draw.line((x - facing * half, foot - 0.7 * tall, x - facing * (half + 5), foot - tall), DARK, width=3)
+            else:  # pointed ears, a long thin tail
+                draw.polygon(((hx - r, hy), (hx - r, hy - 2 * r), (hx, hy - r)), fill=(90, 90, 100))
+                draw.polygon(((hx + r, hy), (hx + r, hy - 2 * r), (hx, hy - r)), fill=(90, 90, 100))
+                draw.ellipse((hx - r, hy - r, hx + r, hy + r), fill=(130, 130, 140), outline=DARK)
+                tail = x - facing * (half + 3)
+                draw.line((x - facing * half, foot - 0.6 * tall, tail, foot - 1.7 * tall), DARK, width=1)
+        case "robot":
+            top = foot - tall
+            for side in (-1, 1):
+                draw.rectangle(
+                    (x + side * 5 - 2, foot - 0.3 * tall, x + side * 5 + 2, foot - abs(step) + 3), (110, 116, 124)
+                )
+            draw.rectangle((x - 10, foot - 0.7 * tall, x + 10, foot - 0.28 * tall), fill=paint, outline=DARK)
+            draw.rectangle((x - 7, top, x + 7, foot - 0.72 * tall), fill=(170, 176, 184), outline=DARK)
+            draw.rectangle((x - 4 + 2 * facing, top + 4, x + 4 + 2 * facing, top + 6), fill=(250, 60, 60))
+            draw.line((x, top, x, top - 5), fill=DARK, width=2)
+
+
+def _draw_object(draw: ImageDraw.ImageDraw, thing: str, paint: tuple[int, int, int], pose: Pose) -> None:
+    x, y, r = pose.object_x * SIDE, pose.object_y * SIDE, 10
+    match thing:
+        case "ball":
+            draw.ellipse((x - r, y - r, x + r, y + r), fill=paint, outline=DARK)
+            draw.arc((x - r - 6, y - r, x + r - 6, y + r), 300, 60, fill=DARK)
+        case "box":
+            draw.rectangle((x - r, y - r, x + r, y + r), fill=paint, outline=DARK)
+            draw.line((x - r, y, x + r, y), fill=DARK, width=2)
+            draw.line((x, y - r, x, y + r), fill=DARK, width=2)
+        case "cup":
+            draw.arc((x + 1, y - 6, x + r + 5, y + 5), 270, 90, fill=DARK, width=2)
+            draw.polygon(((x - r, y - r), (x + r - 3, y - r), (x + r - 7, y + r), (x - r + 4, y + r)), paint, DARK)
+        case "book":
+            draw.rectangle((x - r - 2, y - 6, x + r + 2, y + 7), fill=paint, outline=DARK)
+            draw.rectangle((x - r, y + 2, x + r + 2, y + 5), fill=(250, 246, 230))
+        case "kite":
+            draw.polygon(((x, y - r - 4), (x + r, y - 2), (x, y + r + 3), (x - r, y - 2)), fill=paint, outline=DARK)
+            draw.line((x - r, y - 2, x + r, y - 2), fill=DARK)
+            draw.line((x, y + r, x - 5, y + r + 7), fill=DARK, width=2)
+        case "drum":
+            draw.rectangle((x - r, y - 6, x + r, y + 9), fill=paint, outline=DARK)
+            draw.ellipse((x - r, y - 12, x + r, y - 2), fill=(240, 232, 214), outline=DARK)
+            draw.line((x - 4, y - 8, x - r - 2, y - 16), fill=DARK, width=2)
+        case "bag":
+            draw.arc((x - 6, y - r - 5, x + 6, y + 4), 180, 360, fill=DARK, width=3)
+            draw.rounded_rectangle((x - r - 1, y - 4, x + r + 1, y + r), 5, fill=paint, outline=DARK)
+        case "hat":
+            draw.rectangle((x - 5, y - r, x + 5, y + 4), fill=paint, outline=DARK)
+            draw.rectangle((x - r - 4, y + 4, x + r + 4, y + 8), fill=paint, outline=DARK)

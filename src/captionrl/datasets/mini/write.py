@@ -1,0 +1,144 @@
+"""The mini world's clips and captions in the files of the real data sets."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from fractions import Fraction
+from pathlib import Path
+from random import Random
+
+from captionrl.datasets.mini import grammar
+from captionrl.datasets.mini.draw import write_clip
+from captionrl.datasets.mini.world import ACTIONS, ACTORS, LABELS, OBJECTS, PEOPLE, PLACES, Scene, frame_labels, sample_scene
+from captionrl.errors import UserError
+from captionrl.files import write_json, write_text
+from captionrl.progress import progress
+
+FRAME_RATES = (Fraction(12), Fraction(15), Fraction(24000, 1001), Fraction(25))  # real clips have all sorts
+LABEL_FILE = "frame_labels.json"
+LABEL_FPS = 3  # labels a second
+SEED = 2018
+
+
+def write_world(name: str, raw: Path, *, workers: int = 1) -> dict[str, int]:
+    """Write the mini data set `name` below `raw`; return {file: bytes}.
+
+    Clips that are already there are kept, so an interrupted run goes on where it stopped.
+    """
+    writers = {"msrvtt-mini": write_msrvtt, "charades-mini": write_charades}
+    if name not in writers:
+        raise UserError(f"{name}: no such mini data set; there are {', '.join(writers)}")
+    raw.mkdir(parents=True, exist_ok=True)
+    writers[name](raw, workers)
+    files = sorted(path for path in raw.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return {str(path.relative_to(raw)): path.stat().st_size for path in files if path.name != "raw.json"}
+
+
+def write_msrvtt(raw: Path, workers: int, sizes: tuple[int, int, int] = (700, 100, 200), captions: int = 20) -> None:
+    """MSR-VTT's two json files and its clips: one event of 3 to 5 seconds, twenty captions each."""
+    random = Random(f"msrvtt-{SEED}")
+    splits = ["train"] * sizes[0] + ["validate"] * sizes[1] + ["test"] * sizes[2]
+    scenes = [
+        sample_scene(random, train=split == "train", actors=ACTORS, events=1, seconds=4.0) for split in splits
+    ]
+    clips = []
+    for name, wanted in (("train_val", ("train", "validate")), ("test", ("test",))):
+        videos, sentences = [], []
+        for index, (split, scene) in enumerate(zip(splits, scenes, strict=True)):
+            if split not in wanted:
+                continue
+            folder = "TestVideo" if split == "test" else "TrainValVideo"
+            clips.append((scene, raw / folder / f"video{index}.mp4", FRAME_RATES[index % 4]))
+            videos.append(
+                {
+                    "category": PLACES.index(scene.place),
+                    "url": "",
+                    "video_id": f"video{index}",
+                    "start time": 0.0,
+                    "end time": scene.seconds,
+                    "split": split,
+                    "id": index,
+                }
+            )
+            for number in range(captions):
+                sentence = grammar.caption(scene, random)
+                sentences.append(
+                    {"caption": sentence, "video_id": f"video{index}", "sen_id": index * captions + number}
+                )
+        info = {"contributor": "captionrl", "description": "the mini world in MSR-VTT's format", "version": "1.0"}
+        write_json(raw / f"{name}_videodatainfo.json", {"info": info, "videos": videos, "sentences": sentences})
+    _write_labels(raw, ((f"video{i}", s) for i, (s, split) in enumerate(zip(scenes, splits)) if split == "train"))
+    _write_clips(clips, workers)
+
+
+def write_charades(raw: Path, workers: int, sizes: tuple[int, int] = (900, 200)) -> None:
+    """Charades' csv files and its clips: two or three events of about three seconds, two to five captions each.
+
+    The reader takes validation items out of the training file; they may share triples with training ones, as they
+    do in the real data set. Test items never do.
+    """
+    random = Random(f"charades-{SEED}")
+    columns = "id,subject,scene,quality,relevance,verified,script,objects,descriptions,actions,length".split(",")
+    classes = {(action, thing): f"c{i:03d}" for i, (action, thing) in enumerate(_pairs())}
+    clips, labelled, number = [], [], 0
+    for split, size in zip(("train", "test"), sizes, strict=True):
+        rows = []
+        for _ in range(size):
+            events = random.choice((2, 3, 3))
+            scene = sample_scene(random, train=split == "train", actors=PEOPLE, events=events, seconds=3.0)
+            name, number = f"M{number:04d}", number + 1
+            clips.append((scene, raw / "Charades_v1_480" / f"{name}.mp4", FRAME_RATES[number % 4]))
+            labelled += [(name, scene)] if split == "train" else []
+            texts = [grammar.description(scene, random) for _ in range(random.randint(1, 4))]
+            timed = [f"{classes[e.action, e.object]} {e.start:.2f} {e.end:.2f}" for e in scene.events]
+            rows.append(
+                (
+                    name,
+                    f"S{random.randrange(20):03d}",
+                    scene.place.capitalize(),
+                    random.randint(4, 7),
+                    random.randint(4, 7),
+                    "Yes" if random.random() < 0.95 else "No",
+                    grammar.script(scene, random),
+                    ";".join(e.object for e in scene.events),
+                    ";".join(texts),
+                    ";".join(timed),
+                    f"{scene.seconds:.2f}",
+                )
+            )
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+        write_text(raw / f"Charades_v1_{split}.csv", text.getvalue())
+    write_text(raw / "Charades_v1_classes.txt", "".join(f"{c} {a} a {o}\n" for (a, o), c in classes.items()))
+    _write_labels(raw, labelled)
+    _write_clips(clips, workers)
+
+
+def _pairs() -> list[tuple[str, str]]:
+    return [(action, thing) for action in ACTIONS for thing in OBJECTS]
+
+
+def _write_labels(raw: Path, scenes: Iterable[tuple[str, Scene]]) -> None:
+    """Attribute labels of frames at LABEL_FPS, of training clips only: what the mini backbone learns from."""
+    labels = {}
+    for name, scene in scenes:
+        times = [index / LABEL_FPS for index in range(int(scene.seconds * LABEL_FPS))]
+        labels[name] = [list(frame_labels(scene, time).values()) for time in times]
+    text = json.dumps({"fps": LABEL_FPS, "heads": LABELS, "labels": labels}, separators=(",", ":"))
+    write_text(raw / LABEL_FILE, text + "\n")
+
+
+def _write_clips(clips: list[tuple[Scene, Path, Fraction]], workers: int) -> None:
+    missing = [clip for clip in clips if not clip[1].exists()]
+    with ProcessPoolExecutor(workers) as pool:
+        done = pool.map(_write_one, missing, chunksize=8)
+        for _ in progress(done, total=len(missing), title="rendering", unit="clip"):
+            pass
+
+
+def _write_one(clip: tuple[Scene, Path, Fraction]) -> None:
+    write_clip(*clip)
+
+

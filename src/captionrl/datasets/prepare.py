@@ -1,0 +1,134 @@
+"""From a corpus to what the trainers read: tokenised captions, a vocabulary, split lists, a card with the numbers."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from captionrl.datasets.corpus import SPLITS, Corpus, Item
+from captionrl.errors import UserError
+from captionrl.files import atomic, decode_utf8, read_bytes, write_json, write_text
+from captionrl.text import ptb
+from captionrl.text.vocabulary import Vocabulary
+
+SCHEMA = pa.schema(
+    [
+        ("item", pa.string()),
+        ("split", pa.string()),
+        ("index", pa.int32()),  # of the caption within its item
+        ("raw", pa.string()),
+        ("tokens", pa.list_(pa.string())),  # PTB, with punctuation, lower-cased
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Captions:
+    """A prepared corpus: the items of each split, and by item id the raw and the tokenised captions."""
+
+    items: dict[str, list[Item]]
+    raw: dict[str, list[str]]
+    tokens: dict[str, list[list[str]]]
+
+
+def prepare(corpus: Corpus, out: Path, min_count: int) -> dict[str, Any]:
+    """Write captions.parquet, vocabulary.json, splits/*.txt and, last, card.json below `out`; return the card."""
+    tokens = tokenize(corpus)
+    vocabulary = _vocabulary(corpus, tokens, min_count)
+    columns = {
+        "item": [item.id for item in corpus.items for _ in tokens[item.id]],
+        "split": [item.split for item in corpus.items for _ in tokens[item.id]],
+        "index": [index for item in corpus.items for index in range(len(tokens[item.id]))],
+        "raw": [caption for item in corpus.items for caption in corpus.captions[item.id]],
+        "tokens": [caption for item in corpus.items for caption in tokens[item.id]],
+    }
+    with atomic(out / "captions.parquet") as temporary:
+        pq.write_table(pa.table(columns, schema=SCHEMA), temporary, compression="zstd")
+    vocabulary.save(out / "vocabulary.json")
+    for split in SPLITS:
+        lines = [f"{item.id}\t{item.media or ''}\n" for item in corpus.split(split)]
+        write_text(out / "splits" / f"{split}.txt", "".join(lines))
+    card = _card(corpus, tokens, vocabulary, min_count)
+    write_json(out / "card.json", card)
+    return card
+
+
+def describe(corpus: Corpus, min_count: int) -> dict[str, Any]:
+    """The card that `prepare` would write."""
+    tokens = tokenize(corpus)
+    return _card(corpus, tokens, _vocabulary(corpus, tokens, min_count), min_count)
+
+
+def load_captions(directory: Path) -> Captions:
+    """Read back what `prepare` wrote, in the corpus' order."""
+    items = {}
+    for split in SPLITS:
+        path = directory / "splits" / f"{split}.txt"
+        fields = [line.split("\t") for line in decode_utf8(read_bytes(path), path).splitlines()]
+        if any(len(line) != 2 for line in fields):
+            raise UserError(f"{path}: must hold lines id<TAB>media; prepare the corpus again")
+        items[split] = [Item(id, split, media or None) for id, media in fields]
+    path = directory / "captions.parquet"
+    try:
+        table = pq.read_table(pa.BufferReader(read_bytes(path)), schema=SCHEMA)
+    except pa.ArrowException as error:
+        raise UserError(f"{path}: not readable ({str(error).splitlines()[0]}); prepare the corpus again") from None
+    captions = Captions(items, {}, {})
+    columns = (table[name].to_pylist() for name in ("item", "raw", "tokens"))
+    for item, raw, tokens in zip(*columns, strict=True):
+        captions.raw.setdefault(item, []).append(raw)
+        captions.tokens.setdefault(item, []).append(tokens)
+    if captions.raw.keys() != {item.id for part in items.values() for item in part}:
+        raise UserError(f"{path}: its items are not those of {directory / 'splits'}; prepare the corpus again")
+    return captions
+
+
+def tokenize(corpus: Corpus) -> dict[str, list[list[str]]]:
+    """The PTB tokens of every caption, by item; one call of the tokeniser, since each starts a Java."""
+    tokens = iter(ptb.tokenize([caption for item in corpus.items for caption in corpus.captions[item.id]]))
+    by_item = {item.id: [next(tokens) for _ in corpus.captions[item.id]] for item in corpus.items}
+    for id, captions in by_item.items():
+        if not all(captions):
+            raise UserError(f"{corpus.name}: item {id}: a caption without a single token; caption it or drop it")
+    return by_item
+
+
+def split_hash(ids: Iterable[str]) -> str:
+    """SHA-256 over the sorted ids, one a line: equal for equal splits, whatever their order."""
+    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
+
+
+def _vocabulary(corpus: Corpus, tokens: dict[str, list[list[str]]], min_count: int) -> Vocabulary:
+    return Vocabulary.build((caption for item in corpus.split("train") for caption in tokens[item.id]), min_count)
+
+
+def _card(corpus: Corpus, tokens: dict[str, list[list[str]]], vocabulary: Vocabulary, min_count: int) -> dict[str, Any]:
+    """The numbers of the corpus: lengths in PTB tokens with punctuation, coverage as the share of those tokens that
+    the vocabulary holds, the vocabulary's size with its four specials."""
+
+    def numbers(items: Sequence[Item]) -> dict[str, Any]:
+        captions = [caption for item in items for caption in tokens[item.id]]
+        words = [word for caption in captions for word in caption]
+        return {
+            "items": len(items),
+            "captions": len(captions),
+            "mean_length": round(len(words) / len(captions), 4),
+            "coverage": round(sum(word in vocabulary for word in words) / len(words), 6),
+        }
+
+    splits = {split: corpus.split(split) for split in SPLITS}
+    return {
+        "name": corpus.name,
+        "origin": corpus.origin,
+        **numbers(corpus.items),
+        "splits": {
+            split: {**numbers(items), "split_hash": split_hash(item.id for item in items)}
+            for split, items in splits.items()
+        },
+        "vocabulary": len(vocabulary),
+        "min_count": min_count,
+    }

@@ -1,0 +1,162 @@
+import csv
+import io
+import json
+import zipfile
+
+import pytest
+
+from captionrl.datasets.charades import HEADER, Action, read_actions, validation
+from captionrl.datasets.corpus import read_corpus
+from captionrl.errors import UserError
+
+
+def row(id, verified="Yes", script="A person cooks.", descriptions="", actions=""):
+    return [id, "HR43", "Kitchen", "6", "7", verified, script, "food;stove", descriptions, actions, "24.83"]
+
+
+def table(*rows):
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer).writerows([HEADER.split(","), *rows])
+    return buffer.getvalue()
+
+
+TRAIN = table(
+    row(
+        "AAAA1",
+        descriptions="He stirs, then smiles.;;A person cooks.; He  stirs, then smiles. ",
+        actions="c092 11.90 21.20",
+    ),
+    row("AAAA2", verified="No", actions="c147 0.00 12.60;c092 11.90 21.20"),
+    *(row(f"BBBB{i}") for i in range(30)),
+)
+TEST = table(row("ZZZZ1", script="", descriptions="Someone\nreads."))
+
+
+def write(raw, train=TRAIN, test=TEST):
+    (raw / "Charades_v1_train.csv").write_text(train, newline="")
+    (raw / "Charades_v1_test.csv").write_text(test, newline="")
+
+
+def test_captions_are_script_and_descriptions_of_verified_videos_without_repeats(tmp_path):
+    write(tmp_path)
+    corpus = read_corpus("charades", tmp_path)
+    assert corpus.captions["AAAA1"] == ["A person cooks.", "He stirs, then smiles."]
+    assert corpus.captions["ZZZZ1"] == ["Someone reads."]
+    assert "AAAA2" not in corpus.captions
+    assert [(item.id, item.media) for item in corpus.split("test")] == [("ZZZZ1", "Charades_v1_480/ZZZZ1.mp4")]
+    assert (len(corpus.split("train")), len(corpus.split("val"))) == (28, 3)
+    assert "csv" in corpus.origin
+
+
+def test_validation_does_not_depend_on_the_order_of_rows():
+    ids = [f"ID{i}" for i in range(7609)]
+    chosen = validation(ids)
+    assert len(chosen) == 500
+    assert chosen == validation(reversed(ids))
+    # The four lowest of `printf 2018:ID$i | sha256sum`: another choice would move every published number.
+    assert validation(ids[:40]) == {"ID28", "ID32", "ID11", "ID26"}
+
+
+def test_the_publishers_zip_serves_as_well(tmp_path):
+    with zipfile.ZipFile(tmp_path / "Charades.zip", "w") as file:
+        file.writestr("Charades/Charades_v1_train.csv", TRAIN)
+        file.writestr("Charades/Charades_v1_test.csv", TEST)
+    corpus = read_corpus("charades", tmp_path)
+    assert len(corpus.items) == 32
+    assert corpus.files == ("Charades.zip",)
+
+
+def test_actions_are_those_of_all_videos(tmp_path):
+    write(tmp_path)
+    actions = read_actions(tmp_path)
+    assert actions["AAAA2"] == [Action("c147", 0.0, 12.6), Action("c092", 11.9, 21.2)]
+    assert actions["ZZZZ1"] == []
+
+
+@pytest.mark.parametrize(
+    "bad", ["c092 11.90", "c092 x 2", "92 1 2", "c092 1 nan", "c092 -1 2", "c092 1 2 3", "c0921 1 2"]
+)
+def test_a_bad_action_names_its_line(tmp_path, bad):
+    write(tmp_path, train=table(row("AAAA1"), row("AAAA2", actions=f"c001 0 1;{bad}")))
+    with pytest.raises(UserError, match=rf"Charades_v1_train.csv: line 3: actions: '{bad}'; must be CLASS START END"):
+        read_actions(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        ("", "line 1: no column 'id'"),
+        (TRAIN.replace("verified", "checked", 1), "line 1: no column 'verified'"),
+        (TRAIN + "CCCC1,HR43,Kitchen\r\n", "line 34: 3 fields under a header of 11"),
+        (TRAIN + '"CCCC1"x,HR43\r\n', "line 34: not csv"),
+        (table(row("AAAA1"), row("AAAA1", "No")), "line 3: id AAAA1 is listed twice"),
+        (table(row("AAAA1"), row("ZZZZ1")), "line 2: id ZZZZ1 is listed twice"),
+        (table(row("AAAA1", script=" ", descriptions=";")), "line 2: AAAA1 is verified but has neither"),
+    ],
+)
+def test_each_fault_is_one_line_that_names_file_and_place(tmp_path, train, message):
+    write(tmp_path, train=train)
+    with pytest.raises(UserError) as error:
+        read_corpus("charades", tmp_path)
+    assert f".csv: {message}" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_latin1_is_refused(tmp_path):
+    write(tmp_path)
+    (tmp_path / "Charades_v1_test.csv").write_bytes(table(row("ZZZZ1", script="A café.")).encode("latin-1"))
+    with pytest.raises(UserError, match=r"Charades_v1_test.csv: line 2: not UTF-8"):
+        read_corpus("charades", tmp_path)
+
+
+def authors(raw, **contents):
+    with zipfile.ZipFile(raw / "CharadesCaptions.zip", "w") as file:
+        for name, content in contents.items():
+            file.writestr(f"CharadesCaptions/{name}", content if isinstance(content, str) else json.dumps(content))
+
+
+def test_the_authors_zip_goes_before_the_csv_files(tmp_path):
+    write(tmp_path)
+    authors(
+        tmp_path,
+        **{
+            "train.json": {"T1": ["one", "two"], "T2": ["three"]},
+            "val.json": [{"image_id": "V1", "caption": "four"}, {"image_id": "V1", "caption": "five"}],
+            "test.txt": "E1\tsix\r\nE1\tseven\r\n",
+        },
+    )
+    corpus = read_corpus("charades", tmp_path)
+    assert [(item.id, item.split) for item in corpus.items] == [
+        ("T1", "train"),
+        ("T2", "train"),
+        ("V1", "val"),
+        ("E1", "test"),
+    ]
+    assert corpus.captions == {"T1": ["one", "two"], "T2": ["three"], "V1": ["four", "five"], "E1": ["six", "seven"]}
+    assert corpus.origin == "CharadesCaptions.zip of the HRL authors"
+
+
+def test_the_authors_zip_without_validation_draws_it_from_train(tmp_path):
+    authors(tmp_path, **{"train.json": {f"T{i}": ["x"] for i in range(50)}, "test.json": {"E1": ["y"]}})
+    corpus = read_corpus("charades", tmp_path)
+    assert [len(corpus.split(split)) for split in ("train", "val", "test")] == [45, 5, 1]
+    assert "val drawn from train" in corpus.origin
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        {"captions.pkl": "?"},
+        {"train.json": {"T1": "not a list"}, "test.json": {}},
+        {"train.json": [{"clip": "T1", "caption": "x"}], "test.json": {}},
+        {"train.json": [1], "test.json": {}},
+        {"train.txt": "T1 without a tab", "test.txt": ""},
+        {"train.json": {"T1": ["x"]}, "train2.json": {"T2": ["x"]}, "test.json": {"E": ["x"]}},
+    ],
+)
+def test_any_other_layout_is_refused_with_the_list_of_members(tmp_path, contents):
+    authors(tmp_path, **contents)
+    with pytest.raises(UserError) as error:
+        read_corpus("charades", tmp_path)
+    assert f"it holds {', '.join(f'CharadesCaptions/{name}' for name in contents)}; remove it" in str(error.value)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,38 @@
+import re
+
+import pytest
+
+from captionrl.datasets.corpus import Corpus, Item, read_corpus
+from captionrl.errors import UserError
+
+ITEMS = [Item("a", "train", None), Item("b", "val", "b.mp4"), Item("c", "test", None)]
+CAPTIONS = {"a": ["one"], "b": ["two"], "c": ["three", "three"]}
+
+
+def test_a_sound_corpus():
+    corpus = Corpus("toy", ITEMS, CAPTIONS, "by hand")
+    assert corpus.split("val") == [Item("b", "val", "b.mp4")]
+
+
+@pytest.mark.parametrize(
+    ("items", "captions", "message"),
+    [
+        ([*ITEMS, Item("a", "test", None)], CAPTIONS, "item a: listed 2 times"),
+        ([*ITEMS, Item("d", "dev", None)], CAPTIONS | {"d": ["x"]}, "item d: split 'dev'"),
+        ([*ITEMS, Item("d", "val", None)], CAPTIONS, "item d: no caption"),
+        (ITEMS, CAPTIONS | {"c": ["three", "\t"]}, "item c: no caption, or an empty one"),
+        (ITEMS, CAPTIONS | {"c": ["\ud83d"]}, "item c: a caption holds half a character"),
+        (ITEMS, CAPTIONS | {"d": ["x"]}, "item d: has captions but is not listed"),
+        (ITEMS[:2], {"a": ["one"], "b": ["two"]}, "no item in split test"),
+        ([*ITEMS, Item("../d", "val", None)], CAPTIONS, "item '../d': an id may hold only"),
+        ([*ITEMS, Item("d\te", "val", None)], CAPTIONS, r"item 'd\te': an id may hold only"),
+    ],
+)
+def test_an_unsound_corpus_cannot_be_made(items, captions, message):
+    with pytest.raises(UserError, match=f"^toy: {re.escape(message)}"):
+        Corpus("toy", items, captions, "by hand")
+
+
+def test_an_unknown_name_lists_the_known(tmp_path):
+    with pytest.raises(UserError, match="nope: no such corpus; choose one of charades, msrvtt"):
+        read_corpus("nope", tmp_path)
