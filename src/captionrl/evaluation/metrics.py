@@ -1,0 +1,136 @@
+"""Caption metrics as coco-caption computes them, each with the statistics that a bootstrap needs and a signature."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import numpy as np
+
+import captionrl
+from captionrl.errors import UserError
+from captionrl.evaluation.aggregate import METRICS, Array, aggregate
+from captionrl.evaluation.meteor import meteor_statistics
+from captionrl.files import fingerprint
+from captionrl.text.ptb import strip_punctuation, tokenize
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A metric's value, times 100, of one system on one set of items."""
+
+    metric: str
+    value: float
+    items: dict[str, float]  # id -> the item's own score, sorted by id
+    statistics: Array  # [items, k], rows in the order of `items`; see `aggregate`
+    signature: str
+
+
+def evaluate(
+    references: Mapping[str, Sequence[str]], hypotheses: Mapping[str, str], metrics: Collection[str] = METRICS
+) -> dict[str, Result]:
+    """Score raw captions, one hypothesis and any number of references an item, by pycocoevalcap's metrics.
+
+    Both are PTB-tokenised and stripped of punctuation here. An empty hypothesis scores 0. Raises UserError when the
+    items of both do not match or an item has no reference.
+    """
+    if unknown := [metric for metric in metrics if metric not in METRICS]:
+        raise UserError(f"metrics: unknown {', '.join(map(repr, unknown))}; choose from {', '.join(METRICS)}")
+    _check_items(references, hypotheses)
+    ids = sorted(references)
+    captions = tokenize([text for id in ids for text in [*references[id], hypotheses[id]]])  # one Java process
+    texts = iter(" ".join(strip_punctuation(tokens)) for tokens in captions)
+    references_of_items, hypotheses_of_items = [], []
+    for id in ids:
+        references_of_items.append([next(texts) for _ in references[id]])
+        hypotheses_of_items.append(next(texts))
+
+    results, statistics = {}, {}
+    for metric in METRICS:
+        if metric not in metrics:
+            continue
+        family = metric.split("-")[0]  # BLEU-1 to BLEU-4 share their statistics
+        if family not in statistics:
+            statistics[family] = _STATISTICS[family](references_of_items, hypotheses_of_items)
+        rows = statistics[family]
+        results[metric] = Result(
+            metric=metric,
+            value=float(aggregate(metric, rows.sum(axis=0))),
+            items=dict(zip(ids, aggregate(metric, rows).tolist(), strict=True)),
+            statistics=rows,
+            signature=signature(metric, references),
+        )
+    return results
+
+
+def signature(metric: str, references: Mapping[str, Sequence[str]]) -> str:
+    """Everything a value depends on besides the hypotheses, on one line, as sacreBLEU prints it."""
+    counts = [len(captions) for captions in references.values()]
+    fewest, most = min(counts), max(counts)
+    fields = [
+        metric,
+        "tok:ptb-coco",
+        f"refs:{most}" if fewest == most else f"refs:{fewest}-{most}",
+        f"items:{len(references)}",
+        *(["df:references of these items", "eos:no"] if metric == "CIDEr-D" else []),
+        f"split:{fingerprint(sorted(references))[:8]}",
+        f"lib:pycocoevalcap-{version('pycocoevalcap')}",
+        f"version:{captionrl.__version__}",
+    ]
+    return "|".join(fields)
+
+
+def _check_items(references: Mapping[str, Sequence[str]], hypotheses: Mapping[str, str]) -> None:
+    faults = [
+        ("references: no items", set() if references else {"add at least one"}),
+        ("hypotheses: missing for items", references.keys() - hypotheses.keys()),
+        ("references: missing for items", hypotheses.keys() - references.keys()),
+        ("references: items without a single one", {id for id in references if not references[id]}),
+    ]
+    for fault, ids in faults:
+        if ids:
+            more = f" and {len(ids) - 3} more" if len(ids) > 3 else ""
+            raise UserError(f"{fault}: {', '.join(sorted(ids)[:3])}{more}")
+
+
+def _bleu_statistics(references: list[list[str]], hypotheses: list[str]) -> Array:
+    from pycocoevalcap.bleu.bleu_scorer import BleuScorer
+
+    scorer = BleuScorer(n=4)
+    for pair in zip(hypotheses, references, strict=True):
+        scorer += pair
+    rows = []
+    for counts in scorer.ctest:
+        length = counts["testlen"]
+        _, closest = min((abs(r - length), r) for r in counts["reflen"])  # of two as close, the shorter
+        rows.append([*counts["correct"], *counts["guess"], length, closest])
+    return np.array(rows, dtype=np.float64)
+
+
+def _rouge_statistics(references: list[list[str]], hypotheses: list[str]) -> Array:
+    from pycocoevalcap.rouge.rouge import Rouge
+
+    pairs = zip(hypotheses, references, strict=True)
+    return _score_and_one([Rouge().calc_score([hypothesis], texts) for hypothesis, texts in pairs])
+
+
+def _cider_statistics(references: list[list[str]], hypotheses: list[str]) -> Array:
+    # The library calls it CIDEr; with its clipping and its Gaussian length penalty it is CIDEr-D. Document frequencies
+    # stay those of all items in a bootstrap resample: they are part of the metric, not of the system.
+    from pycocoevalcap.cider.cider_scorer import CiderScorer
+
+    scorer = CiderScorer(n=4, sigma=6.0)
+    for pair in zip(hypotheses, references, strict=True):
+        scorer += pair
+    return _score_and_one(scorer.compute_score()[1])
+
+
+def _score_and_one(scores: Sequence[float]) -> Array:
+    return np.column_stack([scores, np.ones(len(scores))])
+
+
+_STATISTICS = {
+    "BLEU": _bleu_statistics,
+    "METEOR": meteor_statistics,
+    "ROUGE": _rouge_statistics,
+    "CIDEr": _cider_statistics,
+}

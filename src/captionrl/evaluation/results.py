@@ -1,0 +1,40 @@
+"""Score files: what `evaluate` found, kept as JSON, so that tables need neither captions nor Java."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from captionrl.errors import UserError
+from captionrl.evaluation.metrics import Result
+from captionrl.files import read_json, write_text
+
+
+def write_scores(path: Path | str, results: Mapping[str, Result], provenance: dict[str, Any]) -> None:
+    """Write results and where they came from. Floats come back to the last bit."""
+    scores = {
+        metric: {
+            "value": result.value,
+            "signature": result.signature,
+            "items": result.items,
+            "statistics": result.statistics.tolist(),
+        }
+        for metric, result in results.items()
+    }
+    # One line: indented, a row of statistics would take 23.
+    write_text(path, json.dumps({"provenance": provenance, "scores": scores}, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_scores(path: Path | str) -> tuple[dict[str, Result], dict[str, Any]]:
+    """The results and the provenance that `write_scores` wrote."""
+    content = read_json(path)
+    try:
+        results = {}
+        for metric, score in content["scores"].items():
+            statistics = np.array(score["statistics"], dtype=np.float64)
+            results[metric] = Result(metric, score["value"], score["items"], statistics, score["signature"])
+        return results, content["provenance"]
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise UserError(f"{path}: not a score file; write it anew with `captionrl score`") from None
