@@ -1,0 +1,193 @@
+"""From media files to a feature store, in shards, so that a killed extraction goes on where it was.
+
+Threads decode (PyAV releases the GIL) while this thread runs the backbone. Every `shard_items` items become one file
+in `state/<fingerprint>/`, renamed into place when whole; at the end they are joined. The fingerprint covers all that
+decides the features but the media files themselves, whose size and time of change each shard records, item by item.
+So nobody resumes into another run's shards, and a clip that was replaced is extracted anew.
+
+One extraction at a time per `state` (Snakemake's lock sees to it).
+"""
+
+import hashlib
+import json
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from captionrl.errors import UserError
+from captionrl.features.backbones import Backbone
+from captionrl.features.store import FeatureStore, check_item_ids, write_store
+from captionrl.features.video import MediaError, sample_frames
+from captionrl.files import fingerprint, write_json
+
+Item = tuple[str, Path]  # id, media file
+SHOWN = 20  # failures printed one by one; beyond that a count
+
+
+def extract(
+    items: Sequence[Item],
+    backbone: Backbone,
+    out: Path,
+    manifest: Path,
+    *,
+    state: Path,
+    code_version: str,
+    fps: float = 3.0,
+    shard_items: int = 64,
+    allowed_failures: int = 0,
+    workers: int | None = None,
+) -> dict[str, Any]:
+    """Write the features of all items to the store `out`, and a summary with a digest of them to `manifest`.
+
+    A clip that cannot be read stops no other. When all have been tried, more than `allowed_failures` of them are a
+    UserError that lists the causes, and the next call tries only those again; fewer are left out of the store and
+    listed in the manifest (which is returned). `workers` decoding threads; by default one for each usable core.
+    """
+    check_item_ids(item for item, _ in items)
+    attributes = {
+        "backbone": backbone.name,
+        "weights_sha256": backbone.weights_sha256,
+        "fps": fps,
+        "transform": backbone.transform,
+        "code_version": code_version,
+        "dim": backbone.dim,
+    }
+    key = fingerprint([attributes, shard_items, [item for item, _ in items]])
+    directory = Path(state) / key
+    directory.mkdir(parents=True, exist_ok=True)
+    for leftover in [*directory.glob(".[0-9]*.h5"), *Path(out).parent.glob(f".[0-9]*.{Path(out).name}")]:
+        leftover.unlink()  # of a process killed while writing
+
+    shards = [
+        Shard(directory / f"shard-{start // shard_items:05d}.h5", items[start : start + shard_items])
+        for start in range(0, len(items), shard_items)
+    ]
+    _fill(shards, backbone, fps, attributes, workers or len(os.sched_getaffinity(0)))
+
+    failures = {item: cause for shard in shards for item, cause in shard.failures.items()}
+    if len(failures) > allowed_failures:
+        lines = [f"  {item}: {cause}" for item, cause in islice(failures.items(), SHOWN)]
+        if len(failures) > SHOWN:
+            lines.append(f"  ... and {len(failures) - SHOWN} more")
+        raise UserError(
+            f"{len(failures)} of {len(items)} items have no features ({allowed_failures} may fail); mend or fetch "
+            "their files and run again, the others are kept:\n" + "\n".join(lines)
+        )
+    summary = _join(shards, out, attributes)
+    summary["failures"] = failures
+    write_json(manifest, summary)
+    return summary
+
+
+class Shard:
+    """Some consecutive items and the file of their features, which exists once all of them have been tried."""
+
+    def __init__(self, path: Path, items: Sequence[Item]):
+        self.path, self.items = path, items
+        self.stamps = {item: _stamp(media) for item, media in items}
+        self.failures: dict[str, str] = {}  # item -> cause
+        kept: set[str] = set()
+        if path.exists():
+            with h5py.File(path, "r") as file:
+                stamps = json.loads(file.attrs["stamps"])
+                kept = {item for item in file["features"] if stamps[item] == self.stamps[item]}
+        self.missing = [(item, media) for item, media in items if item not in kept]
+
+    def write(self, new: dict[str, np.ndarray], attributes: dict[str, Any]) -> None:
+        """Write the file anew: what it held of use, and `new`, in the order of the items."""
+        missing = {item for item, _ in self.missing}
+        kept = dict(self.read()) if self.path.exists() else {}
+        arrays = {item: array for item, array in kept.items() if item not in missing} | new
+        ordered = ((item, arrays[item]) for item, _ in self.items if item in arrays)
+        write_store(self.path, ordered, {**attributes, "stamps": json.dumps(self.stamps)})
+
+    def read(self) -> Iterator[tuple[str, np.ndarray]]:
+        store = FeatureStore(self.path)
+        for item in store.items:
+            yield item, store.read(item)
+
+
+def _stamp(media: Path) -> list[int]:
+    """Changes when a file does; costs no reading."""
+    try:
+        status = os.stat(media)
+    except OSError:
+        return []
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _fill(shards: Sequence[Shard], backbone: Backbone, fps: float, attributes: dict[str, Any], workers: int) -> None:
+    """Write every shard that misses items. Stopped by whatever signal, it leaves the finished ones."""
+    todo = [item for shard in shards for item in shard.missing]
+    decoded = _decode_ahead(todo, backbone, fps, workers)
+    terminal = sys.stderr.isatty()
+    bar = tqdm(total=len(todo), unit="item", disable=not todo, mininterval=0.5 if terminal else 30, ascii=not terminal)
+    start, frames_done = time.monotonic(), 0
+    with closing(decoded), bar:
+        for shard in shards:
+            new: dict[str, np.ndarray] = {}
+            for item, frames in islice(decoded, len(shard.missing)):
+                if isinstance(frames, MediaError):
+                    shard.failures[item] = frames.cause
+                    bar.write(f"{item}: {frames}", file=sys.stderr)
+                else:
+                    new[item] = backbone.forward(frames).numpy()
+                    frames_done += len(frames)
+                bar.set_postfix_str(f"{frames_done / (time.monotonic() - start):.0f} frames/s", refresh=False)
+                bar.update()
+            if shard.missing:
+                shard.write(new, attributes)
+
+
+def _decode_ahead(
+    items: Sequence[Item], backbone: Backbone, fps: float, workers: int
+) -> Generator[tuple[str, torch.Tensor | MediaError], None, None]:
+    """Yield (item, uint8 frames [N, size, size, 3] or the error) in order; a few items are decoded in advance."""
+
+    def decode(media: Path) -> torch.Tensor | MediaError:
+        try:
+            return torch.from_numpy(np.stack([image for _, image in sample_frames(media, fps, backbone.resize)]))
+        except MediaError as error:
+            return error
+
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+    coming = iter(items)
+    ahead: deque[tuple[str, Future[torch.Tensor | MediaError]]] = deque()
+    try:
+        for _ in items:
+            for item, media in islice(coming, 2 * workers - len(ahead)):
+                ahead.append((item, pool.submit(decode, media)))
+            item, future = ahead.popleft()
+            yield item, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _join(shards: Sequence[Shard], out: Path, attributes: dict[str, Any]) -> dict[str, Any]:
+    """Write the store from its shards; return the manifest's facts about it."""
+    digest = hashlib.sha256()
+    items = frames = 0
+
+    def arrays() -> Iterator[tuple[str, np.ndarray]]:
+        nonlocal items, frames
+        for shard in shards:
+            for item, array in shard.read():
+                digest.update(f"{item}\0{array.shape}\0".encode())
+                digest.update(array.tobytes())
+                items, frames = items + 1, frames + len(array)
+                yield item, array
+
+    write_store(out, arrays(), attributes)
+    return {**attributes, "items": items, "frames": frames, "sha256": digest.hexdigest()}

@@ -1,0 +1,83 @@
+"""The feature store: one HDF5 file per corpus and backbone, for each item a float16 array [frames, dim].
+
+    items                 the ids, in order (fixed-length UTF-8)
+    features/<item>       float16 [frames, dim]
+    attributes            backbone, weights_sha256, fps, transform, code_version, dim
+
+Equal contents give equal bytes: the HDF5 version is pinned and no times are recorded.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from captionrl.errors import UserError
+from captionrl.files import atomic
+
+LIBVER = ("v110", "v110")  # pinned, since "latest" changes its bytes from release to release
+LOCKING = "best-effort"  # network file systems without locks are common on clusters
+ATTRIBUTES = ("backbone", "weights_sha256", "fps", "transform", "code_version", "dim")
+
+
+class FeatureStore:
+    """Reads a store. Worker processes may share one object: each opens the file for itself at its first read."""
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+        self._file: h5py.File | None = None
+        self._pid = 0
+        if not self.path.is_file():
+            raise UserError(f"{self.path}: no such feature store")
+        try:
+            with h5py.File(self.path, "r", locking=LOCKING) as file:
+                self.attributes = {name: file.attrs[name] for name in ATTRIBUTES}
+                self.items: list[str] = [item.decode() for item in file["items"][()]]
+        except (OSError, KeyError):
+            raise UserError(f"{self.path}: not a whole feature store; extract (or fetch) it again") from None
+        self.dim = int(self.attributes["dim"])
+        self._known = frozenset(self.items)
+
+    def __contains__(self, item: str) -> bool:
+        return item in self._known
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def read(self, item: str) -> np.ndarray:
+        """float16 [frames, dim]."""
+        if item not in self._known:
+            raise UserError(f"{self.path}: no item {item!r} (its clip may have failed: see the manifest)")
+        if self._file is None or self._pid != os.getpid():  # an HDF5 handle does not survive a fork
+            self._file, self._pid = h5py.File(self.path, "r", locking=LOCKING), os.getpid()
+        array: np.ndarray = self._file["features"][item][()]
+        return array
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_file": None}
+
+
+def write_store(path: Path | str, arrays: Iterable[tuple[str, np.ndarray]], attributes: Mapping[str, Any]) -> None:
+    """Write a store (or a shard of one) item by item; `path` appears only when whole."""
+    items = []
+    with atomic(path) as temporary, h5py.File(temporary, "w", libver=LIBVER, locking=LOCKING) as file:
+        features = file.create_group("features")
+        for item, array in arrays:
+            features.create_dataset(item, data=array.astype(np.float16, copy=False), track_times=False)
+            items.append(item.encode())
+        file.create_dataset("items", data=np.array(items, dtype="S" if items else "S1"), track_times=False)
+        file.attrs.update(attributes)
+
+
+def check_item_ids(items: Iterable[str]) -> None:
+    """HDF5 reads `/` and `.` as paths, and NUL as the end of a name."""
+    seen = set()
+    for item in items:
+        if not item or "/" in item or "\0" in item or item in (".", ".."):
+            raise UserError(f"item id {item!r}: cannot name a data set of a feature store (empty, '/', NUL or dots)")
+        if item in seen:
+            raise UserError(f"item id {item!r} occurs twice")
+        seen.add(item)

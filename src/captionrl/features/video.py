@@ -1,0 +1,166 @@
+"""Frames of a video, GIF or still image at a fixed rate: every frame is decoded, only the sampled ones become RGB."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.reformatter import Interpolation, VideoReformatter
+
+from captionrl.errors import UserError
+
+# Containers round timestamps (Matroska: to the millisecond), so a frame due at t may be stamped a little after it.
+TOLERANCE = 1e-3
+
+# Bilinear with the kernel widened to the scale, as PIL and torchvision (antialias=True) do it; exact rounding.
+SCALING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+
+
+class MediaError(UserError):
+    """A media file that cannot be read to its end. `cause` is one line, without the file's name."""
+
+    def __init__(self, path: Path | str, cause: str):
+        super().__init__(f"{path}: {cause}")
+        self.cause = cause
+
+
+@dataclass(frozen=True)
+class Resize:
+    """How a frame becomes a square of `size` pixels.
+
+    With `shorter`: that many pixels for the shorter side, aspect ratio kept, then the centre `size` x `size`.
+    Without: the whole frame is squashed to the square, so that nothing at its borders is lost.
+    """
+
+    size: int
+    shorter: int | None = None
+
+    def __str__(self) -> str:
+        how = f"squash {self.size}" if self.shorter is None else f"shorter {self.shorter} crop {self.size}"
+        return f"{how} bilinear"
+
+    def scaled(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height before the crop; the longer side is rounded down, as torchvision does."""
+        if self.shorter is None:
+            return self.size, self.size
+        least = min(width, height)
+        return self.shorter * width // least, self.shorter * height // least
+
+    def crop(self, image: np.ndarray) -> np.ndarray:
+        top, left = (round((side - self.size) / 2) for side in image.shape[:2])
+        return image[top : top + self.size, left : left + self.size]
+
+
+def sample_frames(
+    path: Path | str, fps: float = 3.0, resize: Resize | None = None
+) -> Iterator[tuple[float, np.ndarray]]:
+    """Yield (time, uint8 RGB [H, W, 3]) at times 0, 1/fps, 2/fps, ... seconds from the first frame.
+
+    Each is the frame on show at that time: the last one whose presentation time is not after it. Clips of any or
+    varying frame rate give duration x fps frames to +-1; one shorter than 1/fps (a still image too) gives one.
+    Raises MediaError for what is missing, empty, no video, corrupt or truncated, if need be after the last frame:
+    use no frame of a clip before all have come.
+    """
+    try:
+        _check_ends(Path(path))
+        with av.open(str(path)) as container:
+            yield from _sample(path, container, fps, resize)
+    except av.InvalidDataError:
+        raise MediaError(path, "no video that can be read (another kind of file, or its index is cut off)") from None
+    except (OSError, av.FFmpegError) as error:
+        raise MediaError(path, f"cannot be read ({error.strerror})") from None
+
+
+def _sample(
+    path: Path | str, container: InputContainer, fps: float, resize: Resize | None
+) -> Iterator[tuple[float, np.ndarray]]:
+    stream = container.streams.best("video")
+    if not isinstance(stream, av.VideoStream):
+        raise MediaError(path, "no video stream")
+    stream.thread_type = "NONE"  # clips are decoded side by side; threads within a clip would only compete
+    stream.codec_context.thread_count = 1
+    period = 1 / float(stream.average_rate or stream.guessed_rate or 25)
+    stated = _stated_seconds(container, stream, period)
+
+    to_rgb = _Converter(resize)
+    start = end = reached = 0.0  # seconds: the first frame's time; then, from there, the video's and the file's end
+    shown: av.VideoFrame | None = None
+    sampled = 0
+    for packet in container.demux():  # all streams: the others tell how far the file reaches
+        if packet.pts is not None and packet.time_base:
+            reached = max(reached, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        if packet.stream.index != stream.index:
+            continue
+        if packet.is_corrupt:  # the demuxer's word for "cut off within this packet"
+            raise MediaError(path, f"truncated: decoded {end:.1f} s of {stated:.1f} s")
+        try:
+            frames = packet.decode()
+        except av.FFmpegError as error:
+            raise MediaError(path, f"corrupt after {end:.1f} s of {stated:.1f} s ({error.strerror})") from None
+        for frame in frames:
+            assert isinstance(frame, av.VideoFrame)
+            if frame.pts is None:  # a bare stream without timestamps
+                time = end
+            elif shown is None:
+                start, time = frame.time, 0.0
+            else:
+                time = frame.time - start
+            while shown is not None and sampled / fps < time - TOLERANCE:
+                yield sampled / fps, to_rgb(shown)
+                sampled += 1
+            shown = frame
+            end = time + (float(frame.duration * frame.time_base) if frame.duration and frame.time_base else period)
+
+    if shown is None:
+        raise MediaError(path, "no frame in its video stream")
+    # Some stop early without a complaint: Matroska cut at a packet, AVI with a hole.
+    lost = stated - (end if stream.duration else reached)
+    if lost > 1 / fps:  # less cannot change the number of samples by more than one, and headers do round
+        raise MediaError(path, f"truncated: decoded {end:.1f} s of {end + lost:.1f} s")
+    while sampled == 0 or sampled / fps < end - TOLERANCE:
+        yield sampled / fps, to_rgb(shown)
+        sampled += 1
+
+
+def _check_ends(path: Path) -> None:
+    """GIF and JPEG state no length, and their decoders fill what is missing; but both end in a marker."""
+    with open(path, "rb") as file:
+        head = file.read(3)
+        file.seek(max(0, path.stat().st_size - 1024))
+        tail = file.read()
+    if not head:
+        raise MediaError(path, "the file is empty")
+    gif_cut = head == b"GIF" and not tail.rstrip(b"\0").endswith(b"\0;")
+    jpeg_cut = head == b"\xff\xd8\xff" and b"\xff\xd9" not in tail
+    if gif_cut or jpeg_cut:
+        raise MediaError(path, "truncated: its end marker is missing")
+
+
+def _stated_seconds(container: InputContainer, stream: av.VideoStream, period: float) -> float:
+    """How long the file says that it is: its video, or (Matroska) the longest of its streams. 0 if it does not say."""
+    if container.format.name == "avi":  # FFmpeg shortens the duration of a cut AVI, but not the header's frames
+        return stream.frames * period
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    return (container.duration or 0) / av.time_base
+
+
+class _Converter:
+    """Frame to RGB: colour conversion and scaling in one pass; a frame sampled twice is converted once."""
+
+    def __init__(self, resize: Resize | None):
+        self.resize = resize
+        self.scaler = VideoReformatter()  # one for a clip: setting it up costs more than a conversion
+        self.frame: av.VideoFrame | None = None
+        self.image: np.ndarray
+
+    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
+        if frame is not self.frame:
+            width, height = self.resize.scaled(frame.width, frame.height) if self.resize else (None, None)
+            rgb = self.scaler.reformat(frame, width, height, format="rgb24", interpolation=SCALING, threads=1)
+            image = np.rot90(rgb.to_ndarray(), frame.rotation // 90)  # telephones film sideways and say so
+            self.image = self.resize.crop(image) if self.resize else image
+            self.frame = frame
+        return self.image

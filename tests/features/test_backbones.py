@@ -1,0 +1,145 @@
+import os
+import pickle
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from captionrl.errors import UserError
+from captionrl.features.backbones import BATCH, MiniResNet, load_backbone, load_mini, normalise, save_mini
+from captionrl.files import sha256
+
+
+@pytest.fixture
+def mini(mini_weights):
+    return load_backbone("mini", mini_weights)
+
+
+def random_frames(count, size=64, seed=0):
+    return torch.randint(0, 256, (count, size, size, 3), dtype=torch.uint8, generator=torch.manual_seed(seed))
+
+
+def test_mini_features(mini, mini_weights):
+    """float16 [N, 128], and close to what the plain fp32 module gives for normalised images."""
+    frames = random_frames(5)
+    features = mini.forward(frames)
+    assert features.dtype == torch.float16
+    assert features.shape == (5, mini.dim) == (5, 128)
+    with torch.inference_mode():
+        plain = load_mini(mini_weights).eval()((frames.permute(0, 3, 1, 2) / 255 - 0.5) / 0.25)
+    assert (features - plain).abs().max() < 0.03 * plain.abs().max()  # bf16 has 8 bits
+    assert mini.weights_sha256 == sha256(mini_weights)
+    assert not torch.allclose(features[0], features[1], atol=1e-2)
+
+
+def test_features_do_not_depend_on_the_batch(mini):
+    """A frame alone, among others, and beyond the first BATCH: the same; one item repeated: the same bits."""
+    frames = random_frames(BATCH + 3)
+    together = mini.forward(frames)
+    alone = torch.cat([mini.forward(frame[None]) for frame in frames])
+    reverse = mini.forward(frames.flip(0)).flip(0)
+    scale = together.abs().max()
+    assert (together - alone).abs().max() <= 0.01 * scale
+    assert (together - reverse).abs().max() <= 0.01 * scale
+    assert torch.equal(together, mini.forward(frames))
+
+
+def test_no_frames_no_features(mini):
+    assert mini.forward(random_frames(0)).shape == (0, 128)
+
+
+def test_features_beyond_float16_are_refused(mini):
+    """Else infinities would lie in the store, unseen until a loss is NaN."""
+    with torch.no_grad():
+        mini.module.stages[3].norm2.weight.fill_(1e8)
+    with pytest.raises(UserError, match="float16"):
+        mini.forward(random_frames(2))
+
+
+def test_heads_live_in_the_weights_file(mini_weights, tmp_path):
+    model = load_mini(mini_weights).eval()
+    assert {name: head.out_features for name, head in model.heads.items()} == {"actor": 5, "action": 7}
+    logits = model.classify(model(torch.zeros(2, 3, 64, 64)))
+    assert {name: tuple(value.shape) for name, value in logits.items()} == {"actor": (2, 5), "action": (2, 7)}
+    save_mini(model, tmp_path / "again.safetensors")
+    assert sha256(tmp_path / "again.safetensors") == sha256(mini_weights)
+
+
+def test_normalise():
+    frames = random_frames(2, 8)
+    mean, std = (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)
+    expected = (frames.permute(0, 3, 1, 2) / 255 - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
+    images = normalise(frames, mean, std)
+    assert torch.allclose(images, expected, atol=1e-5)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.mkdir, (self.folder,)
+
+
+def test_a_pickle_with_code_is_refused_and_not_run(tmp_path):
+    bomb = Bomb()
+    bomb.folder = str(tmp_path / "boom")
+    torch.save({"conv1.weight": bomb}, tmp_path / "bomb.pth")
+    (tmp_path / "bare.pth").write_bytes(pickle.dumps(bomb))
+    for name in ("bomb.pth", "bare.pth"):
+        with pytest.raises(UserError, match=f"{name}: refused"):
+            load_backbone("resnet152", tmp_path / name)
+    assert not (tmp_path / "boom").exists()
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_bad_weights_are_named_in_one_line(tmp_path, suffix):
+    path = tmp_path / f"weights{suffix}"
+    for content in (b"", b"not weights at all"):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=str(path)) as raised:
+            load_backbone("resnet152", path)
+        assert "\n" not in str(raised.value)
+
+
+def test_weights_of_another_model(tmp_path, mini_weights):
+    with pytest.raises(UserError, match="not the weights of torchvision's ResNet-152"):
+        load_backbone("resnet152", mini_weights)
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(UserError, match="not a state dict"):
+        load_backbone("resnet152", tmp_path / "list.pth")
+    with pytest.raises(UserError, match="no such weights"):
+        load_backbone("mini", tmp_path / "none.safetensors")
+    with pytest.raises(UserError, match="choose one of mini, resnet152"):
+        load_backbone("vgg", mini_weights)
+
+
+def test_mini_backbone_loads_no_torchvision(mini_weights):
+    code = (
+        "import sys; from captionrl.features.backbones import load_backbone; load_backbone('mini', sys.argv[1]); "
+        "assert 'torchvision' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, str(mini_weights)], check=True)
+
+
+@pytest.mark.slow
+def test_resnet152_as_torchvision_saves_it(tmp_path):
+    from captionrl.features.torchvision_cpu import torchvision
+
+    torch.manual_seed(0)
+    reference = torchvision.models.resnet152(weights=None)
+    for name, weight in reference.named_parameters():
+        if name.endswith("bn3.weight"):
+            torch.nn.init.constant_(weight, 0.2)  # untrained, 50 residual blocks add up to 1e8
+    torch.save(reference.state_dict(), tmp_path / "resnet152.pth")
+    backbone = load_backbone("resnet152", tmp_path / "resnet152.pth")
+    frames = random_frames(2, 224)
+    features = backbone.forward(frames)
+    assert features.shape == (2, 2048) == (2, backbone.dim)
+    reference.fc = torch.nn.Identity()
+    with torch.inference_mode():
+        plain = reference.eval()(normalise(frames, backbone.mean, backbone.std))
+    assert (features - plain).abs().max() < 0.05 * plain.abs().max()
+
+
+def test_mini_resnet_is_small():
+    assert sum(parameter.numel() for parameter in MiniResNet({}).parameters()) < 400_000

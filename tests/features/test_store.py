@@ -1,0 +1,88 @@
+import multiprocessing
+import pickle
+
+import numpy as np
+import pytest
+
+from captionrl.errors import UserError
+from captionrl.features.store import FeatureStore, check_item_ids, write_store
+from captionrl.files import sha256
+
+ATTRIBUTES = {
+    "backbone": "mini",
+    "weights_sha256": "ab" * 32,
+    "fps": 3.0,
+    "transform": "squash 4",
+    "code_version": "1",
+    "dim": 4,
+}
+ARRAYS = {f"clip-é{i}": np.full((i + 1, 4), i, np.float16) for i in (3, 1, 2)}
+
+
+@pytest.fixture
+def path(tmp_path):
+    write_store(tmp_path / "a.h5", ARRAYS.items(), ATTRIBUTES)
+    return tmp_path / "a.h5"
+
+
+def test_what_is_written_is_read(path):
+    store = FeatureStore(path)
+    assert store.items == list(ARRAYS)  # in the order given
+    assert (store.dim, len(store), store.attributes) == (4, 3, ATTRIBUTES)
+    for item, array in ARRAYS.items():
+        assert item in store
+        assert store.read(item).dtype == np.float16
+        assert np.array_equal(store.read(item), array)
+
+
+def test_missing_item_names_item_and_store(path):
+    with pytest.raises(UserError, match=rf"{path}.*'nobody'"):
+        FeatureStore(path).read("nobody")
+
+
+def test_equal_contents_equal_bytes(path, tmp_path):
+    write_store(tmp_path / "b.h5", ARRAYS.items(), ATTRIBUTES)
+    assert sha256(path) == sha256(tmp_path / "b.h5")
+    write_store(tmp_path / "c.h5", {**ARRAYS, "clip-é1": ARRAYS["clip-é1"] + 1}.items(), ATTRIBUTES)
+    assert sha256(path) != sha256(tmp_path / "c.h5")
+
+
+def read_sum(store, item):
+    return float(store.read(item).sum())
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_several_processes(path, method):
+    store = FeatureStore(path)
+    store.read("clip-é3")  # the handle is open when the processes start
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        sums = pool.starmap(read_sum, [(store, item) for item in ARRAYS] * 4)
+    assert sums == [float(array.sum()) for array in ARRAYS.values()] * 4
+    assert pickle.loads(pickle.dumps(store)).items == store.items
+
+
+def test_part_of_a_store_is_none(path):
+    data = path.read_bytes()
+    for share in (0, 0.5, 0.99):
+        path.write_bytes(data[: int(share * len(data))])
+        with pytest.raises(UserError, match="not a whole feature store"):
+            FeatureStore(path)
+    path.unlink()
+    with pytest.raises(UserError, match="no such feature store"):
+        FeatureStore(path)
+
+
+def test_an_error_while_writing_leaves_nothing(tmp_path):
+    def arrays():
+        yield "a", np.zeros((1, 4), np.float16)
+        raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        write_store(tmp_path / "a.h5", arrays(), ATTRIBUTES)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("items", [["a/b"], [""], ["."], ["a\0"], ["a", "a"]])
+def test_ids_that_hdf5_would_misread(items):
+    with pytest.raises(UserError, match="item id"):
+        check_item_ids(items)
