@@ -13,6 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")  # the first four words of every vo
 END, UNK = SPECIALS.index("</s>"), SPECIALS.index("<unk>")
 
 Caption = str | Sequence[str]  # tokens, or one string with white space between them
-Captions = Mapping[Hashable, Sequence[Caption]]  # the references of each item
+Captions = Mapping[Any, Sequence[Caption]]  # the references of each item
 
 
 def _words(caption: Caption, skip: Iterable[str], eos: bool) -> list[str]:

@@ -116,7 +116,12 @@ def _draw_actor(draw: ImageDraw.ImageDraw, scene: Scene, pose: Pose, facing: int
                 hair = (110, 56, 20)
                 draw.ellipse((x - head - 2, top - 1, x + head + 2, top + 3.4 * head), fill=hair)
                 draw.polygon(
-                    ((x - head, shoulder), (x + head, shoulder), (x + 0.24 * tall, hip + 4), (x - 0.24 * tall, hip + 4)),
+                    (
+                        (x - head, shoulder),
+                        (x + head, shoulder),
+                        (x + 0.24 * tall, hip + 4),
+                        (x - 0.24 * tall, hip + 4),
+                    ),
                     fill=paint,
                     outline=DARK,
                 )
@@ -128,8 +133,8 @@ def _draw_actor(draw: ImageDraw.ImageDraw, scene: Scene, pose: Pose, facing: int
                 draw.pieslice((x - head, top - 1, x + head, top + 2 * head), 180, 360, fill=DARK)
         case "dog" | "cat":
             body, half = tall * 0.5, tall * 0.75
-            for side in (-0.8, -0.5, 0.5, 0.8):
-                draw.line((x + side * half, foot - body, x + side * half + step / 2, foot), fill=DARK, width=2)
+            for leg in (-0.8 * half, -0.5 * half, 0.5 * half, 0.8 * half):
+                draw.line((x + leg, foot - body, x + leg + step / 2, foot), fill=DARK, width=2)
             draw.ellipse((x - half, foot - tall, x + half, foot - 0.3 * tall), fill=paint, outline=DARK)
             hx, hy, r = x + facing * half, foot - tall, tall * 0.32
             if scene.actor == "dog":  # hanging ears, a thick tail
@@ -144,10 +149,8 @@ def _draw_actor(draw: ImageDraw.ImageDraw, scene: Scene, pose: Pose, facing: int
                 draw.line((x - facing * half, foot - 0.6 * tall, tail, foot - 1.7 * tall), DARK, width=1)
         case "robot":
             top = foot - tall
-            for side in (-1, 1):
-                draw.rectangle(
-                    (x + side * 5 - 2, foot - 0.3 * tall, x + side * 5 + 2, foot - abs(step) + 3), (110, 116, 124)
-                )
+            for leg in (x - 5, x + 5):
+                draw.rectangle((leg - 2, foot - 0.3 * tall, leg + 2, foot - abs(step) + 3), fill=(110, 116, 124))
             draw.rectangle((x - 10, foot - 0.7 * tall, x + 10, foot - 0.28 * tall), fill=paint, outline=DARK)
             draw.rectangle((x - 7, top, x + 7, foot - 0.72 * tall), fill=(170, 176, 184), outline=DARK)
             draw.rectangle((x - 4 + 2 * facing, top + 4, x + 4 + 2 * facing, top + 6), fill=(250, 60, 60))

@@ -35,7 +35,11 @@ VERBS = {
     "pull": (("pulls {}", "pulling {}"), ("drags {}", "dragging {}"), ("drags {} along", "dragging {} along")),
     "kick": (("kicks {}", "kicking {}"), ("kicks {} away", "kicking {} away"), ("hits {}", "hitting {}")),
     "throw": (("throws {}", "throwing {}"), ("throws {} away", "throwing {} away"), ("tosses {}", "tossing {}")),
-    "catch": (("catches {}", "catching {}"), ("catches {} in the air", "catching {} in the air"), ("grabs {}", "grabbing {}")),
+    "catch": (
+        ("catches {}", "catching {}"),
+        ("catches {} in the air", "catching {} in the air"),
+        ("grabs {}", "grabbing {}"),
+    ),
     "pick up": (("picks up {}", "picking up {}"), ("lifts {}", "lifting {}"), ("raises {} up", "raising {} up")),
     "put down": (("puts down {}", "putting down {}"), ("lowers {}", "lowering {}"), ("drops {}", "dropping {}")),
     "jump over": (("jumps over {}", "jumping over {}"), ("leaps over {}", "leaping over {}")),
@@ -93,7 +97,7 @@ def script(scene: Scene, random: Random) -> str:
     """The script that the clip's actor was given: terse, a nameless person."""
     parts = [random.choice(VERBS[event.action])[0].format(_object(event, random)) for event in scene.events]
     place = random.choice(PLACE_PHRASES[scene.place])
-    return f"A person {place} {parts[0]}, " + ", ".join(parts[1:-1] + [f"and then {parts[-1]}"]) + "."
+    return f"A person {place} {parts[0]}, " + ", ".join([*parts[1:-1], f"and then {parts[-1]}"]) + "."
 
 
 def _actor(scene: Scene, random: Random) -> str:

@@ -9,9 +9,20 @@ from fractions import Fraction
 from pathlib import Path
 from random import Random
 
+from captionrl.datasets.charades import HEADER
 from captionrl.datasets.mini import grammar
 from captionrl.datasets.mini.draw import write_clip
-from captionrl.datasets.mini.world import ACTIONS, ACTORS, LABELS, OBJECTS, PEOPLE, PLACES, Scene, frame_labels, sample_scene
+from captionrl.datasets.mini.world import (
+    ACTIONS,
+    ACTORS,
+    LABELS,
+    OBJECTS,
+    PEOPLE,
+    PLACES,
+    Scene,
+    frame_labels,
+    sample_scene,
+)
 from captionrl.errors import UserError
 from captionrl.files import write_json, write_text
 from captionrl.progress import progress
@@ -22,16 +33,25 @@ LABEL_FPS = 3  # labels a second
 SEED = 2018
 
 
-def write_world(name: str, raw: Path, *, workers: int = 1) -> dict[str, int]:
+def write_world(name: str, raw: Path, *, version: str, workers: int = 1) -> dict[str, int]:
     """Write the mini data set `name` below `raw`; return {file: bytes}.
 
-    Clips that are already there are kept, so an interrupted run goes on where it stopped.
+    Clips that this `version` of the code has already rendered are kept, so an interrupted run goes on where it
+    stopped; those of another version go.
     """
-    writers = {"msrvtt-mini": write_msrvtt, "charades-mini": write_charades}
-    if name not in writers:
-        raise UserError(f"{name}: no such mini data set; there are {', '.join(writers)}")
     raw.mkdir(parents=True, exist_ok=True)
-    writers[name](raw, workers)
+    marker = raw / ".version"
+    if not marker.exists() or marker.read_text() != version:
+        for clip in raw.rglob("*.mp4"):
+            clip.unlink()
+        write_text(marker, version)
+    match name:
+        case "msrvtt-mini":
+            write_msrvtt(raw, workers)
+        case "charades-mini":
+            write_charades(raw, workers)
+        case _:
+            raise UserError(f"{name}: no such mini data set; there are msrvtt-mini and charades-mini")
     files = sorted(path for path in raw.rglob("*") if path.is_file() and not path.name.startswith("."))
     return {str(path.relative_to(raw)): path.stat().st_size for path in files if path.name != "raw.json"}
 
@@ -40,9 +60,7 @@ def write_msrvtt(raw: Path, workers: int, sizes: tuple[int, int, int] = (700, 10
     """MSR-VTT's two json files and its clips: one event of 3 to 5 seconds, twenty captions each."""
     random = Random(f"msrvtt-{SEED}")
     splits = ["train"] * sizes[0] + ["validate"] * sizes[1] + ["test"] * sizes[2]
-    scenes = [
-        sample_scene(random, train=split == "train", actors=ACTORS, events=1, seconds=4.0) for split in splits
-    ]
+    scenes = [sample_scene(random, train=split == "train", actors=ACTORS, events=1, seconds=4.0) for split in splits]
     clips = []
     for name, wanted in (("train_val", ("train", "validate")), ("test", ("test",))):
         videos, sentences = [], []
@@ -69,7 +87,7 @@ def write_msrvtt(raw: Path, workers: int, sizes: tuple[int, int, int] = (700, 10
                 )
         info = {"contributor": "captionrl", "description": "the mini world in MSR-VTT's format", "version": "1.0"}
         write_json(raw / f"{name}_videodatainfo.json", {"info": info, "videos": videos, "sentences": sentences})
-    _write_labels(raw, ((f"video{i}", s) for i, (s, split) in enumerate(zip(scenes, splits)) if split == "train"))
+    _write_labels(raw, [(f"video{index}", scenes[index]) for index in range(sizes[0])])
     _write_clips(clips, workers)
 
 
@@ -80,7 +98,7 @@ def write_charades(raw: Path, workers: int, sizes: tuple[int, int] = (900, 200))
     do in the real data set. Test items never do.
     """
     random = Random(f"charades-{SEED}")
-    columns = "id,subject,scene,quality,relevance,verified,script,objects,descriptions,actions,length".split(",")
+    columns = HEADER.split(",")
     classes = {(action, thing): f"c{i:03d}" for i, (action, thing) in enumerate(_pairs())}
     clips, labelled, number = [], [], 0
     for split, size in zip(("train", "test"), sizes, strict=True):
@@ -140,5 +158,3 @@ def _write_clips(clips: list[tuple[Scene, Path, Fraction]], workers: int) -> Non
 
 def _write_one(clip: tuple[Scene, Path, Fraction]) -> None:
     write_clip(*clip)
-
-

@@ -1,0 +1,295 @@
+"""`captionrl …`: what every rule calls. A rule's shell line can be pasted into a terminal.
+
+Each command is one function; what it imports, and nothing else, is what `code_version` hashes for it. That is why the
+imports stand inside the functions.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from captionrl import __version__
+from captionrl.errors import UserError
+
+
+def corpus(args: argparse.Namespace) -> None:
+    from captionrl.datasets.corpus import read_corpus
+    from captionrl.datasets.prepare import describe, prepare
+
+    read = read_corpus(args.name, args.raw)
+    card = prepare(read, args.out, args.min_count) if args.out else describe(read, args.min_count)
+    if args.json:
+        print(json.dumps(card, indent=1, ensure_ascii=False))
+    else:
+        print(f"{card['name']}: {card['origin']}")
+        for split, numbers in card["splits"].items():
+            print(
+                f"  {split:5} {numbers['items']:>6} items {numbers['captions']:>7} captions "
+                f"{numbers['mean_length']:6.2f} words each, ids {numbers['split_hash'][:12]}"
+            )
+        print(f"  vocabulary of {card['vocabulary']} words seen at least {card['min_count']} times in train")
+
+
+def world(args: argparse.Namespace) -> None:
+    from captionrl.datasets.mini.write import write_world
+    from captionrl.files import write_json
+    from captionrl.provenance import code_version
+
+    files = write_world(args.name, args.raw, version=code_version("world"), workers=args.workers)
+    write_json(args.raw / "raw.json", files)
+
+
+def require(args: argparse.Namespace) -> None:
+    from captionrl.datasets.corpus import read_corpus
+    from captionrl.datasets.download import require
+    from captionrl.files import write_json
+
+    write_json(args.raw / "raw.json", require(read_corpus(args.name, args.raw), args.raw))
+
+
+def download(args: argparse.Namespace) -> None:
+    from captionrl.datasets.download import fetch, manifest
+
+    wanted = [entry for entry in manifest().get(args.group, []) if args.name in (None, entry.name)]
+    if not wanted:
+        raise UserError(f"{args.group} {args.name or ''}: not in downloads.yaml; there are {', '.join(manifest())}")
+    for entry in wanted:
+        print(fetch(entry, args.into))
+
+
+def backbone(args: argparse.Namespace) -> None:
+    from captionrl.config import BackbonePhase
+    from captionrl.datasets.prepare import load_captions
+    from captionrl.training.backbone import train_backbone
+
+    items = [(item.id, item.media) for item in load_captions(args.captions).items["train"] if item.media]
+    train_backbone(args.raw, items, args.out, args.state, phase=BackbonePhase(), seed=0, device=args.device)
+
+
+def features(args: argparse.Namespace) -> None:
+    from captionrl.datasets.prepare import load_captions
+    from captionrl.features.backbones import load_backbone
+    from captionrl.features.extract import extract
+    from captionrl.provenance import code_version
+    from captionrl.training.loop import pick_device
+
+    splits = load_captions(args.captions).items.values()
+    extract(
+        [(item.id, args.raw / item.media) for items in splits for item in items if item.media],
+        load_backbone(args.backbone, args.weights, pick_device(args.device)),
+        args.out,
+        args.out.with_suffix(".json"),
+        fps=args.fps,
+        state=args.state / "features",
+        allowed_failures=args.allowed_failures,
+        code_version=code_version("features"),
+        workers=args.workers,
+    )
+
+
+def train(args: argparse.Namespace) -> None:
+    from captionrl.config import load_paper
+    from captionrl.training.run import Job, train_phase
+
+    name, run, phase = args.phase
+    job = Job(
+        run=run,
+        phase=phase,
+        corpus=args.corpus,
+        seed=args.seed,
+        captions=args.captions,
+        features=args.features,
+        start=args.start,
+        out=args.out,
+        state=args.state,
+        device=args.device,
+    )
+    train_phase(load_paper(args.papers / f"{name}.yaml", args.scale, args.overrides), job)
+
+
+def predict(args: argparse.Namespace) -> None:
+    from captionrl.evaluation.predict import predict
+
+    files = (args.checkpoint, args.captions, args.features, args.out)
+    predict(*files, split=args.split, beam=args.beam, device=args.device)
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    from captionrl.evaluation.predict import evaluate_predictions
+
+    evaluate_predictions(args.predictions, args.checkpoint, args.captions, args.out, split=args.split)
+
+
+def table(args: argparse.Namespace) -> None:
+    from captionrl.config import load_paper
+    from captionrl.files import read_json
+    from captionrl.tables.table import build, write
+
+    name, table = args.table
+    scores: dict[str, list[Path]] = {}
+    for path in args.scores:  # …/<run>/seed<k>.json
+        scores.setdefault(path.parent.name, []).append(path)
+    paper = load_paper(args.papers / f"{name}.yaml", args.scale, args.overrides)
+    write(*build(paper, table, args.scale, read_json(args.card)["origin"], scores), args.out)
+
+
+def score(args: argparse.Namespace) -> None:
+    from captionrl.evaluation.command import render, score_files
+
+    report = score_files(args.references, args.hypotheses, args.items)
+    print(json.dumps(report, indent=1) if args.json else render(report))
+
+
+def state(args: argparse.Namespace) -> None:
+    from captionrl.training.run import list_states, prune_states
+
+    rows = list_states(args.state) if args.what == "list" else prune_states(args.state, args.days)
+    for row in rows:
+        print(f"{row['directory']}  {row['bytes'] / 2**20:8.1f} MiB  {row['days']:6.1f} days  {row['title']}")
+    print(f"{len(rows)} {'kept' if args.what == 'list' else 'deleted'}")
+
+
+def schema(args: argparse.Namespace) -> None:
+    from captionrl.config import Paper, Params
+    from captionrl.files import write_json
+
+    for model in (Params, Paper):
+        write_json(args.out / f"{model.__name__.lower()}.schema.json", model.model_json_schema())
+
+
+def publish(args: argparse.Namespace) -> None:
+    from captionrl.tables.publish import publish
+
+    for path in publish(args.results, args.out, args.readme):
+        print(path)
+
+
+def main() -> None:
+    args = parser().parse_args()
+    try:
+        args.function(args)
+    except UserError as error:
+        print(f"captionrl {args.command}: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:  # no space, no permission: the system's own words, and the file's name
+        print(f"captionrl {args.command}: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser("captionrl", description="Captioning with reinforcement learning, step by step.")
+    top.add_argument("--version", action="version", version=__version__)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(function: Callable[[argparse.Namespace], None], what: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(function.__name__, help=what, description=what)
+        sub.set_defaults(function=function)
+        return sub
+
+    def paths(sub: argparse.ArgumentParser, **names: str) -> None:
+        for name, what in names.items():
+            sub.add_argument(f"--{name}", type=Path, required=True, help=what)
+
+    def common(sub: argparse.ArgumentParser, *names: str) -> None:
+        if "device" in names:
+            sub.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+        if "state" in names:
+            sub.add_argument("--state", type=Path, default=Path("work/state"), help="where unfinished work is kept")
+        if "paper" in names:
+            sub.add_argument("--papers", type=Path, default=Path("papers"), help="the directory of the papers' YAML")
+            sub.add_argument("--scale", choices=("mini", "paper"), required=True)
+            sub.add_argument("--overrides", type=json.loads, default=None, help="JSON laid over the paper's YAML")
+
+    sub = command(corpus, "read a corpus and print what was read; with --out, prepare it for training")
+    sub.add_argument("name", help="msrvtt, charades, or one of these with -mini")
+    paths(sub, raw="the directory of the data set's own files")
+    sub.add_argument("--out", type=Path, help="write captions, vocabulary, split lists and card here")
+    sub.add_argument("--min-count", type=_positive, default=1, help="a word rarer than this in train is <unk>")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+
+    sub = command(world, "render a mini data set in a real one's format")
+    sub.add_argument("name", help="msrvtt-mini or charades-mini")
+    paths(sub, raw="where to write it")
+    sub.add_argument("--workers", type=_positive, default=1, help="processes")
+
+    sub = command(require, "check that a data set's own files are all there")
+    sub.add_argument("name", help="msrvtt or charades")
+    paths(sub, raw="where they should be")
+
+    sub = command(download, "fetch files of downloads.yaml, checked by their checksums")
+    sub.add_argument("group", help="a group of downloads.yaml, such as weights")
+    sub.add_argument("name", nargs="?", help="one file of the group; all of them without it")
+    paths(sub, into="the directory to put them into")
+
+    sub = command(backbone, "train the mini backbone on labelled frames of training clips")
+    paths(sub, raw="the mini data set", captions="its prepared captions", out="the weights")
+    common(sub, "device", "state")
+
+    sub = command(features, "extract the features of every item's frames into a store")
+    sub.add_argument("--backbone", required=True, help="resnet152 or mini")
+    paths(
+        sub, weights="its weights", raw="the data set's files", captions="its prepared captions", out="the store (.h5)"
+    )
+    sub.add_argument("--fps", type=float, default=3.0, help="frames a second")
+    sub.add_argument("--allowed-failures", type=int, default=0, help="how many broken videos may be left out")
+    sub.add_argument("--workers", type=_positive, default=1, help="decoding threads")
+    common(sub, "device", "state")
+
+    sub = command(train, "train one phase of one run")
+    sub.add_argument("phase", type=_parts(3), help="PAPER/RUN/PHASE, such as hrl/xe-baseline/xe")
+    sub.add_argument("--corpus", required=True)
+    sub.add_argument("--seed", type=int, required=True)
+    paths(sub, captions="a prepared corpus", features="its feature store", out="the checkpoint (.safetensors)")
+    sub.add_argument("--start", type=Path, help="the checkpoint to start from")
+    common(sub, "paper", "device", "state")
+
+    sub = command(predict, "caption a split by beam search")
+    paths(sub, checkpoint="of a trained run", captions="a prepared corpus", features="its store", out="{item: caption}")
+    sub.add_argument("--split", choices=("train", "val", "test"), default="test")
+    sub.add_argument("--beam", type=_positive, required=True, help="width")
+    common(sub, "device")
+
+    sub = command(evaluate, "score a run's predictions, for a table")
+    paths(sub, predictions="of a run", checkpoint="they came from", captions="a prepared corpus", out="the scores")
+    sub.add_argument("--split", choices=("train", "val", "test"), default="test")
+
+    sub = command(table, "build a paper's table from score files")
+    sub.add_argument("table", type=_parts(2), help="PAPER/TABLE, such as hrl/table1")
+    paths(sub, card="the corpus card", out="the table (.csv); .md, .tex and .cells.jsonl come beside it")
+    sub.add_argument("--scores", type=Path, nargs="+", required=True, help="…/RUN/seedK.json")
+    common(sub, "paper")
+
+    sub = command(score, "score any model's captions against references")
+    paths(sub, references="COCO captions, or {id: [captions]}", hypotheses="COCO results, or {id: caption}")
+    sub.add_argument("--items", action="store_true", help="with --json: each item's own scores too")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+
+    sub = command(state, "show or delete the saved states of trainings")
+    sub.add_argument("what", choices=("list", "prune"))
+    sub.add_argument("--days", type=float, default=30, help="prune: those untouched for this long")
+    common(sub, "state")
+
+    sub = command(schema, "write the JSON schemas of params.yaml and papers/*.yaml")
+    paths(sub, out="the directory")
+
+    sub = command(publish, "copy tables and figures into docs and README")
+    paths(sub, results="such as results/mini", out="such as docs/results/mini", readme="whose tables to refresh")
+    return top
+
+
+def _parts(number: int) -> Callable[[str], tuple[str, ...]]:
+    def split(text: str) -> tuple[str, ...]:
+        parts = tuple(text.split("/"))
+        if len(parts) != number:
+            raise argparse.ArgumentTypeError(f"{text!r} needs {number} names with / between them")
+        return parts
+
+    return split
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive whole number")
+    return int(text)

@@ -1,0 +1,60 @@
+"""Captions of a split by beam search with a checkpoint's policy."""
+
+from pathlib import Path
+
+import torch
+
+from captionrl.datasets.prepare import load_captions
+from captionrl.decoding import beam_search
+from captionrl.errors import UserError
+from captionrl.evaluation.captions import read_hypotheses
+from captionrl.evaluation.metrics import evaluate
+from captionrl.evaluation.results import write_scores
+from captionrl.features.store import FeatureStore
+from captionrl.files import fingerprint, read_json, sha256, write_json
+from captionrl.progress import progress
+from captionrl.training.checkpoint import load_checkpoint
+from captionrl.training.data import Clips, with_features
+from captionrl.training.loop import pick_device
+
+BATCH = 64  # clips at a time; the beam multiplies it
+
+
+def predict(checkpoint: Path, captions: Path, features: Path, out: Path, *, split: str, beam: int, device: str) -> None:
+    """Write {item: caption} of every item of `split` to `out`; captions are words joined by a space."""
+    policy, card = load_checkpoint(checkpoint)
+    store = FeatureStore(features)
+    if store.attributes["weights_sha256"] != card.backbone_sha256:
+        raise UserError(
+            f"{features}: features of another backbone than {checkpoint} was trained on; extract them again"
+        )
+    where = pick_device(device)
+    clips = Clips(store, card.corpus_settings.max_frames, where, blind=card.blind)
+    items = [item.id for item in with_features(load_captions(captions), store).items[split]]
+    policy, vocabulary = policy.to(where), card.vocabulary
+    written = {}
+    with torch.inference_mode():
+        for first in progress(range(0, len(items), BATCH), title="beam search", unit="batch"):
+            batch = items[first : first + BATCH]
+            memory = policy.encode(clips.batch(batch))
+            tokens, _ = beam_search(policy, memory, card.corpus_settings.max_words + 1, beam)
+            for item, best in zip(batch, tokens[:, 0].tolist(), strict=True):
+                written[item] = " ".join(vocabulary.decode(best))
+    write_json(out, written)
+
+
+def evaluate_predictions(predictions: Path, checkpoint: Path, captions: Path, out: Path, *, split: str) -> None:
+    """Score `predictions` against the raw captions of `split`; the score file says where they came from."""
+    corpus = load_captions(captions)
+    hypotheses = read_hypotheses(predictions)
+    references = {item.id: corpus.raw[item.id] for item in corpus.items[split] if item.id in hypotheses}
+    trained = read_json(checkpoint.with_suffix(".json"))
+    provenance = {
+        "checkpoint": str(checkpoint),
+        "checkpoint_sha256": sha256(checkpoint),
+        "predictions": str(predictions),
+        "predictions_sha256": sha256(predictions),
+        **{key: trained[key] for key in ("seed", "hours", "slurm_job", "code", "commit", "command")},
+        "config": fingerprint(trained["config"]),
+    }
+    write_scores(out, evaluate(references, hypotheses), provenance)

@@ -1,0 +1,75 @@
+"""Attention captioners: the encoder-decoder of HRL's XE- and RL-baseline, and Soft-Attention (Yao et al. 2015)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from captionrl.config import Sizes
+from captionrl.models.layers import Attention, Head, WordEmbedding, initialise, run_lstm
+from captionrl.models.policy import Extras, Features, Policy, Rows
+
+
+@dataclass(frozen=True)
+class Memory(Rows):
+    values: Tensor  # [B, N, E] encoded frames
+    keys: Tensor  # [B, N, A] their attention keys, computed once a caption
+    mask: Tensor  # [B, N] bool
+
+
+@dataclass(frozen=True)
+class State(Rows):
+    hidden: Tensor  # [B, H]
+    cell: Tensor  # [B, H]
+
+
+class AttentionCaptioner(Policy):
+    """Bi-LSTM encoder, attention, LSTM decoder (HRL supplement C, the worker without manager and goal)."""
+
+    def __init__(self, features: int, vocabulary: int, sizes: Sizes) -> None:
+        super().__init__()
+        self.project = nn.Sequential(nn.Linear(features, sizes.projection), nn.Dropout(sizes.dropout))
+        self.encoder = nn.LSTM(sizes.projection, sizes.encoder, batch_first=True, bidirectional=True)
+        self._decoder(2 * sizes.encoder, vocabulary, sizes)
+        initialise(self, sizes.init)
+
+    def _decoder(self, values: int, vocabulary: int, sizes: Sizes) -> None:
+        self.attention = Attention(values, sizes.decoder, sizes.attention)
+        self.embedding = WordEmbedding(vocabulary, sizes.embedding, sizes.dropout)
+        self.cell = nn.LSTMCell(values + sizes.embedding, sizes.decoder)
+        self.head = Head(sizes.decoder, sizes.embedding, vocabulary, sizes.dropout)
+
+    def encode(self, features: Features) -> Memory:
+        values, _ = run_lstm(self.encoder, self.project(features.frames), features.mask)
+        return Memory(values, self.attention.key(values), features.mask)
+
+    def start(self, memory: Memory) -> State:  # type: ignore[override]
+        zero = memory.values.new_zeros(len(memory.values), self.cell.hidden_size)
+        return State(zero, zero)
+
+    def advance(self, embedded: Tensor, state: State, memory: Memory) -> tuple[Extras, State]:
+        context, weights = self.attention(state.hidden, memory.keys, memory.values, memory.mask)  # HRL eq. 1-3
+        hidden, cell = self.cell(torch.cat([context, embedded], -1), (state.hidden, state.cell))  # eq. 6, no goal
+        return Extras(hidden, weights), State(hidden, cell)
+
+
+class SoftAttention(AttentionCaptioner):
+    """Attention straight over the frames, with no encoder; the word is read off state, context and last word."""
+
+    def __init__(self, features: int, vocabulary: int, sizes: Sizes) -> None:
+        Policy.__init__(self)
+        self.project = nn.Sequential(nn.Linear(features, sizes.projection), nn.Dropout(sizes.dropout))
+        self._decoder(sizes.projection, vocabulary, sizes)
+        read = sizes.decoder + sizes.projection + sizes.embedding
+        self.head = Head(read, sizes.embedding, vocabulary, sizes.dropout)
+        initialise(self, sizes.init)
+
+    def encode(self, features: Features) -> Memory:
+        values = self.project(features.frames)
+        return Memory(values, self.attention.key(values), features.mask)
+
+    def advance(self, embedded: Tensor, state: State, memory: Memory) -> tuple[Extras, State]:
+        context, weights = self.attention(state.hidden, memory.keys, memory.values, memory.mask)
+        inputs = torch.cat([context, embedded], -1)
+        hidden, cell = self.cell(inputs, (state.hidden, state.cell))
+        return Extras(torch.cat([hidden, inputs], -1), weights), State(hidden, cell)  # Yao et al. 2015, section 3.1

@@ -1,0 +1,113 @@
+"""The decoder protocol: what every captioner is to those who train it and decode from it.
+
+    memory = policy.encode(features)            # what it knows of the clips
+    state  = policy.start(memory)               # before the first word
+    step   = policy.step(tokens, state, memory) # Step(logits [B, V], state, extras)
+
+Memory, state and extras are dataclasses of tensors with a leading batch axis, so that beam search, sampling and
+batching can re-order them without knowing what is in them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+
+from captionrl.text.vocabulary import BOS, PAD
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A record of tensors (or of further Rows, or None) that share a leading batch axis."""
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        def apply(value: Any) -> Any:
+            if value is None:
+                return None
+            return value.map(function) if isinstance(value, Rows) else function(value)
+
+        return replace(self, **{field.name: apply(getattr(self, field.name)) for field in fields(self)})
+
+    def first_words(self) -> Tensor:
+        """<s> for every row: tokens [B] on the device of these tensors."""
+        tensor = next(value for field in fields(self) if (value := getattr(self, field.name)) is not None)
+        return torch.full((len(tensor),), BOS, device=tensor.device)
+
+    def select(self, rows: Tensor) -> Self:
+        """The rows with these indices [N], in this order; indices may repeat."""
+        return self.map(lambda tensor: tensor.index_select(0, rows))
+
+
+@dataclass(frozen=True)
+class Features(Rows):
+    """A batch of clips as their frames' features; padding is zero and masked."""
+
+    frames: Tensor  # [B, N, D] float
+    mask: Tensor  # [B, N] bool, True where there is a frame
+
+
+@dataclass(frozen=True)
+class Extras(Rows):
+    """What a step shows beside its logits."""
+
+    hidden: Tensor  # [B, H] what the logits are computed from, for baselines
+    attention: Tensor | None = None  # [B, N] weights over the frames
+
+
+class Step(NamedTuple):
+    logits: Tensor  # [B, V]
+    state: Rows
+    extras: Extras
+
+
+class Policy(nn.Module):
+    """A captioner that embeds a word, advances a recurrent state, and reads logits off it.
+
+    A method defines `encode`, `start` and `advance`; stepping and teacher forcing follow from them.
+    """
+
+    embedding: nn.Module  # tokens [...] -> [..., E]
+    head: nn.Module  # hidden [..., H] -> logits [..., V]
+
+    def encode(self, features: Features) -> Rows:
+        raise NotImplementedError
+
+    def start(self, memory: Rows) -> Rows:
+        raise NotImplementedError
+
+    def advance(self, embedded: Tensor, state: Any, memory: Any) -> tuple[Extras, Rows]:
+        """Consume the embedded previous word [B, E]; return what the next word is read from, and the new state."""
+        raise NotImplementedError
+
+    def step(self, tokens: Tensor, state: Rows, memory: Rows) -> Step:
+        """Consume the previous words [B]; logits [B, V] of the next ones."""
+        extras, state = self.advance(self.embedding(tokens), state, memory)
+        return Step(self.head(extras.hidden), state, extras)
+
+    def teacher_forcing(self, tokens: Tensor, memory: Rows) -> Tensor:
+        """Logits [B, T, V] of every word of `tokens` [B, T] given the ones before it.
+
+        Equal to stepping through the words, with one embedding and one head for the whole batch. At positions
+        whose token is PAD the logits are zero: nobody may need them.
+        """
+        state, hidden = self.start(memory), []
+        for embedded in self.embedding(shift(tokens)).unbind(1):
+            extras, state = self.advance(embedded, state, memory)
+            hidden.append(extras.hidden)
+        return self.head_where(torch.stack(hidden, 1), tokens != PAD)
+
+    def head_where(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """The head on hidden [B, T, H] where mask [B, T] is set, zero elsewhere: logits [B, T, V].
+
+        The vocabulary's matrix is most of a step's cost, and padding a third of a batch.
+        """
+        chosen = self.head(hidden[mask])
+        logits = chosen.new_zeros(*mask.shape, chosen.shape[-1])
+        return logits.masked_scatter(mask.unsqueeze(-1), chosen)
+
+
+def shift(tokens: Tensor) -> Tensor:
+    """The decoder's input words: <s> before `tokens` [B, T], the last word dropped."""
+    return torch.cat([tokens.new_full((len(tokens), 1), BOS), tokens[:, :-1]], 1)

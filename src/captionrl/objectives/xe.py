@@ -1,0 +1,38 @@
+"""Cross-entropy (HRL eq. 26), with scheduled sampling (Bengio et al. 2015)."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from captionrl.models.policy import Features, Policy, Rows, shift
+from captionrl.text.vocabulary import PAD
+
+
+def xe_loss(
+    policy: Policy, features: Features, tokens: Tensor, own_words: float = 0.0
+) -> tuple[Tensor, dict[str, float]]:
+    """Mean negative log-likelihood, in nats, of the words of `tokens` [B, T] (</s> included, PAD beyond).
+
+    `own_words`: the probability that an input word is drawn from the policy instead of taken from the caption.
+    """
+    memory = policy.encode(features)
+    if own_words > 0:
+        logits = _scheduled_sampling(policy, memory, tokens, own_words)
+    else:
+        logits = policy.teacher_forcing(tokens, memory)
+    mask = tokens != PAD
+    loss = cross_entropy(logits[mask], tokens[mask])
+    return loss, {"loss": loss.item()}
+
+
+def _scheduled_sampling(policy: Policy, memory: Rows, tokens: Tensor, own_words: float) -> Tensor:
+    """Logits [B, T, V] where each input word after <s> is, with probability `own_words`, the policy's own draw."""
+    state, columns = policy.start(memory), []
+    own: Tensor | None = None
+    for words in shift(tokens).unbind(1):
+        if own is not None:
+            words = torch.where(torch.rand(words.shape, device=words.device) < own_words, own, words)
+        logits, state, _ = policy.step(words, state, memory)
+        columns.append(logits)
+        own = torch.multinomial(logits.detach().softmax(-1), 1).squeeze(-1)
+    return torch.stack(columns, 1)

@@ -1,0 +1,186 @@
+"""A paper's table: cited numbers and ours, with intervals, tests and the provenance of every cell."""
+
+import csv
+import io
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from captionrl.config import Paper, Row, Table
+from captionrl.errors import UserError
+from captionrl.evaluation.bootstrap import interval, paired
+from captionrl.evaluation.results import read_scores
+from captionrl.files import atomic, write_text
+from captionrl.provenance import commit
+
+SAMPLES = 2000  # bootstrap resamples
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number of ours: the mean over seeds, its 95 % interval over items, and p against the baseline run."""
+
+    value: float
+    low: float
+    high: float
+    p: float | None
+
+
+@dataclass(frozen=True)
+class Line:
+    """One method's row: our cells, where there is a run of ours, and the cited numbers, where there are some."""
+
+    row: Row
+    cells: dict[str, Cell]
+    cited: dict[str, float]
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Built:
+    """A whole table, ready to be written in any format."""
+
+    paper: Paper
+    table: Table
+    scale: str
+    origin: str  # what the corpus was read from
+    items: int
+    lines: list[Line]
+
+
+def build(
+    paper: Paper, name: str, scale: str, origin: str, scores: dict[str, list[Path]]
+) -> tuple[Built, list[dict[str, Any]]]:
+    """The table and the provenance of its cells, from each run's score files, one a seed."""
+    table = paper.tables[name]
+    read = {run: [read_scores(path) for path in paths] for run, paths in scores.items()}
+    _same_items(scores, read)
+    lines, provenance = [], []
+    for row in table.rows:
+        cells: dict[str, Cell] = {}
+        seeds = read[row.run] if row.run else []
+        for metric in table.metrics if row.run else ():
+            ours, baseline = ([r[metric].statistics for r, _ in read[run]] for run in (str(row.run), table.baseline))
+            value = float(np.mean([results[metric].value for results, _ in seeds]))
+            low, high = interval(metric, ours, SAMPLES)
+            p = None if row.run == table.baseline else paired(metric, ours, baseline, SAMPLES)
+            cells[metric] = Cell(value, low, high, p)
+            provenance.append(
+                {
+                    "table": f"{paper.paper}/{name}",
+                    "scale": scale,
+                    "corpus": table.corpus,
+                    "method": row.method,
+                    "run": row.run,
+                    "metric": metric,
+                    **asdict(cells[metric]),
+                    "p_against": table.baseline,
+                    "bootstrap_samples": SAMPLES,
+                    "signature": seeds[0][0][metric].signature,
+                    "seeds": [{**facts, "value": results[metric].value} for results, facts in seeds],
+                    "commit": commit(),
+                    "recompute": f"snakemake --config scale={scale} -- results/{scale}/{paper.paper}/{name}.csv",
+                }
+            )
+        cited = dict(zip(map(str, table.metrics), row.cited, strict=True)) if row.cited else {}
+        lines.append(Line(row, cells, cited, len(seeds)))
+    items = len(next(iter(read.values()))[0][0][table.metrics[0]].items) if read else 0
+    return Built(paper, table, scale, origin, items, lines), provenance
+
+
+def write(built: Built, provenance: list[dict[str, Any]], out: Path) -> None:
+    """Write `out` (csv) and, beside it, .md, .tex and .cells.jsonl."""
+    write_text(out.with_suffix(".md"), markdown(built))
+    write_text(out.with_suffix(".tex"), latex(built))
+    write_text(out.with_suffix(".cells.jsonl"), "".join(json.dumps(cell, sort_keys=True) + "\n" for cell in provenance))
+    with atomic(out) as temporary:
+        temporary.write_text(as_csv(built), encoding="utf-8")
+
+
+def as_csv(built: Built) -> str:
+    """One line a method; `source` says whether its numbers are ours or cited, `*_paper` holds the paper's own."""
+    header = ["method", "source", "scale", "corpus", "seeds", "items"]
+    for metric in built.table.metrics:
+        header += [metric, f"{metric}_low", f"{metric}_high", f"{metric}_p", f"{metric}_paper"]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*header, "note", "origin"])
+    for line in built.lines:
+        ours = bool(line.cells)
+        # A cited number belongs to the paper's own corpus, whatever the scale of ours.
+        place = [built.scale, built.table.corpus] if ours else ["paper", built.table.corpus.removesuffix("-mini")]
+        fields = [line.row.method, "ours" if ours else "cited", *place]
+        fields += [str(line.seeds), str(built.items)] if ours else ["", ""]
+        for metric in built.table.metrics:
+            cell, cited = line.cells.get(metric), line.cited.get(metric)
+            if cell:
+                p = "" if cell.p is None else f"{cell.p:.4f}"
+                fields += [f"{cell.value:.2f}", f"{cell.low:.2f}", f"{cell.high:.2f}", p]
+            else:
+                fields += ["" if cited is None else f"{cited:.1f}", "", "", ""]
+            fields.append("" if cited is None else f"{cited:.1f}")
+        writer.writerow([*fields, line.row.note, built.origin if ours else ""])
+    return text.getvalue()
+
+
+def markdown(built: Built) -> str:
+    metrics = built.table.metrics
+    rows = [
+        f"| method | {' | '.join(metrics)} | paper: {' | paper: '.join(metrics)} |",
+        "|---" * (1 + 2 * len(metrics)) + "|",
+    ]
+    for line in built.lines:
+        cells = [_with_interval(line.cells.get(metric), line, built) for metric in metrics]
+        cited = [f"{line.cited[metric]:.1f}" if metric in line.cited else "" for metric in metrics]
+        rows.append(f"| {line.row.method} | {' | '.join([*cells, *cited])} |")
+    return f"**{built.table.title}.** {_legend(built)}\n\n" + "\n".join(rows) + "\n"
+
+
+def latex(built: Built) -> str:
+    metrics = built.table.metrics
+    head = " & ".join([r"method", *metrics, *(f"{metric} (paper)" for metric in metrics)])
+    rows = []
+    for line in built.lines:
+        cells = [_with_interval(line.cells.get(metric), line, built) for metric in metrics]
+        cited = [f"{line.cited[metric]:.1f}" if metric in line.cited else "" for metric in metrics]
+        rows.append(" & ".join([line.row.method, *cells, *cited]) + r" \\")
+    body = "\n".join(rows).replace("†", r"$^\dagger$")
+    columns = "l" + "r" * (2 * len(metrics))
+    caption = (
+        f"{built.table.title}. {_legend(built)}".replace("†", r"$^\dagger$").replace("%", r"\%").replace("_", r"\_")
+    )
+    return (
+        f"\\begin{{table}}\n\\centering\n\\begin{{tabular}}{{{columns}}}\n\\toprule\n{head} \\\\\n\\midrule\n{body}\n"
+        f"\\bottomrule\n\\end{{tabular}}\n\\caption{{{caption}}}\n\\end{{table}}\n"
+    )
+
+
+def _with_interval(cell: Cell | None, line: Line, built: Built) -> str:
+    if cell is None:
+        return ""
+    mark = "†" if cell.p is not None and cell.p < 0.05 else ""
+    return f"{cell.value:.1f}{mark} [{cell.low:.1f}, {cell.high:.1f}]"
+
+
+def _legend(built: Built) -> str:
+    count = max((line.seeds for line in built.lines), default=0)
+    seeds = "one seed" if count == 1 else f"mean of {count} seeds"
+    corpus = built.table.corpus
+    return (
+        f"Ours: {corpus} ({built.scale} scale), {built.items} test items, {seeds}, "
+        f"95 % bootstrap interval over items; † differs from {built.table.baseline} (paired bootstrap, p < 0.05). "
+        f"Paper: as printed, on {corpus.removesuffix('-mini')}. Corpus: {built.origin}."
+    )
+
+
+def _same_items(scores: dict[str, list[Path]], read: dict[str, Any]) -> None:
+    first: tuple[Path, list[str]] | None = None
+    for run, paths in scores.items():
+        for path, (results, _) in zip(paths, read[run], strict=True):
+            items = list(next(iter(results.values())).items)
+            first = first or (path, items)
+            if items != first[1]:
+                raise UserError(f"{path}: scored on other items than {first[0]}; delete both and run again")

@@ -1,0 +1,74 @@
+"""Checkpoints: a policy's weights and all it takes to use them, in one safetensors file."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from captionrl.config import CorpusSettings, Sizes
+from captionrl.errors import UserError
+from captionrl.files import atomic
+from captionrl.models import Policy, build_policy
+from captionrl.text.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a checkpoint says of itself; equal trainings give equal cards."""
+
+    paper: str
+    run: str
+    phase: str
+    corpus: str
+    seed: int
+    model: str
+    blind: bool
+    features: int  # width of a frame's feature
+    sizes: dict[str, Any]
+    settings: dict[str, Any]  # CorpusSettings
+    words: list[str]
+    backbone: str
+    backbone_sha256: str
+    fps: float
+    updates: int
+    best_update: int
+    val_cider: float
+    config: str  # hash of the phase's configuration
+    code: str  # version of the code that trained it
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary(tuple(self.words))
+
+    @property
+    def corpus_settings(self) -> CorpusSettings:
+        return CorpusSettings(**self.settings)
+
+
+def save_checkpoint(path: Path, policy: Policy, card: Card) -> None:
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in policy.state_dict().items()}
+    with atomic(path) as temporary:
+        temporary.write_bytes(save(weights, {"captionrl": json.dumps(asdict(card), sort_keys=True)}))
+
+
+def load_checkpoint(path: Path) -> tuple[Policy, Card]:
+    """The policy, in evaluation mode on the CPU, and its card."""
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such checkpoint") from None
+    except SafetensorError as error:
+        raise UserError(f"{path}: not a safetensors file ({error}); train it again") from None
+    try:
+        card = Card(**json.loads(metadata["captionrl"]))
+        policy = build_policy(card.model, card.features, len(card.words), Sizes(**card.sizes))
+        policy.load_state_dict(weights)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path}: not a checkpoint of this version of captionrl ({reason}); train it again") from None
+    return policy.eval(), card

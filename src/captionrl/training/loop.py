@@ -1,0 +1,218 @@
+"""The one training loop: every phase of every run, and the mini backbone, goes through `train`.
+
+It can be killed at any instant. Its state lies in a directory whose name is a hash of all that determines the result,
+so the same command finds it again, and goes on to bit-equal weights (same machine, same number of threads).
+"""
+
+import math
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from captionrl.config import Phase
+from captionrl.files import atomic
+from captionrl.progress import progress
+
+RESUME_ME = 75  # the exit status of an interrupted training (EX_TEMPFAIL): the same command goes on
+LOG_ROWS = 10  # rows of training statistics between two validations
+
+
+class Learner(Protocol):
+    """What a phase teaches: a module, a loss on each batch, and a score that says how good it is."""
+
+    module: nn.Module  # all that is trained
+    batches: int  # in an epoch
+
+    def loss(self, epoch: int, index: int) -> tuple[Tensor, dict[str, float]]:
+        """The loss of batch `index` of `epoch`, and statistics to log."""
+
+    def validate(self) -> dict[str, float]:
+        """Scores on validation items; the first one is what training maximises."""
+
+
+@dataclass
+class Progress:
+    """What a training is besides tensors."""
+
+    update: int = 0
+    seconds: float = 0.0  # of training, over all attempts
+    best: float = -math.inf
+    best_update: int = 0
+
+
+class Interrupted(SystemExit):
+    def __init__(self) -> None:
+        super().__init__(RESUME_ME)
+
+
+def train(
+    learner: Learner, phase: Phase, state: Path, *, seed: int, title: str, save_seconds: float = 60.0
+) -> list[dict[str, Any]]:
+    """Train `learner.module` and leave in it the weights that scored best; return the history, a dict a row.
+
+    `state` is the directory that the training can be resumed from; `save_seconds` the time between two saves.
+    Raises Interrupted, with everything saved, on TERM or INT.
+    """
+    run = Training(learner, phase, state, seed)
+    total = run.total
+    interval = max(1, round(phase.validate_every * learner.batches))
+    if run.progress.update == 0:
+        run.validate()
+    saved = time.monotonic()
+    bar = progress(total=total, initial=run.progress.update, title=title, unit="batch")
+    with bar, stop_flag() as stopped:
+        while run.progress.update < total:
+            statistics = run.step(log_every=max(1, interval // LOG_ROWS))
+            bar.update()
+            if run.progress.update % interval == 0 or run.progress.update == total:
+                scores = run.validate()
+                bar.set_postfix({**statistics, **scores}, refresh=False)
+            if stopped or time.monotonic() - saved > save_seconds:
+                run.save()
+                saved = time.monotonic()
+            if stopped:
+                raise Interrupted
+    run.save()
+    learner.module.load_state_dict(run.best_weights)
+    return run.history
+
+
+class Training:
+    """The state of a training, restored from `directory` where there is one, and its two moves: step and validate."""
+
+    def __init__(self, learner: Learner, phase: Phase, directory: Path, seed: int) -> None:
+        self.learner, self.phase, self.directory = learner, phase, directory
+        torch.manual_seed(seed)
+        optimisers = {"adadelta": torch.optim.Adadelta, "adam": torch.optim.Adam}
+        self.optimiser = optimisers[phase.optimiser](learner.module.parameters(), lr=phase.learning_rate)
+        self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            self.optimiser,
+            mode="max",
+            factor=0.5,
+            patience=(phase.halve_after - 1) if phase.halve_after else 10**9,
+            threshold=0.0,
+            threshold_mode="abs",
+        )
+        self.total = math.ceil(phase.epochs * learner.batches)
+        self.progress = Progress()
+        self.best_weights = _copy(learner.module.state_dict())
+        self.history: list[dict[str, Any]] = []
+        self._sums: dict[str, float] = {}  # of statistics since the last logged row
+        self._restore()
+
+    def step(self, log_every: int) -> dict[str, float]:
+        """One update of the weights; the statistics of its batch."""
+        began = time.monotonic()
+        progress = self.progress
+        epoch, index = divmod(progress.update, self.learner.batches)
+        if self.phase.anneal:
+            for group in self.optimiser.param_groups:
+                group["lr"] = self.phase.learning_rate * (1 - progress.update / self.total)
+        self.learner.module.train()
+        loss, statistics = self.learner.loss(epoch, index)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        if self.phase.clip is not None:
+            nn.utils.clip_grad_value_(self.learner.module.parameters(), self.phase.clip)
+        self.optimiser.step()
+        progress.update += 1
+        progress.seconds += time.monotonic() - began
+        for name, value in {**statistics, "rows": 1.0}.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        if progress.update % log_every == 0:
+            rows = self._sums.pop("rows")
+            self._log("train", {name: total / rows for name, total in self._sums.items()})
+            self._sums = {}
+        return statistics
+
+    def validate(self) -> dict[str, float]:
+        """Score the weights, remember them if they are the best so far, and let the schedule see the score."""
+        began = time.monotonic()
+        self.learner.module.eval()
+        with torch.no_grad():
+            scores = self.learner.validate()
+        score = next(iter(scores.values()))
+        if score > self.progress.best:
+            self.progress.best, self.progress.best_update = score, self.progress.update
+            self.best_weights = _copy(self.learner.module.state_dict())
+        if self.progress.update and not self.phase.anneal:
+            self.schedule.step(score)
+        self.progress.seconds += time.monotonic() - began
+        self._log("validation", scores)
+        return scores
+
+    def _log(self, kind: str, numbers: dict[str, float]) -> None:
+        self.history.append(
+            {
+                "kind": kind,
+                "update": self.progress.update,
+                "epoch": self.progress.update / self.learner.batches,
+                "learning_rate": self.optimiser.param_groups[0]["lr"],
+                "seconds": round(self.progress.seconds, 3),
+                **numbers,
+            }
+        )
+
+    def save(self) -> None:
+        """Write the whole state; the file is either the old one or the new one at every instant."""
+        state = {
+            "module": self.learner.module.state_dict(),
+            "best_weights": self.best_weights,
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "progress": vars(self.progress),
+            "history": self.history,
+            "sums": self._sums,
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
+        with atomic(self.directory / "state.pt") as temporary:
+            torch.save(state, temporary)
+
+    def _restore(self) -> None:
+        path = self.directory / "state.pt"
+        if not path.exists():
+            return
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        self.learner.module.load_state_dict(state["module"])
+        self.best_weights = state["best_weights"]
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.progress = Progress(**state["progress"])
+        self.history, self._sums = state["history"], state["sums"]
+        torch.set_rng_state(state["rng"])
+        if state["cuda_rng"]:
+            torch.cuda.set_rng_state_all(state["cuda_rng"])
+
+
+def _copy(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in weights.items()}
+
+
+@contextmanager
+def stop_flag() -> Iterator[list[int]]:
+    """A list that is empty until TERM or INT arrives; the signals' old handlers come back at the end."""
+    received: list[int] = []
+    old = {number: signal.signal(number, lambda n, _: received.append(n)) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield received
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that `device:` of params.yaml means here."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cpu":
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or torch.get_num_threads()))
+    return torch.device(name)
