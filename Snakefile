@@ -1,0 +1,87 @@
+"""captionrl: from raw data to a paper's tables. `snakemake results/table1.csv`, or `snakemake hrl`."""
+
+import json
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from captionrl.config import load_paper, validate_params
+from captionrl.errors import UserError
+from captionrl.files import fingerprint
+from captionrl.provenance import code_version
+
+
+configfile: "params.yaml"
+
+
+container: "docker://python:3.11-slim"
+
+
+# Rules call `captionrl` of the environment that Snakemake itself runs in.
+shell.prefix(f"set -euo pipefail; export PATH='{Path(sys.executable).parent}':$PATH; ")
+
+try:
+    PARAMS = validate_params(config)
+    PAPERS = {
+        path.stem: load_paper(path, PARAMS.scale, PARAMS.overrides.get(path.stem))
+        for path in sorted(Path("papers").glob("*.yaml"))
+    }
+    if strange := PARAMS.overrides.keys() - PAPERS.keys():
+        raise UserError(f"params.yaml: overrides.{min(strange)}: no such paper; there are {', '.join(PAPERS)}")
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+SCALE = PARAMS.scale
+MINI = SCALE == "mini"
+
+
+wildcard_constraints:
+    corpus="[a-z0-9-]+",
+    paper="|".join(PAPERS),
+    run="[a-z0-9-]+",
+    phase="[a-z0-9-]+",
+    seed="[0-9]+",
+    table="[a-z0-9-]+",
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/features.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/tables.smk"
+
+
+localrules:
+    all,
+    copy_table,
+
+
+rule all:
+    default_target: True
+    input:
+        [tables_of(paper) for paper in PAPERS],
+
+
+for paper_name in PAPERS:
+
+    rule:
+        name:
+            paper_name
+        input:
+            tables_of(paper_name),
+        localrule: True
+
+
+rule copy_table:
+    # The first paper's tables, where everybody looks first.
+    input:
+        f"results/{SCALE}/hrl/{{table}}.csv",
+    output:
+        "results/{table}.csv",
+    log:
+        "work/log/copy_table/{table}.log",
+    message:
+        "{output} is {input}"
+    shell:
+        "cp {input} {output} 2> {log}"

@@ -1,0 +1,74 @@
+"""Raw data: rendered, or checked where the user put it; captions, vocabulary and split lists."""
+
+
+localrules:
+    require,
+    download_weights,
+
+
+rule world:
+    output:
+        "data/{corpus}-mini/raw.json",
+    log:
+        "work/log/world/{corpus}-mini.log",
+    threads: 2
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        code=code_version("world"),
+    message:
+        "Rendering {wildcards.corpus}-mini, the mini world in {wildcards.corpus}'s own file formats"
+    shell:
+        "exec captionrl world {wildcards.corpus}-mini --raw data/{wildcards.corpus}-mini --workers {threads} 2> >(tee {log} >&2)"
+
+
+rule require:
+    output:
+        "data/{corpus}/raw.json",
+    log:
+        "work/log/require/{corpus}.log",
+    params:
+        code=code_version("require"),
+    message:
+        "Checking that the files of {wildcards.corpus} are in data/{wildcards.corpus}"
+    shell:
+        "exec captionrl require {wildcards.corpus} --raw data/{wildcards.corpus} 2> >(tee {log} >&2)"
+
+
+ruleorder: world > require
+
+
+rule download_weights:
+    output:
+        "data/weights/resnet152-394f9c45.pth",
+    log:
+        "work/log/download/resnet152.log",
+    message:
+        "Fetching ResNet-152's ImageNet weights"
+    shell:
+        "exec captionrl download weights resnet152-394f9c45.pth --into data/weights 2> >(tee {log} >&2)"
+
+
+rule captions:
+    input:
+        "data/{corpus}/raw.json",
+    output:
+        captions="work/{corpus}/captions/captions.parquet",
+        vocabulary="work/{corpus}/captions/vocabulary.json",
+        card="work/{corpus}/captions/card.json",
+        splits=expand("work/{{corpus}}/captions/splits/{split}.txt", split=["train", "val", "test"]),
+    log:
+        "work/log/captions/{corpus}.log",
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        code=code_version("corpus"),
+        min_count=min_count,
+        out=lambda wildcards, output: Path(output.captions).parent,
+    message:
+        "Reading and tokenising the captions of {wildcards.corpus}"
+    shell:
+        "exec captionrl corpus {wildcards.corpus} --raw data/{wildcards.corpus} --min-count {params.min_count}"
+        " --out {params.out} 2> >(tee {log} >&2)"

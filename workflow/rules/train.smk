@@ -1,0 +1,49 @@
+"""One rule trains any phase of any run of any paper."""
+
+CHECKPOINT = "checkpoints/{corpus}/{paper}/{run}/{phase}/seed{seed}.safetensors"
+
+
+def start_checkpoint(wildcards):
+    """The checkpoint a phase starts from: that of the phase before, or of the run it builds on; none for the first."""
+    start = PAPERS[wildcards.paper].start_of(wildcards.run, wildcards.phase)
+    if start is None:
+        return []
+    run, phase = start
+    return CHECKPOINT.format(**{**dict(wildcards), "run": run, "phase": phase})
+
+
+rule train:
+    input:
+        captions=rules.captions.output,
+        features=lambda wildcards: f"work/{wildcards.corpus}/features/{PAPERS[wildcards.paper].backbone}.json",
+        start=start_checkpoint,
+    output:
+        weights=CHECKPOINT,
+        provenance=CHECKPOINT.replace(".safetensors", ".json"),
+        metrics=CHECKPOINT.replace(".safetensors", ".metrics.jsonl"),
+        curve=CHECKPOINT.replace(".safetensors", ".csv"),
+        board=directory(CHECKPOINT.replace(".safetensors", ".tensorboard")),
+    log:
+        "work/log/train/{corpus}/{paper}/{run}-{phase}-seed{seed}.log",
+    benchmark:
+        "work/benchmark/train/{corpus}/{paper}/{run}-{phase}-seed{seed}.tsv"
+    threads: 1 if MINI else 8
+    resources:
+        gpu=1,
+        mem_mb=2000 if MINI else 32000,
+        runtime=30 if MINI else 24 * 60,
+    params:
+        code=code_version("train"),
+        config=lambda wildcards: fingerprint(
+            PAPERS[wildcards.paper].training_config(wildcards.run, wildcards.phase, wildcards.corpus)
+        ),
+        start=lambda wildcards, input: f"--start {input.start}" if input.start else "",
+        store=lambda wildcards, input: str(input.features).replace(".json", ".h5"),
+        overrides=overrides_option,
+    message:
+        "Training {wildcards.paper}/{wildcards.run}/{wildcards.phase} on {wildcards.corpus}, seed {wildcards.seed}"
+    shell:
+        "exec env OMP_NUM_THREADS={threads} captionrl train {wildcards.paper}/{wildcards.run}/{wildcards.phase}"
+        " --corpus {wildcards.corpus} --seed {wildcards.seed} --captions work/{wildcards.corpus}/captions"
+        " --features {params.store} {params.start} --out {output.weights} --scale {SCALE} {params.overrides}"
+        " --device {PARAMS.device} 2> >(tee {log} >&2)"
