@@ -61,11 +61,9 @@ def download(args: argparse.Namespace) -> None:
 
 def backbone(args: argparse.Namespace) -> None:
     from captionrl.config import BackbonePhase
-    from captionrl.datasets.prepare import load_captions
     from captionrl.training.backbone import train_backbone
 
-    items = [(item.id, item.media) for item in load_captions(args.captions).items["train"] if item.media]
-    train_backbone(args.raw, items, args.out, args.state, phase=BackbonePhase(), seed=0, device=args.device)
+    train_backbone(args.images, args.out, args.state, phase=BackbonePhase(), seed=0, device=args.device)
 
 
 def features(args: argparse.Namespace) -> None:
@@ -117,7 +115,7 @@ def predict(args: argparse.Namespace) -> None:
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    from captionrl.evaluation.predict import evaluate_predictions
+    from captionrl.evaluation.score_run import evaluate_predictions
 
     evaluate_predictions(args.predictions, args.checkpoint, args.captions, args.out, split=args.split)
 
@@ -210,7 +208,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", action="store_true", help="print JSON")
 
     sub = command(world, "render a mini data set in a real one's format")
-    sub.add_argument("name", help="msrvtt-mini or charades-mini")
+    sub.add_argument("name", help="msrvtt-mini, charades-mini or imagenet-mini")
     paths(sub, raw="where to write it")
     sub.add_argument("--workers", type=_positive, default=1, help="processes")
 
@@ -223,8 +221,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("name", nargs="?", help="one file of the group; all of them without it")
     paths(sub, into="the directory to put them into")
 
-    sub = command(backbone, "train the mini backbone on labelled frames of training clips")
-    paths(sub, raw="the mini data set", captions="its prepared captions", out="the weights")
+    sub = command(backbone, "train the mini backbone on labelled stills")
+    paths(sub, images="images.npz of imagenet-mini", out="the weights")
     common(sub, "device", "state")
 
     sub = command(features, "extract the features of every item's frames into a store")

@@ -23,5 +23,11 @@ def progress(iterable: Iterable[Any] | None = None, *, title: str, unit: str, **
     terminal = sys.stderr.isatty()
     file: Any = sys.stderr if terminal else _Lines()
     return tqdm(
-        iterable, desc=title, unit=unit, file=file, mininterval=0.2 if terminal else 10, dynamic_ncols=terminal, **options
+        iterable,
+        desc=title,
+        unit=unit,
+        file=file,
+        mininterval=0.2 if terminal else 10,
+        dynamic_ncols=terminal,
+        **options,
     )

@@ -11,7 +11,7 @@ rule world:
         "data/{corpus}-mini/raw.json",
     log:
         "work/log/world/{corpus}-mini.log",
-    threads: 2
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=30,

@@ -5,11 +5,6 @@ localrules:
     table,
 
 
-def last_checkpoint(wildcards):
-    phase = PAPERS[wildcards.paper].runs[wildcards.run].phases[-1]
-    return CHECKPOINT.format(**dict(wildcards), phase=phase)
-
-
 rule predict:
     input:
         checkpoint=last_checkpoint,
@@ -25,6 +20,7 @@ rule predict:
         mem_mb=2000 if MINI else 16000,
         runtime=15 if MINI else 120,
     params:
+        device=PARAMS.device,
         code=code_version("predict"),
         beam=lambda wildcards: PAPERS[wildcards.paper].beam,
         store=lambda wildcards, input: str(input.features).replace(".json", ".h5"),
@@ -33,7 +29,7 @@ rule predict:
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl predict --checkpoint {input.checkpoint}"
         " --captions work/{wildcards.corpus}/captions --features {params.store} --out {output} --beam {params.beam}"
-        " --device {PARAMS.device} 2> >(tee {log} >&2)"
+        " --device {params.device} 2> >(tee {log} >&2)"
 
 
 rule score:
@@ -58,38 +54,24 @@ rule score:
         " 2> >(tee {log} >&2)"
 
 
-def scores_of(wildcards):
-    paper = PAPERS[wildcards.paper]
-    if wildcards.table not in paper.tables:
-        raise WorkflowError(f"papers/{paper.paper}.yaml: has no {wildcards.table}; there are {', '.join(paper.tables)}")
-    table = paper.tables[wildcards.table]
-    runs = dict.fromkeys([*(row.run for row in table.rows if row.run), table.baseline])
-    return expand(
-        "work/{corpus}/scores/{paper}/{run}/seed{seed}.json",
-        corpus=table.corpus,
-        paper=paper.paper,
-        run=runs,
-        seed=PARAMS.seeds,
-    )
-
-
 rule table:
     input:
         scores=scores_of,
         card=lambda wildcards: f"work/{PAPERS[wildcards.paper].tables[wildcards.table].corpus}/captions/card.json",
     output:
-        f"results/{SCALE}/{{paper}}/{{table}}.csv",
-        f"results/{SCALE}/{{paper}}/{{table}}.md",
-        f"results/{SCALE}/{{paper}}/{{table}}.tex",
-        f"results/{SCALE}/{{paper}}/{{table}}.cells.jsonl",
+        csv=f"results/{SCALE}/{{paper}}/{{table}}.csv",
+        markdown=f"results/{SCALE}/{{paper}}/{{table}}.md",
+        latex=f"results/{SCALE}/{{paper}}/{{table}}.tex",
+        cells=f"results/{SCALE}/{{paper}}/{{table}}.cells.jsonl",
     log:
         f"work/log/table/{SCALE}/{{paper}}-{{table}}.log",
     params:
+        scale=SCALE,
         code=code_version("table"),
         config=lambda wildcards: fingerprint(PAPERS[wildcards.paper].tables[wildcards.table].model_dump()),
         overrides=overrides_option,
     message:
-        "Building {output[0]}"
+        "Building {output.csv}"
     shell:
-        "exec captionrl table {wildcards.paper}/{wildcards.table} --scale {SCALE} --scores {input.scores}"
-        " --card {input.card} --out {output[0]} {params.overrides} 2> >(tee {log} >&2)"
+        "exec captionrl table {wildcards.paper}/{wildcards.table} --scale {params.scale} --scores {input.scores}"
+        " --card {input.card} --out {output.csv} {params.overrides} 2> >(tee {log} >&2)"

@@ -1,16 +1,5 @@
 """One rule trains any phase of any run of any paper."""
 
-CHECKPOINT = "checkpoints/{corpus}/{paper}/{run}/{phase}/seed{seed}.safetensors"
-
-
-def start_checkpoint(wildcards):
-    """The checkpoint a phase starts from: that of the phase before, or of the run it builds on; none for the first."""
-    start = PAPERS[wildcards.paper].start_of(wildcards.run, wildcards.phase)
-    if start is None:
-        return []
-    run, phase = start
-    return CHECKPOINT.format(**{**dict(wildcards), "run": run, "phase": phase})
-
 
 rule train:
     input:
@@ -33,6 +22,8 @@ rule train:
         mem_mb=2000 if MINI else 32000,
         runtime=30 if MINI else 24 * 60,
     params:
+        scale=SCALE,
+        device=PARAMS.device,
         code=code_version("train"),
         config=lambda wildcards: fingerprint(
             PAPERS[wildcards.paper].training_config(wildcards.run, wildcards.phase, wildcards.corpus)
@@ -45,5 +36,5 @@ rule train:
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl train {wildcards.paper}/{wildcards.run}/{wildcards.phase}"
         " --corpus {wildcards.corpus} --seed {wildcards.seed} --captions work/{wildcards.corpus}/captions"
-        " --features {params.store} {params.start} --out {output.weights} --scale {SCALE} {params.overrides}"
-        " --device {PARAMS.device} 2> >(tee {log} >&2)"
+        " --features {params.store} {params.start} --out {output.weights} --scale {params.scale} {params.overrides}"
+        " --device {params.device} 2> >(tee {log} >&2)"

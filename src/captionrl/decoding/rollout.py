@@ -47,7 +47,7 @@ def _roll_out(policy: Policy, memory: Rows, max_tokens: int, choose: Callable[[T
         words = choose(log_p.detach()).masked_fill(~going, PAD)
         written = log_p.gather(-1, words.unsqueeze(-1)).squeeze(-1).masked_fill(~going, 0)
         entropy = -(log_p.detach().exp() * log_p.detach().clamp(min=-1e9)).sum(-1) * going
-        columns.append((words, going, written, entropy, step.extras.hidden))
+        columns.append((words, going, written, entropy, step.extras.hidden * going.unsqueeze(-1)))
         state, going = step.state, going & (words != EOS)
         if not going.any():
             break

@@ -7,11 +7,8 @@ import torch
 from captionrl.datasets.prepare import load_captions
 from captionrl.decoding import beam_search
 from captionrl.errors import UserError
-from captionrl.evaluation.captions import read_hypotheses
-from captionrl.evaluation.metrics import evaluate
-from captionrl.evaluation.results import write_scores
 from captionrl.features.store import FeatureStore
-from captionrl.files import fingerprint, read_json, sha256, write_json
+from captionrl.files import write_json
 from captionrl.progress import progress
 from captionrl.training.checkpoint import load_checkpoint
 from captionrl.training.data import Clips, with_features
@@ -41,20 +38,3 @@ def predict(checkpoint: Path, captions: Path, features: Path, out: Path, *, spli
             for item, best in zip(batch, tokens[:, 0].tolist(), strict=True):
                 written[item] = " ".join(vocabulary.decode(best))
     write_json(out, written)
-
-
-def evaluate_predictions(predictions: Path, checkpoint: Path, captions: Path, out: Path, *, split: str) -> None:
-    """Score `predictions` against the raw captions of `split`; the score file says where they came from."""
-    corpus = load_captions(captions)
-    hypotheses = read_hypotheses(predictions)
-    references = {item.id: corpus.raw[item.id] for item in corpus.items[split] if item.id in hypotheses}
-    trained = read_json(checkpoint.with_suffix(".json"))
-    provenance = {
-        "checkpoint": str(checkpoint),
-        "checkpoint_sha256": sha256(checkpoint),
-        "predictions": str(predictions),
-        "predictions_sha256": sha256(predictions),
-        **{key: trained[key] for key in ("seed", "hours", "slurm_job", "code", "commit", "command")},
-        "config": fingerprint(trained["config"]),
-    }
-    write_scores(out, evaluate(references, hypotheses), provenance)

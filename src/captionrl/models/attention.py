@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from captionrl.config import Sizes
-from captionrl.models.layers import Attention, Head, WordEmbedding, initialise, run_lstm
+from captionrl.models.layers import Attention, BiLSTM, Head, WordEmbedding, initialise
 from captionrl.models.policy import Extras, Features, Policy, Rows
 
 
@@ -29,7 +29,7 @@ class AttentionCaptioner(Policy):
     def __init__(self, features: int, vocabulary: int, sizes: Sizes) -> None:
         super().__init__()
         self.project = nn.Sequential(nn.Linear(features, sizes.projection), nn.Dropout(sizes.dropout))
-        self.encoder = nn.LSTM(sizes.projection, sizes.encoder, batch_first=True, bidirectional=True)
+        self.encoder = BiLSTM(sizes.projection, sizes.encoder)
         self._decoder(2 * sizes.encoder, vocabulary, sizes)
         initialise(self, sizes.init)
 
@@ -40,7 +40,7 @@ class AttentionCaptioner(Policy):
         self.head = Head(sizes.decoder, sizes.embedding, vocabulary, sizes.dropout)
 
     def encode(self, features: Features) -> Memory:
-        values, _ = run_lstm(self.encoder, self.project(features.frames), features.mask)
+        values = self.encoder(self.project(features.frames), features.mask)
         return Memory(values, self.attention.key(values), features.mask)
 
     def start(self, memory: Memory) -> State:  # type: ignore[override]

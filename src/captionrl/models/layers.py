@@ -6,14 +6,44 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 
 def run_lstm(lstm: nn.LSTM, inputs: Tensor, mask: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """An LSTM over inputs [B, N, D] that never sees padding: outputs [B, N, H], and the state after the last frame.
-
-    Packing makes the backward direction start at each clip's own last frame.
-    """
+    """An LSTM over inputs [B, N, D] that never sees padding: outputs [B, N, H], and the state after the last frame."""
     lengths = mask.sum(1).cpu()
     packed = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
     outputs, state = lstm(packed)
     return pad_packed_sequence(outputs, batch_first=True, total_length=mask.shape[1])[0], state
+
+
+def lstm_step(lstm: nn.LSTM, inputs: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+    """One step of a one-layer LSTM: inputs [B, D] -> hidden and cell [B, H]."""
+    hidden, cell = torch.lstm_cell(inputs, (hidden, cell), *lstm.all_weights[0])
+    return hidden, cell
+
+
+class BiLSTM(nn.Module):
+    """A bidirectional LSTM whose backward direction begins at each clip's own last frame.
+
+    Two plain LSTMs, the second on each clip turned round: twice as fast on a CPU as one over packed sequences. As
+    padding only ever follows the frames, neither direction reads it before a frame.
+    """
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.forth = nn.LSTM(inputs, width, batch_first=True)
+        self.back = nn.LSTM(inputs, width, batch_first=True)
+
+    def forward(self, inputs: Tensor, mask: Tensor) -> Tensor:
+        """Inputs [B, N, D] -> [B, N, 2 * width]; zero at padding."""
+        forth, _ = self.forth(inputs)
+        back, _ = self.back(turn_round(inputs, mask))
+        outputs = torch.cat([forth, turn_round(back, mask)], -1)
+        return outputs.masked_fill(~mask.unsqueeze(-1), 0)
+
+
+def turn_round(frames: Tensor, mask: Tensor) -> Tensor:
+    """Each clip's frames [B, N, D] in reverse order, its padding left where it is."""
+    position = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
+    order = torch.where(mask, mask.sum(1, keepdim=True) - 1 - position, position)
+    return frames.gather(1, order.unsqueeze(-1).expand_as(frames))
 
 
 class Attention(nn.Module):

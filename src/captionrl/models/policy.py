@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from captionrl.text.vocabulary import BOS, PAD
+from captionrl.text.vocabulary import BOS
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Rows:
     def first_words(self) -> Tensor:
         """<s> for every row: tokens [B] on the device of these tensors."""
         tensor = next(value for field in fields(self) if (value := getattr(self, field.name)) is not None)
+        if isinstance(tensor, Rows):
+            return tensor.first_words()
         return torch.full((len(tensor),), BOS, device=tensor.device)
 
     def select(self, rows: Tensor) -> Self:
@@ -86,26 +88,20 @@ class Policy(nn.Module):
         extras, state = self.advance(self.embedding(tokens), state, memory)
         return Step(self.head(extras.hidden), state, extras)
 
-    def teacher_forcing(self, tokens: Tensor, memory: Rows) -> Tensor:
-        """Logits [B, T, V] of every word of `tokens` [B, T] given the ones before it.
+    def read(self, tokens: Tensor, memory: Rows) -> Tensor:
+        """Teacher forcing: hidden [B, T, H] that the head reads each word of `tokens` [B, T] from, given those before.
 
-        Equal to stepping through the words, with one embedding and one head for the whole batch. At positions
-        whose token is PAD the logits are zero: nobody may need them.
+        Equal to stepping through the words, with one embedding for the whole batch.
         """
         state, hidden = self.start(memory), []
         for embedded in self.embedding(shift(tokens)).unbind(1):
             extras, state = self.advance(embedded, state, memory)
             hidden.append(extras.hidden)
-        return self.head_where(torch.stack(hidden, 1), tokens != PAD)
+        return torch.stack(hidden, 1)
 
-    def head_where(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """The head on hidden [B, T, H] where mask [B, T] is set, zero elsewhere: logits [B, T, V].
-
-        The vocabulary's matrix is most of a step's cost, and padding a third of a batch.
-        """
-        chosen = self.head(hidden[mask])
-        logits = chosen.new_zeros(*mask.shape, chosen.shape[-1])
-        return logits.masked_scatter(mask.unsqueeze(-1), chosen)
+    def teacher_forcing(self, tokens: Tensor, memory: Rows) -> Tensor:
+        """Logits [B, T, V] of every word of `tokens` [B, T] given the ones before it."""
+        return self.head(self.read(tokens, memory))
 
 
 def shift(tokens: Tensor) -> Tensor:

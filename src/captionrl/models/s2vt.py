@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from captionrl.config import Sizes
-from captionrl.models.layers import Head, WordEmbedding, initialise, run_lstm
+from captionrl.models.layers import Head, WordEmbedding, initialise, lstm_step, run_lstm
 from captionrl.models.policy import Extras, Features, Policy, Rows
 
 
@@ -42,8 +42,7 @@ class S2VT(Policy):
 
     def advance(self, embedded: Tensor, state: State, memory: State) -> tuple[Extras, State]:
         """Writing: the visual LSTM gets no frame any more, a zero where the frame was."""
-        frameless = embedded.new_zeros(len(embedded), 1, self.visual.input_size)
-        seen, (hidden1, cell1) = self.visual(frameless, (state.hidden1[None], state.cell1[None]))
-        inputs = torch.cat([seen, embedded.unsqueeze(1)], -1)
-        written, (hidden2, cell2) = self.language(inputs, (state.hidden2[None], state.cell2[None]))
-        return Extras(written[:, 0]), State(hidden1[0], cell1[0], hidden2[0], cell2[0])
+        frameless = embedded.new_zeros(len(embedded), self.visual.input_size)
+        hidden1, cell1 = lstm_step(self.visual, frameless, state.hidden1, state.cell1)
+        hidden2, cell2 = lstm_step(self.language, torch.cat([hidden1, embedded], -1), state.hidden2, state.cell2)
+        return Extras(hidden2), State(hidden1, cell1, hidden2, cell2)

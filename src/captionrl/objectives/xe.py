@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from captionrl.decoding.distribution import log_probabilities
 from captionrl.models.policy import Features, Policy, Rows, shift
 from captionrl.text.vocabulary import PAD
 
@@ -16,12 +17,12 @@ def xe_loss(
     `own_words`: the probability that an input word is drawn from the policy instead of taken from the caption.
     """
     memory = policy.encode(features)
+    words = (tokens != PAD).flatten().nonzero().squeeze(1)  # padding, a third of a batch, need not reach the vocabulary
     if own_words > 0:
-        logits = _scheduled_sampling(policy, memory, tokens, own_words)
+        logits = _scheduled_sampling(policy, memory, tokens, own_words).flatten(0, 1).index_select(0, words)
     else:
-        logits = policy.teacher_forcing(tokens, memory)
-    mask = tokens != PAD
-    loss = cross_entropy(logits[mask], tokens[mask])
+        logits = policy.head(policy.read(tokens, memory).flatten(0, 1).index_select(0, words))
+    loss = cross_entropy(logits, tokens.flatten()[words])
     return loss, {"loss": loss.item()}
 
 
@@ -34,5 +35,5 @@ def _scheduled_sampling(policy: Policy, memory: Rows, tokens: Tensor, own_words:
             words = torch.where(torch.rand(words.shape, device=words.device) < own_words, own, words)
         logits, state, _ = policy.step(words, state, memory)
         columns.append(logits)
-        own = torch.multinomial(logits.detach().softmax(-1), 1).squeeze(-1)
+        own = torch.multinomial(log_probabilities(logits.detach()).exp(), 1).squeeze(-1)
     return torch.stack(columns, 1)

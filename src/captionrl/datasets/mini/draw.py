@@ -158,32 +158,32 @@ def _draw_actor(draw: ImageDraw.ImageDraw, scene: Scene, pose: Pose, facing: int
 
 
 def _draw_object(draw: ImageDraw.ImageDraw, thing: str, paint: tuple[int, int, int], pose: Pose) -> None:
-    x, y, r = pose.object_x * SIDE, pose.object_y * SIDE, 10
+    x, y = pose.object_x * SIDE, pose.object_y * SIDE
     match thing:
         case "ball":
-            draw.ellipse((x - r, y - r, x + r, y + r), fill=paint, outline=DARK)
-            draw.arc((x - r - 6, y - r, x + r - 6, y + r), 300, 60, fill=DARK)
+            draw.ellipse((x - 9, y - 9, x + 9, y + 9), fill=paint, outline=DARK)
+            draw.arc((x - 14, y - 9, x + 4, y + 9), 300, 60, fill=DARK)
         case "box":
-            draw.rectangle((x - r, y - r, x + r, y + r), fill=paint, outline=DARK)
-            draw.line((x - r, y, x + r, y), fill=DARK, width=2)
-            draw.line((x, y - r, x, y + r), fill=DARK, width=2)
+            draw.rectangle((x - 11, y - 11, x + 11, y + 11), fill=paint, outline=DARK, width=2)
+            draw.line((x - 11, y - 11, x + 11, y + 11), fill=DARK, width=2)
+            draw.line((x - 11, y + 11, x + 11, y - 11), fill=DARK, width=2)
         case "cup":
-            draw.arc((x + 1, y - 6, x + r + 5, y + 5), 270, 90, fill=DARK, width=2)
-            draw.polygon(((x - r, y - r), (x + r - 3, y - r), (x + r - 7, y + r), (x - r + 4, y + r)), paint, DARK)
+            draw.arc((x, y - 6, x + 15, y + 5), 270, 90, fill=DARK, width=3)
+            draw.polygon(((x - 9, y - 10), (x + 7, y - 10), (x + 3, y + 10), (x - 5, y + 10)), paint, DARK)
         case "book":
-            draw.rectangle((x - r - 2, y - 6, x + r + 2, y + 7), fill=paint, outline=DARK)
-            draw.rectangle((x - r, y + 2, x + r + 2, y + 5), fill=(250, 246, 230))
+            draw.rectangle((x - 14, y - 5, x + 14, y + 7), fill=paint, outline=DARK)
+            draw.rectangle((x - 12, y, x + 14, y + 4), fill=(250, 246, 230))
         case "kite":
-            draw.polygon(((x, y - r - 4), (x + r, y - 2), (x, y + r + 3), (x - r, y - 2)), fill=paint, outline=DARK)
-            draw.line((x - r, y - 2, x + r, y - 2), fill=DARK)
-            draw.line((x, y + r, x - 5, y + r + 7), fill=DARK, width=2)
+            draw.polygon(((x, y - 16), (x + 10, y - 3), (x, y + 10), (x - 10, y - 3)), fill=paint, outline=DARK)
+            draw.line((x, y + 10, x - 6, y + 18), fill=DARK, width=2)
         case "drum":
-            draw.rectangle((x - r, y - 6, x + r, y + 9), fill=paint, outline=DARK)
-            draw.ellipse((x - r, y - 12, x + r, y - 2), fill=(240, 232, 214), outline=DARK)
-            draw.line((x - 4, y - 8, x - r - 2, y - 16), fill=DARK, width=2)
+            draw.rectangle((x - 12, y - 5, x + 12, y + 10), fill=paint, outline=DARK)
+            draw.ellipse((x - 12, y - 11, x + 12, y), fill=(240, 232, 214), outline=DARK)
+            for stick in (-7, 7):
+                draw.line((x + stick, y - 6, x + 2 * stick, y - 18), fill=DARK, width=2)
         case "bag":
-            draw.arc((x - 6, y - r - 5, x + 6, y + 4), 180, 360, fill=DARK, width=3)
-            draw.rounded_rectangle((x - r - 1, y - 4, x + r + 1, y + r), 5, fill=paint, outline=DARK)
+            draw.arc((x - 7, y - 16, x + 7, y + 2), 180, 360, fill=DARK, width=3)
+            draw.polygon(((x - 8, y - 6), (x + 8, y - 6), (x + 13, y + 10), (x - 13, y + 10)), paint, DARK)
         case "hat":
-            draw.rectangle((x - 5, y - r, x + 5, y + 4), fill=paint, outline=DARK)
-            draw.rectangle((x - r - 4, y + 4, x + r + 4, y + 8), fill=paint, outline=DARK)
+            draw.rectangle((x - 6, y - 12, x + 6, y + 4), fill=paint, outline=DARK)
+            draw.rectangle((x - 14, y + 3, x + 14, y + 6), fill=DARK)

@@ -3,15 +3,16 @@
 import csv
 import io
 import json
-from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 from random import Random
 
+import numpy as np
+
 from captionrl.datasets.charades import HEADER
 from captionrl.datasets.mini import grammar
-from captionrl.datasets.mini.draw import write_clip
+from captionrl.datasets.mini.draw import render, write_clip
 from captionrl.datasets.mini.world import (
     ACTIONS,
     ACTORS,
@@ -24,12 +25,10 @@ from captionrl.datasets.mini.world import (
     sample_scene,
 )
 from captionrl.errors import UserError
-from captionrl.files import write_json, write_text
+from captionrl.files import atomic, write_json, write_text
 from captionrl.progress import progress
 
 FRAME_RATES = (Fraction(12), Fraction(15), Fraction(24000, 1001), Fraction(25))  # real clips have all sorts
-LABEL_FILE = "frame_labels.json"
-LABEL_FPS = 3  # labels a second
 SEED = 2018
 
 
@@ -50,8 +49,10 @@ def write_world(name: str, raw: Path, *, version: str, workers: int = 1) -> dict
             write_msrvtt(raw, workers)
         case "charades-mini":
             write_charades(raw, workers)
+        case "imagenet-mini":
+            write_imagenet(raw)
         case _:
-            raise UserError(f"{name}: no such mini data set; there are msrvtt-mini and charades-mini")
+            raise UserError(f"{name}: no such mini data set; there are msrvtt-mini, charades-mini and imagenet-mini")
     files = sorted(path for path in raw.rglob("*") if path.is_file() and not path.name.startswith("."))
     return {str(path.relative_to(raw)): path.stat().st_size for path in files if path.name != "raw.json"}
 
@@ -87,7 +88,6 @@ def write_msrvtt(raw: Path, workers: int, sizes: tuple[int, int, int] = (700, 10
                 )
         info = {"contributor": "captionrl", "description": "the mini world in MSR-VTT's format", "version": "1.0"}
         write_json(raw / f"{name}_videodatainfo.json", {"info": info, "videos": videos, "sentences": sentences})
-    _write_labels(raw, [(f"video{index}", scenes[index]) for index in range(sizes[0])])
     _write_clips(clips, workers)
 
 
@@ -100,7 +100,7 @@ def write_charades(raw: Path, workers: int, sizes: tuple[int, int] = (900, 200))
     random = Random(f"charades-{SEED}")
     columns = HEADER.split(",")
     classes = {(action, thing): f"c{i:03d}" for i, (action, thing) in enumerate(_pairs())}
-    clips, labelled, number = [], [], 0
+    clips, number = [], 0
     for split, size in zip(("train", "test"), sizes, strict=True):
         rows = []
         for _ in range(size):
@@ -108,7 +108,6 @@ def write_charades(raw: Path, workers: int, sizes: tuple[int, int] = (900, 200))
             scene = sample_scene(random, train=split == "train", actors=PEOPLE, events=events, seconds=3.0)
             name, number = f"M{number:04d}", number + 1
             clips.append((scene, raw / "Charades_v1_480" / f"{name}.mp4", FRAME_RATES[number % 4]))
-            labelled += [(name, scene)] if split == "train" else []
             texts = [grammar.description(scene, random) for _ in range(random.randint(1, 4))]
             timed = [f"{classes[e.action, e.object]} {e.start:.2f} {e.end:.2f}" for e in scene.events]
             rows.append(
@@ -130,22 +129,29 @@ def write_charades(raw: Path, workers: int, sizes: tuple[int, int] = (900, 200))
         csv.writer(text, lineterminator="\n").writerows([columns, *rows])
         write_text(raw / f"Charades_v1_{split}.csv", text.getvalue())
     write_text(raw / "Charades_v1_classes.txt", "".join(f"{c} {a} a {o}\n" for (a, o), c in classes.items()))
-    _write_labels(raw, labelled)
     _write_clips(clips, workers)
+
+
+def write_imagenet(raw: Path, size: int = 6000) -> None:
+    """Labelled stills for the mini backbone, as ImageNet is for the real ones: pictures of no corpus' clip.
+
+    Each shows one instant of a scene of its own, with no held-out triple. All lie in one file, `images.npz`, beside
+    the classes of their attributes.
+    """
+    random = Random(f"imagenet-{SEED}")
+    images, labels = [], []
+    for _ in progress(range(size), title="rendering", unit="still"):
+        scene = sample_scene(random, train=True, actors=ACTORS, events=1, seconds=4.0)
+        time = random.uniform(0, scene.seconds)
+        images.append(np.asarray(render(scene, time)))
+        labels.append(list(frame_labels(scene, time).values()))
+    heads = np.array(json.dumps(LABELS))
+    with atomic(raw / "images.npz") as temporary:
+        np.savez_compressed(temporary, images=np.stack(images), labels=np.array(labels), heads=heads)
 
 
 def _pairs() -> list[tuple[str, str]]:
     return [(action, thing) for action in ACTIONS for thing in OBJECTS]
-
-
-def _write_labels(raw: Path, scenes: Iterable[tuple[str, Scene]]) -> None:
-    """Attribute labels of frames at LABEL_FPS, of training clips only: what the mini backbone learns from."""
-    labels = {}
-    for name, scene in scenes:
-        times = [index / LABEL_FPS for index in range(int(scene.seconds * LABEL_FPS))]
-        labels[name] = [list(frame_labels(scene, time).values()) for time in times]
-    text = json.dumps({"fps": LABEL_FPS, "heads": LABELS, "labels": labels}, separators=(",", ":"))
-    write_text(raw / LABEL_FILE, text + "\n")
 
 
 def _write_clips(clips: list[tuple[Scene, Path, Fraction]], workers: int) -> None:
