@@ -26,10 +26,10 @@ test: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/mypy
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest
 
 test-all: setup
-	$(BIN)/pytest -m "slow or not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "slow or not slow"
 
 # Copy the mini scale's tables and figures into git, after looking at them.
 publish: setup

@@ -1,15 +1,21 @@
 """captionrl: from raw data to a paper's tables. `snakemake results/table1.csv`, or `snakemake hrl`."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from captionrl.config import load_paper, validate_params
+from captionrl.config import load_paper, load_params, validate_params
 from captionrl.errors import UserError
 from captionrl.files import fingerprint
 from captionrl.provenance import code_version
+
+try:
+    load_params()  # Snakemake's own reader would take the last of two equal keys, and names no file
+except UserError as error:
+    raise WorkflowError(str(error)) from None
 
 
 configfile: "params.yaml"

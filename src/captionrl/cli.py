@@ -9,14 +9,15 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from captionrl import __version__
 from captionrl.errors import UserError
 
 
 def corpus(args: argparse.Namespace) -> None:
-    from captionrl.datasets.corpus import read_corpus
     from captionrl.datasets.prepare import describe, prepare
+    from captionrl.datasets.read import read_corpus
 
     read = read_corpus(args.name, args.raw)
     card = prepare(read, args.out, args.min_count) if args.out else describe(read, args.min_count)
@@ -42,8 +43,8 @@ def world(args: argparse.Namespace) -> None:
 
 
 def require(args: argparse.Namespace) -> None:
-    from captionrl.datasets.corpus import read_corpus
     from captionrl.datasets.download import require
+    from captionrl.datasets.read import read_corpus
     from captionrl.files import write_json
 
     write_json(args.raw / "raw.json", require(read_corpus(args.name, args.raw), args.raw))
@@ -68,10 +69,10 @@ def backbone(args: argparse.Namespace) -> None:
 
 def features(args: argparse.Namespace) -> None:
     from captionrl.datasets.prepare import load_captions
+    from captionrl.device import pick_device
     from captionrl.features.backbones import load_backbone
     from captionrl.features.extract import extract
     from captionrl.provenance import code_version
-    from captionrl.training.loop import pick_device
 
     splits = load_captions(args.captions).items.values()
     extract(
@@ -141,7 +142,7 @@ def score(args: argparse.Namespace) -> None:
 
 
 def state(args: argparse.Namespace) -> None:
-    from captionrl.training.run import list_states, prune_states
+    from captionrl.training.state import list_states, prune_states
 
     rows = list_states(args.state) if args.what == "list" else prune_states(args.state, args.days)
     for row in rows:
@@ -198,7 +199,7 @@ def parser() -> argparse.ArgumentParser:
         if "paper" in names:
             sub.add_argument("--papers", type=Path, default=Path("papers"), help="the directory of the papers' YAML")
             sub.add_argument("--scale", choices=("mini", "paper"), required=True)
-            sub.add_argument("--overrides", type=json.loads, default=None, help="JSON laid over the paper's YAML")
+            sub.add_argument("--overrides", type=_mapping, default=None, help="JSON laid over the paper's YAML")
 
     sub = command(corpus, "read a corpus and print what was read; with --out, prepare it for training")
     sub.add_argument("name", help="msrvtt, charades, or one of these with -mini")
@@ -285,6 +286,16 @@ def _parts(number: int) -> Callable[[str], tuple[str, ...]]:
         return parts
 
     return split
+
+
+def _mapping(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not JSON ({error.msg})") from None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON object")
+    return value
 
 
 def _positive(text: str) -> int:

@@ -16,7 +16,7 @@ from captionrl.errors import UserError
 from captionrl.files import decode_utf8, read_bytes
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Model = TypeVar("Model", bound=BaseModel)
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 
@@ -132,6 +132,7 @@ class Table(Strict):
     corpus: str
     metrics: list[Literal["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr-D"]]
     baseline: str  # the run that the others are tested against
+    control: str  # the equal-budget control, against which they are tested too
     rows: list[Row]
 
 
@@ -167,6 +168,7 @@ class Paper(Strict):
         for name, table in self.tables.items():
             _known(table.corpus, self.corpora, f"tables.{name}.corpus", "corpus")
             _known(table.baseline, self.runs, f"tables.{name}.baseline", "run")
+            _known(table.control, self.runs, f"tables.{name}.control", "run")
             for index, row in enumerate(table.rows):
                 place = f"tables.{name}.rows[{index}]"
                 if row.run is None and row.cited is None:
@@ -207,11 +209,17 @@ def load_paper(path: Path | str, scale: str, overrides: dict[str, Any] | None = 
         raise UserError(f"{path}: mini: must be a mapping of what differs at the mini scale")
     if scale == "mini":
         raw = overlay(raw, mini)
-        raw["corpora"] = {f"{name}-mini": value for name, value in (raw.get("corpora") or {}).items()}
-        for table in (raw.get("tables") or {}).values():
-            table["corpus"] = f"{table.get('corpus')}-mini"
     paper = _validate(Paper, raw, str(path))
-    return _validate(Paper, overlay(raw, overrides), f"overrides of {path}") if overrides else paper
+    if paper.paper != Path(path).stem:
+        raise UserError(f"{path}: paper: {paper.paper}; must be {Path(path).stem}, as the file is called")
+    if overrides:
+        raw = overlay(raw, overrides)
+        paper = _validate(Paper, raw, f"overrides of {path}")
+    if scale == "mini":  # from here on every corpus carries its scale in its name
+        raw["corpora"] = {f"{name}-mini": value for name, value in raw["corpora"].items()}
+        raw["tables"] = {name: {**table, "corpus": table["corpus"] + "-mini"} for name, table in raw["tables"].items()}
+        paper = Paper.model_validate(raw)
+    return paper
 
 
 def overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -239,6 +247,8 @@ class _UniqueKeys(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="a key must be a word", problem_mark=key.start_mark)
             if key.value in seen and key.value != "<<":
                 raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark)
             seen.add(key.value)
@@ -251,7 +261,7 @@ def _read_yaml(path: Path | str) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UserError(f"{path}: line {line}: not YAML ({error.problem}); correct this line") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
         raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
     if not isinstance(raw, dict):
         raise UserError(f"{path}: must be a mapping of keys to values")
@@ -263,7 +273,9 @@ def _validate(model: type[Model], raw: dict[str, Any], place: str) -> Model:
         return model.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+        # Below phases pydantic adds the objective that it chose the model by; and at a bad key "[key]".
+        loc = [part for i, part in enumerate(first["loc"]) if part != "[key]" and (first["loc"][0], i) != ("phases", 2)]
+        key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
         if first["type"] == "extra_forbidden":
             close = get_close_matches(str(first["loc"][-1]), _field_names(model), n=1)
             mend = f"unknown key; did you mean {close[0]!r}?" if close else "unknown key; take it out"

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent
 @cache
 def code_version(command: str) -> str:
     """A hash of the function `command` of cli.py and of every module of this package that it comes to import."""
-    tree = ast.parse((PACKAGE / "cli.py").read_text())
+    tree = ast.parse((PACKAGE / "cli.py").read_text(encoding="utf-8"))
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     function = functions[command.replace("-", "_")]
     digest = hashlib.sha256(ast.unparse(function).encode())
@@ -48,7 +48,7 @@ def _closure(modules: frozenset[str]) -> set[Path]:
 
 @cache
 def _imports_of(path: Path) -> frozenset[str]:
-    return _imports(ast.parse(path.read_text()))
+    return _imports(ast.parse(path.read_text(encoding="utf-8")))
 
 
 def _imports(tree: ast.AST) -> frozenset[str]:

@@ -6,7 +6,7 @@ import zipfile
 import pytest
 
 from captionrl.datasets.charades import HEADER, Action, read_actions, validation
-from captionrl.datasets.corpus import read_corpus
+from captionrl.datasets.read import read_corpus
 from captionrl.errors import UserError
 
 

@@ -2,7 +2,8 @@ import re
 
 import pytest
 
-from captionrl.datasets.corpus import Corpus, Item, read_corpus
+from captionrl.datasets.corpus import Corpus, Item
+from captionrl.datasets.read import read_corpus
 from captionrl.errors import UserError
 
 ITEMS = [Item("a", "train", None), Item("b", "val", "b.mp4"), Item("c", "test", None)]

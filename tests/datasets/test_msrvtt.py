@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from captionrl.datasets import prepare
-from captionrl.datasets.corpus import Item, read_corpus
+from captionrl.datasets.corpus import Item
+from captionrl.datasets.read import read_corpus
 from captionrl.errors import UserError
 
 SHARED = Path(__file__).parents[2].parent / "shared/data/msrvtt"

@@ -23,7 +23,7 @@ def min_count(wildcards):
 
 def overrides_option(wildcards):
     overrides = PARAMS.overrides.get(wildcards.paper)
-    return f"--overrides '{json.dumps(overrides)}'" if overrides else ""
+    return f"--overrides {shlex.quote(json.dumps(overrides))}" if overrides else ""
 
 
 def weights_of(wildcards):
@@ -65,7 +65,7 @@ def scores_of(wildcards):
     if wildcards.table not in paper.tables:
         raise WorkflowError(f"papers/{paper.paper}.yaml: has no {wildcards.table}; there are {', '.join(paper.tables)}")
     table = paper.tables[wildcards.table]
-    runs = dict.fromkeys([*(row.run for row in table.rows if row.run), table.baseline])
+    runs = dict.fromkeys([*(row.run for row in table.rows if row.run), table.baseline, table.control])
     return expand(
         "work/{corpus}/scores/{paper}/{run}/seed{seed}.json",
         corpus=table.corpus,

@@ -20,7 +20,7 @@ rule world:
     message:
         "Rendering {wildcards.corpus}-mini, the mini world in {wildcards.corpus}'s own file formats"
     shell:
-        "exec captionrl world {wildcards.corpus}-mini --raw data/{wildcards.corpus}-mini --workers {threads} 2> >(tee {log} >&2)"
+        "exec captionrl world {wildcards.corpus}-mini --raw data/{wildcards.corpus}-mini --workers {threads} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 rule require:
@@ -33,7 +33,7 @@ rule require:
     message:
         "Checking that the files of {wildcards.corpus} are in data/{wildcards.corpus}"
     shell:
-        "exec captionrl require {wildcards.corpus} --raw data/{wildcards.corpus} 2> >(tee {log} >&2)"
+        "exec captionrl require {wildcards.corpus} --raw data/{wildcards.corpus} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 ruleorder: world > require
@@ -47,7 +47,7 @@ rule download_weights:
     message:
         "Fetching ResNet-152's ImageNet weights"
     shell:
-        "exec captionrl download weights resnet152-394f9c45.pth --into data/weights 2> >(tee {log} >&2)"
+        "exec captionrl download weights resnet152-394f9c45.pth --into data/weights 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 rule captions:
@@ -71,4 +71,4 @@ rule captions:
         "Reading and tokenising the captions of {wildcards.corpus}"
     shell:
         "exec captionrl corpus {wildcards.corpus} --raw data/{wildcards.corpus} --min-count {params.min_count}"
-        " --out {params.out} 2> >(tee {log} >&2)"
+        " --out {params.out} 2> >(trap '' TERM INT; exec tee {log} >&2)"

@@ -21,13 +21,13 @@ rule backbone:
         mem_mb=4000,
         runtime=60,
     params:
-        device=PARAMS.device,
+        device=lambda wildcards, input: PARAMS.device,
         code=code_version("backbone"),
     message:
         "Training the mini backbone on labelled stills of the mini world"
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl backbone --images data/imagenet-mini/images.npz"
-        " --out {output.weights} --device {params.device} 2> >(tee {log} >&2)"
+        " --out {output.weights} --device {params.device} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 rule features:
@@ -48,7 +48,7 @@ rule features:
         mem_mb=2000 if MINI else 24000,
         runtime=30 if MINI else 24 * 60,
     params:
-        device=PARAMS.device,
+        device=lambda wildcards, input: PARAMS.device,
         code=code_version("features"),
         fps=fps_of,
         allowed_failures=PARAMS.allowed_failures,
@@ -57,4 +57,4 @@ rule features:
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl features --backbone {wildcards.backbone} --weights {input.weights}"
         " --raw data/{wildcards.corpus} --captions work/{wildcards.corpus}/captions --out {output.store} --fps {params.fps}"
-        " --allowed-failures {params.allowed_failures} --workers {threads} --device {params.device} 2> >(tee {log} >&2)"
+        " --allowed-failures {params.allowed_failures} --workers {threads} --device {params.device} 2> >(trap '' TERM INT; exec tee {log} >&2)"

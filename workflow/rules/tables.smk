@@ -20,7 +20,7 @@ rule predict:
         mem_mb=2000 if MINI else 16000,
         runtime=15 if MINI else 120,
     params:
-        device=PARAMS.device,
+        device=lambda wildcards, input: PARAMS.device,
         code=code_version("predict"),
         beam=lambda wildcards: PAPERS[wildcards.paper].beam,
         store=lambda wildcards, input: str(input.features).replace(".json", ".h5"),
@@ -29,7 +29,7 @@ rule predict:
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl predict --checkpoint {input.checkpoint}"
         " --captions work/{wildcards.corpus}/captions --features {params.store} --out {output} --beam {params.beam}"
-        " --device {params.device} 2> >(tee {log} >&2)"
+        " --device {params.device} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 rule score:
@@ -51,7 +51,7 @@ rule score:
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl evaluate --predictions {input.predictions}"
         " --checkpoint {input.checkpoint} --captions work/{wildcards.corpus}/captions --out {output}"
-        " 2> >(tee {log} >&2)"
+        " 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 rule table:
@@ -69,9 +69,9 @@ rule table:
         scale=SCALE,
         code=code_version("table"),
         config=lambda wildcards: fingerprint(PAPERS[wildcards.paper].tables[wildcards.table].model_dump()),
-        overrides=overrides_option,
+        overrides=lambda wildcards, input: overrides_option(wildcards),
     message:
         "Building {output.csv}"
     shell:
         "exec captionrl table {wildcards.paper}/{wildcards.table} --scale {params.scale} --scores {input.scores}"
-        " --card {input.card} --out {output.csv} {params.overrides} 2> >(tee {log} >&2)"
+        " --card {input.card} --out {output.csv} {params.overrides} 2> >(trap '' TERM INT; exec tee {log} >&2)"

@@ -23,18 +23,18 @@ rule train:
         runtime=30 if MINI else 24 * 60,
     params:
         scale=SCALE,
-        device=PARAMS.device,
+        device=lambda wildcards, input: PARAMS.device,
         code=code_version("train"),
         config=lambda wildcards: fingerprint(
             PAPERS[wildcards.paper].training_config(wildcards.run, wildcards.phase, wildcards.corpus)
         ),
         start=lambda wildcards, input: f"--start {input.start}" if input.start else "",
         store=lambda wildcards, input: str(input.features).replace(".json", ".h5"),
-        overrides=overrides_option,
+        overrides=lambda wildcards, input: overrides_option(wildcards),
     message:
         "Training {wildcards.paper}/{wildcards.run}/{wildcards.phase} on {wildcards.corpus}, seed {wildcards.seed}"
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl train {wildcards.paper}/{wildcards.run}/{wildcards.phase}"
         " --corpus {wildcards.corpus} --seed {wildcards.seed} --captions work/{wildcards.corpus}/captions"
         " --features {params.store} {params.start} --out {output.weights} --scale {params.scale} {params.overrides}"
-        " --device {params.device} 2> >(tee {log} >&2)"
+        " --device {params.device} 2> >(trap '' TERM INT; exec tee {log} >&2)"

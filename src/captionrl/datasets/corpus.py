@@ -1,9 +1,10 @@
 """A corpus: what every data set becomes once it is read."""
 
+import hashlib
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from captionrl.errors import UserError
 
@@ -59,12 +60,6 @@ class Corpus:
         return [item for item in self.items if item.split == split]
 
 
-def read_corpus(name: str, raw: Path) -> Corpus:
-    """Read the annotation below the directory `raw`; `NAME-mini` has the format, and so the reader, of `NAME`."""
-    from captionrl.datasets import charades, msrvtt  # here, since the readers need the types above
-
-    readers = {"charades": charades.read, "msrvtt": msrvtt.read}
-    reader = readers.get(name.removesuffix("-mini"))
-    if reader is None:
-        raise UserError(f"{name}: no such corpus; choose one of {', '.join(readers)}, or one of these with -mini")
-    return reader(name, Path(raw))
+def split_hash(ids: Iterable[str]) -> str:
+    """SHA-256 over the sorted ids, one a line: equal for equal splits, whatever their order."""
+    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()

@@ -1,7 +1,6 @@
 """From a corpus to what the trainers read: tokenised captions, a vocabulary, split lists, a card with the numbers."""
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from captionrl.datasets.corpus import SPLITS, Corpus, Item
+from captionrl.datasets.corpus import SPLITS, Corpus, Item, split_hash
 from captionrl.errors import UserError
 from captionrl.files import atomic, decode_utf8, read_bytes, write_json, write_text
 from captionrl.text import ptb
@@ -95,11 +94,6 @@ def tokenize(corpus: Corpus) -> dict[str, list[list[str]]]:
         if not all(captions):
             raise UserError(f"{corpus.name}: item {id}: a caption without a single token; caption it or drop it")
     return by_item
-
-
-def split_hash(ids: Iterable[str]) -> str:
-    """SHA-256 over the sorted ids, one a line: equal for equal splits, whatever their order."""
-    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
 
 
 def _vocabulary(corpus: Corpus, tokens: dict[str, list[list[str]]], min_count: int) -> Vocabulary:

@@ -7,10 +7,10 @@ from importlib.metadata import version
 import numpy as np
 
 import captionrl
+from captionrl.datasets.corpus import split_hash
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import METRICS, Array, aggregate
 from captionrl.evaluation.meteor import meteor_statistics
-from captionrl.files import fingerprint
 from captionrl.text.ptb import strip_punctuation, tokenize
 
 
@@ -72,7 +72,7 @@ def signature(metric: str, references: Mapping[str, Sequence[str]]) -> str:
         f"refs:{most}" if fewest == most else f"refs:{fewest}-{most}",
         f"items:{len(references)}",
         *(["df:references of these items", "eos:no"] if metric == "CIDEr-D" else []),
-        f"split:{fingerprint(sorted(references))[:8]}",
+        f"split:{split_hash(references)[:8]}",
         f"lib:pycocoevalcap-{version('pycocoevalcap')}",
         f"version:{captionrl.__version__}",
     ]

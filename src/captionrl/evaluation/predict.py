@@ -6,13 +6,13 @@ import torch
 
 from captionrl.datasets.prepare import load_captions
 from captionrl.decoding import beam_search
+from captionrl.device import pick_device
 from captionrl.errors import UserError
 from captionrl.features.store import FeatureStore
 from captionrl.files import write_json
 from captionrl.progress import progress
 from captionrl.training.checkpoint import load_checkpoint
 from captionrl.training.data import Clips, with_features
-from captionrl.training.loop import pick_device
 
 BATCH = 64  # clips at a time; the beam multiplies it
 
@@ -21,9 +21,9 @@ def predict(checkpoint: Path, captions: Path, features: Path, out: Path, *, spli
     """Write {item: caption} of every item of `split` to `out`; captions are words joined by a space."""
     policy, card = load_checkpoint(checkpoint)
     store = FeatureStore(features)
-    if store.attributes["weights_sha256"] != card.backbone_sha256:
+    if (store.attributes["weights_sha256"], store.attributes["fps"]) != (card.backbone_sha256, card.fps):
         raise UserError(
-            f"{features}: features of another backbone than {checkpoint} was trained on; extract them again"
+            f"{features}: features of another backbone or rate than {checkpoint} was trained on; extract them again"
         )
     where = pick_device(device)
     clips = Clips(store, card.corpus_settings.max_frames, where, blind=card.blind)

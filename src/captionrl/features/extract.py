@@ -24,13 +24,13 @@ from typing import Any
 import h5py
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from captionrl.errors import UserError
 from captionrl.features.backbones import Backbone
 from captionrl.features.store import FeatureStore, check_item_ids, write_store
 from captionrl.features.video import MediaError, sample_frames
 from captionrl.files import fingerprint, write_json
+from captionrl.progress import progress
 
 Item = tuple[str, Path]  # id, media file
 SHOWN = 20  # failures printed one by one; beyond that a count
@@ -67,6 +67,7 @@ def extract(
     key = fingerprint([attributes, shard_items, [item for item, _ in items]])
     directory = Path(state) / key
     directory.mkdir(parents=True, exist_ok=True)
+    write_json(directory / "identity.json", {"title": f"{backbone.name} features of {len(items)} items", **attributes})
     for leftover in [*directory.glob(".[0-9]*.h5"), *Path(out).parent.glob(f".[0-9]*.{Path(out).name}")]:
         leftover.unlink()  # of a process killed while writing
 
@@ -132,8 +133,7 @@ def _fill(shards: Sequence[Shard], backbone: Backbone, fps: float, attributes: d
     """Write every shard that misses items. Stopped by whatever signal, it leaves the finished ones."""
     todo = [item for shard in shards for item in shard.missing]
     decoded = _decode_ahead(todo, backbone, fps, workers)
-    terminal = sys.stderr.isatty()
-    bar = tqdm(total=len(todo), unit="item", disable=not todo, mininterval=0.5 if terminal else 30, ascii=not terminal)
+    bar = progress(total=len(todo), title=f"{backbone.name} features", unit="item", disable=not todo)
     start, frames_done = time.monotonic(), 0
     with closing(decoded), bar:
         for shard in shards:

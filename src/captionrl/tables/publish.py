@@ -23,5 +23,5 @@ def publish(results: Path, out: Path, readme: Path) -> list[Path]:
         return f"<!-- {match[1]} -->\n{decode_utf8(read_bytes(results / match[1]), match[1])}<!-- end -->"
 
     text = decode_utf8(read_bytes(readme), readme)
-    write_text(readme, re.sub(r"<!-- (\S+\.md) -->\n.*?<!-- end -->", shown, text, flags=re.DOTALL))
+    write_text(readme, re.sub(r"<!-- (\S+\.md) -->\n(?:(?!<!-- \S+\.md).)*?<!-- end -->", shown, text, flags=re.DOTALL))
     return files

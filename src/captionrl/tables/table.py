@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,13 @@ SAMPLES = 2000  # bootstrap resamples
 
 @dataclass(frozen=True)
 class Cell:
-    """A number of ours: the mean over seeds, its 95 % interval over items, and p against the baseline run."""
+    """A number of ours: the mean over seeds, its 95 % interval over items, p against baseline and control run."""
 
     value: float
     low: float
     high: float
-    p: float | None
+    p: float | None  # None: it is that run itself
+    p_control: float | None
 
 
 @dataclass(frozen=True)
@@ -55,19 +57,31 @@ def build(
     paper: Paper, name: str, scale: str, origin: str, scores: dict[str, list[Path]]
 ) -> tuple[Built, list[dict[str, Any]]]:
     """The table and the provenance of its cells, from each run's score files, one a seed."""
+    if name not in paper.tables:
+        raise UserError(f"papers/{paper.paper}.yaml: tables: no {name!r}; there are {', '.join(paper.tables)}")
     table = paper.tables[name]
+    if unscored := {*(row.run for row in table.rows if row.run), table.baseline, table.control} - scores.keys():
+        raise UserError(f"{paper.paper}/{name}: no scores of {', '.join(sorted(unscored))}; give them too")
     read = {run: [read_scores(path) for path in paths] for run, paths in scores.items()}
+    for run, paths in scores.items():
+        for path, (results, _) in zip(paths, read[run], strict=True):
+            if missing := [metric for metric in table.metrics if metric not in results]:
+                raise UserError(f"{path}: holds no {', '.join(missing)}; score the predictions again")
     _same_items(scores, read)
     lines, provenance = [], []
     for row in table.rows:
         cells: dict[str, Cell] = {}
         seeds = read[row.run] if row.run else []
         for metric in table.metrics if row.run else ():
-            ours, baseline = ([r[metric].statistics for r, _ in read[run]] for run in (str(row.run), table.baseline))
+            ours, baseline, control = (
+                [results[metric].statistics for results, _ in read[run]]
+                for run in (str(row.run), table.baseline, table.control)
+            )
             value = float(np.mean([results[metric].value for results, _ in seeds]))
             low, high = interval(metric, ours, SAMPLES)
             p = None if row.run == table.baseline else paired(metric, ours, baseline, SAMPLES)
-            cells[metric] = Cell(value, low, high, p)
+            p_control = None if row.run == table.control else paired(metric, ours, control, SAMPLES)
+            cells[metric] = Cell(value, low, high, p, p_control)
             provenance.append(
                 {
                     "table": f"{paper.paper}/{name}",
@@ -78,6 +92,7 @@ def build(
                     "metric": metric,
                     **asdict(cells[metric]),
                     "p_against": table.baseline,
+                    "p_control_against": table.control,
                     "bootstrap_samples": SAMPLES,
                     "signature": seeds[0][0][metric].signature,
                     "seeds": [{**facts, "value": results[metric].value} for results, facts in seeds],
@@ -104,7 +119,7 @@ def as_csv(built: Built) -> str:
     """One line a method; `source` says whether its numbers are ours or cited, `*_paper` holds the paper's own."""
     header = ["method", "source", "scale", "corpus", "seeds", "items"]
     for metric in built.table.metrics:
-        header += [metric, f"{metric}_low", f"{metric}_high", f"{metric}_p", f"{metric}_paper"]
+        header += [metric, *(f"{metric}_{what}" for what in ("low", "high", "p", "p_control", "paper"))]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*header, "note", "origin"])
@@ -117,10 +132,10 @@ def as_csv(built: Built) -> str:
         for metric in built.table.metrics:
             cell, cited = line.cells.get(metric), line.cited.get(metric)
             if cell:
-                p = "" if cell.p is None else f"{cell.p:.4f}"
-                fields += [f"{cell.value:.2f}", f"{cell.low:.2f}", f"{cell.high:.2f}", p]
+                fields += [f"{number:.2f}" for number in (cell.value, cell.low, cell.high)]
+                fields += ["" if p is None else f"{p:.4f}" for p in (cell.p, cell.p_control)]
             else:
-                fields += ["" if cited is None else f"{cited:.1f}", "", "", ""]
+                fields += ["" if cited is None else f"{cited:.1f}", "", "", "", ""]
             fields.append("" if cited is None else f"{cited:.1f}")
         writer.writerow([*fields, line.row.note, built.origin if ours else ""])
     return text.getvalue()
@@ -135,7 +150,7 @@ def markdown(built: Built) -> str:
     for line in built.lines:
         cells = [_with_interval(line.cells.get(metric), line, built) for metric in metrics]
         cited = [f"{line.cited[metric]:.1f}" if metric in line.cited else "" for metric in metrics]
-        rows.append(f"| {line.row.method} | {' | '.join([*cells, *cited])} |")
+        rows.append(f"| {line.row.method.replace('|', chr(92) + '|')} | {' | '.join([*cells, *cited])} |")
     return f"**{built.table.title}.** {_legend(built)}\n\n" + "\n".join(rows) + "\n"
 
 
@@ -146,22 +161,27 @@ def latex(built: Built) -> str:
     for line in built.lines:
         cells = [_with_interval(line.cells.get(metric), line, built) for metric in metrics]
         cited = [f"{line.cited[metric]:.1f}" if metric in line.cited else "" for metric in metrics]
-        rows.append(" & ".join([line.row.method, *cells, *cited]) + r" \\")
-    body = "\n".join(rows).replace("†", r"$^\dagger$")
+        rows.append(" & ".join([_escaped(line.row.method), *cells, *cited]) + r" \\")
+    body, caption = "\n".join(rows), _escaped(f"{built.table.title}. {_legend(built)}")
+    body, caption = (text.replace("†", r"$^\dagger$").replace("‡", r"$^\ddagger$") for text in (body, caption))
     columns = "l" + "r" * (2 * len(metrics))
-    caption = (
-        f"{built.table.title}. {_legend(built)}".replace("†", r"$^\dagger$").replace("%", r"\%").replace("_", r"\_")
-    )
     return (
         f"\\begin{{table}}\n\\centering\n\\begin{{tabular}}{{{columns}}}\n\\toprule\n{head} \\\\\n\\midrule\n{body}\n"
         f"\\bottomrule\n\\end{{tabular}}\n\\caption{{{caption}}}\n\\end{{table}}\n"
     )
 
 
+def _escaped(text: str) -> str:
+    """`text` with LaTeX's special characters as themselves."""
+    return re.sub(r"[&%$#_{}]", r"\\\g<0>", text)
+
+
 def _with_interval(cell: Cell | None, line: Line, built: Built) -> str:
     if cell is None:
         return ""
-    mark = "†" if cell.p is not None and cell.p < 0.05 else ""
+    mark = ("†" if cell.p is not None and cell.p < 0.05 else "") + (
+        "‡" if cell.p_control is not None and cell.p_control < 0.05 else ""
+    )
     return f"{cell.value:.1f}{mark} [{cell.low:.1f}, {cell.high:.1f}]"
 
 
@@ -171,7 +191,8 @@ def _legend(built: Built) -> str:
     corpus = built.table.corpus
     return (
         f"Ours: {corpus} ({built.scale} scale), {built.items} test items, {seeds}, "
-        f"95 % bootstrap interval over items; † differs from {built.table.baseline} (paired bootstrap, p < 0.05). "
+        f"95 % bootstrap interval over items; † differs from {built.table.baseline}, "
+        f"‡ from {built.table.control} (paired bootstrap, p < 0.05). "
         f"Paper: as printed, on {corpus.removesuffix('-mini')}. Corpus: {built.origin}."
     )
 

@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from captionrl.config import BackbonePhase
+from captionrl.device import pick_device
 from captionrl.features.backbones import MINI_MEAN, MINI_RESIZE, MINI_STD, MiniResNet, normalise, save_mini
 from captionrl.files import sha256
 from captionrl.provenance import code_version
-from captionrl.training.loop import pick_device, train
-from captionrl.training.run import open_state, write_metrics, write_provenance
+from captionrl.training.loop import train
+from captionrl.training.state import open_state, write_metrics, write_provenance
 
 HELD_BACK = 10  # every tenth still measures how well the backbone sees what it has not learnt
 

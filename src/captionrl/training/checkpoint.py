@@ -62,7 +62,7 @@ def load_checkpoint(path: Path) -> tuple[Policy, Card]:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except FileNotFoundError:
         raise UserError(f"{path}: no such checkpoint") from None
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: not a safetensors file ({error}); train it again") from None
     try:
         card = Card(**json.loads(metadata["captionrl"]))

@@ -5,7 +5,7 @@ so the same command finds it again, and goes on to bit-equal weights (same machi
 """
 
 import math
-import os
+import pickle
 import signal
 import time
 from collections.abc import Iterator
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from captionrl.config import Phase
+from captionrl.errors import UserError
 from captionrl.files import atomic
 from captionrl.progress import progress
 
@@ -67,7 +68,7 @@ def train(
     if run.progress.update == 0:
         run.validate()
     saved = time.monotonic()
-    bar = progress(total=total, initial=run.progress.update, title=title, unit="batch")
+    bar = progress(total=total, initial=run.progress.update, title=title, unit="item", unit_scale=phase.batch)
     with bar, stop_flag() as stopped:
         while run.progress.update < total:
             statistics = run.step(log_every=max(1, interval // LOG_ROWS))
@@ -143,7 +144,7 @@ class Training:
         if score > self.progress.best:
             self.progress.best, self.progress.best_update = score, self.progress.update
             self.best_weights = _copy(self.learner.module.state_dict())
-        if self.progress.update and not self.phase.anneal:
+        if not self.phase.anneal:
             self.schedule.step(score)
         self.progress.seconds += time.monotonic() - began
         self._log("validation", scores)
@@ -179,9 +180,15 @@ class Training:
 
     def _restore(self) -> None:
         path = self.directory / "state.pt"
+        for leftover in self.directory.glob(".*.state.pt"):  # of a process killed while writing
+            leftover.unlink()
         if not path.exists():
             return
-        state = torch.load(path, weights_only=True, map_location="cpu")
+        try:
+            state = torch.load(path, weights_only=True, map_location="cpu")
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            reason = (str(error) or "it is empty").splitlines()[0]
+            raise UserError(f"{path}: not a whole state ({reason}); remove {self.directory} to train anew") from None
         self.learner.module.load_state_dict(state["module"])
         self.best_weights = state["best_weights"]
         self.optimiser.load_state_dict(state["optimiser"])
@@ -207,12 +214,3 @@ def stop_flag() -> Iterator[list[int]]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
-
-
-def pick_device(name: str) -> torch.device:
-    """The device that `device:` of params.yaml means here."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cpu":
-        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or torch.get_num_threads()))
-    return torch.device(name)

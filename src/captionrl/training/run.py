@@ -1,13 +1,5 @@
 """Train one phase of one run: from files to a checkpoint, with its metrics and its provenance beside it."""
 
-import csv
-import io
-import json
-import os
-import platform
-import shutil
-import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,16 +8,18 @@ import torch
 
 from captionrl.config import Paper
 from captionrl.datasets.prepare import load_captions
+from captionrl.device import pick_device
 from captionrl.errors import UserError
 from captionrl.features.store import FeatureStore
-from captionrl.files import fingerprint, read_json, sha256, write_json, write_text
+from captionrl.files import fingerprint, read_json, sha256
 from captionrl.models import build_policy
-from captionrl.provenance import code_version, commit
+from captionrl.provenance import code_version
 from captionrl.text.vocabulary import Vocabulary
 from captionrl.training.captioner import LEARNERS
 from captionrl.training.checkpoint import Card, load_checkpoint, save_checkpoint
 from captionrl.training.data import Clips, with_features
-from captionrl.training.loop import pick_device, train
+from captionrl.training.loop import train
+from captionrl.training.state import open_state, write_metrics, write_provenance
 
 
 @dataclass(frozen=True)
@@ -46,6 +40,13 @@ class Job:
 
 def train_phase(paper: Paper, job: Job) -> None:
     """Train, or go on training, and write the checkpoint with the best validation CIDEr-D and what lies beside it."""
+    for name, known, place in (
+        (job.run, paper.runs, "runs"),
+        (job.phase, paper.runs[job.run].phases if job.run in paper.runs else (), f"runs.{job.run}.phases"),
+        (job.corpus, paper.corpora, "corpora"),
+    ):
+        if name not in known:
+            raise UserError(f"papers/{paper.paper}.yaml: {place}: no {name!r}; there are {', '.join(known)}")
     run, phase, settings = paper.runs[job.run], paper.phases[job.phase], paper.corpora[job.corpus]
     device = pick_device(job.device)
     store = FeatureStore(job.features)
@@ -74,8 +75,11 @@ def train_phase(paper: Paper, job: Job) -> None:
     torch.manual_seed(job.seed)
     if job.start:
         policy, card = load_checkpoint(job.start)
-        if tuple(card.words) != vocabulary.words or card.model != run.model:
-            raise UserError(f"{job.start}: another model or vocabulary than this phase's; train it again")
+        theirs = (card.model, tuple(card.words), card.sizes, card.features, card.backbone_sha256)
+        ours = (run.model, vocabulary.words, paper.sizes.model_dump(), store.dim, store.attributes["weights_sha256"])
+        if theirs != ours:
+            what = "model or vocabulary, sizes or backbone"
+            raise UserError(f"{job.start}: another {what} than this phase's; train it again")
     else:
         policy = build_policy(run.model, store.dim, len(vocabulary), paper.sizes)
     clips = Clips(store, settings.max_frames, device, blind=run.blind)
@@ -107,72 +111,3 @@ def train_phase(paper: Paper, job: Job) -> None:
     )
     write_provenance(job.out, identity, hours=history[-1]["seconds"] / 3600)
     save_checkpoint(job.out, policy, card)
-
-
-def open_state(states: Path, identity: dict[str, Any], title: str) -> Path:
-    """The directory of the training that `identity` determines: its name is a hash of it."""
-    directory = states / fingerprint(identity)
-    if not (directory / "identity.json").exists():
-        write_json(directory / "identity.json", {"title": title, **identity})
-    return directory
-
-
-def write_metrics(out: Path, history: list[dict[str, Any]]) -> None:
-    """The history as JSON lines, its validation rows as CSV, and all of it for TensorBoard."""
-    write_text(out.with_suffix(".metrics.jsonl"), "".join(json.dumps(row) + "\n" for row in history))
-    rows = [{key: row[key] for key in row if key != "kind"} for row in history if row["kind"] == "validation"]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(out.with_suffix(".csv"), text.getvalue())
-
-    from torch.utils.tensorboard import SummaryWriter  # slow to import
-
-    events = out.with_suffix(".tensorboard")
-    shutil.rmtree(events, ignore_errors=True)
-    with SummaryWriter(str(events)) as board:
-        for row in history:
-            for name, value in row.items():
-                if name not in ("kind", "update"):
-                    board.add_scalar(f"{row['kind']}/{name}", value, row["update"])
-
-
-def write_provenance(out: Path, identity: dict[str, Any], hours: float) -> None:
-    """What a checkpoint's bytes do not say: on which machine and commit it was trained, and for how long."""
-    write_json(
-        out.with_suffix(".json"),
-        {
-            **identity,
-            "hours": round(hours, 5),
-            "commit": commit(),
-            "slurm_job": os.environ.get("SLURM_JOB_ID"),
-            "machine": f"{platform.machine()} {platform.system()}",
-            "python": platform.python_version(),
-            "command": " ".join(["captionrl", *sys.argv[1:]]),
-        },
-    )
-
-
-def list_states(states: Path) -> list[dict[str, Any]]:
-    """The trainings whose state is kept, oldest first: directory, title, bytes, and days since the last save."""
-    rows = []
-    for identity in states.glob("*/identity.json"):
-        files = [path for path in identity.parent.rglob("*") if path.is_file()]
-        rows.append(
-            {
-                "directory": identity.parent.name,
-                "title": read_json(identity)["title"],
-                "bytes": sum(path.stat().st_size for path in files),
-                "days": round((time.time() - max(path.stat().st_mtime for path in files)) / 86400, 2),
-            }
-        )
-    return sorted(rows, key=lambda row: -row["days"])
-
-
-def prune_states(states: Path, days: float) -> list[dict[str, Any]]:
-    """Delete the states not touched for `days` days; return them."""
-    old = [row for row in list_states(states) if row["days"] >= days]
-    for row in old:
-        shutil.rmtree(states / row["directory"])
-    return old

@@ -30,6 +30,7 @@ from captionrl.progress import progress
 
 FRAME_RATES = (Fraction(12), Fraction(15), Fraction(24000, 1001), Fraction(25))  # real clips have all sorts
 SEED = 2018
+NAMES = ("msrvtt-mini", "charades-mini", "imagenet-mini")
 
 
 def write_world(name: str, raw: Path, *, version: str, workers: int = 1) -> dict[str, int]:
@@ -38,10 +39,14 @@ def write_world(name: str, raw: Path, *, version: str, workers: int = 1) -> dict
     Clips that this `version` of the code has already rendered are kept, so an interrupted run goes on where it
     stopped; those of another version go.
     """
-    raw.mkdir(parents=True, exist_ok=True)
+    if name not in NAMES:
+        raise UserError(f"{name}: no such mini data set; there are {', '.join(NAMES)}")
     marker = raw / ".version"
+    clips = list(raw.rglob("*.mp4"))
+    if clips and not marker.exists():
+        raise UserError(f"{raw}: holds clips that `captionrl world` did not render; name an empty directory")
     if not marker.exists() or marker.read_text() != version:
-        for clip in raw.rglob("*.mp4"):
+        for clip in clips:
             clip.unlink()
         write_text(marker, version)
     match name:
@@ -51,8 +56,6 @@ def write_world(name: str, raw: Path, *, version: str, workers: int = 1) -> dict
             write_charades(raw, workers)
         case "imagenet-mini":
             write_imagenet(raw)
-        case _:
-            raise UserError(f"{name}: no such mini data set; there are msrvtt-mini, charades-mini and imagenet-mini")
     files = sorted(path for path in raw.rglob("*") if path.is_file() and not path.name.startswith("."))
     return {str(path.relative_to(raw)): path.stat().st_size for path in files if path.name != "raw.json"}
 

@@ -1,0 +1,29 @@
+"""Check the mini Table 1 and the log of the job that made it: every training ran, and the numbers make sense."""
+
+import csv
+import re
+import sys
+from pathlib import Path
+
+from captionrl.config import load_paper, load_params
+
+params = load_params()
+paper = load_paper("papers/hrl.yaml", "mini")
+with open("results/table1.csv", encoding="utf-8") as file:
+    rows = {row["method"]: row for row in csv.DictReader(file)}
+assert list(rows) == [row.method for row in paper.tables["table1"].rows], list(rows)
+assert Path("results/table1.csv").read_bytes() == Path("results/mini/hrl/table1.csv").read_bytes()
+
+log = Path(sys.argv[1]).read_text(encoding="utf-8")
+for name, run in paper.runs.items():
+    for phase in run.phases:
+        for seed in params.seeds:
+            assert re.search(rf"Training hrl/{name}/{phase} on msrvtt-mini, seed {seed}\b", log), (name, phase, seed)
+
+cider = {method: float(row["CIDEr-D"]) for method, row in rows.items() if row["source"] == "ours"}
+assert len(cider) == sum(row.run is not None for row in paper.tables["table1"].rows), cider
+assert cider["XE-baseline"] > 2 * cider["blind control"], cider
+assert cider["RL-baseline"] > cider["XE-baseline"], cider
+assert cider["RL-baseline"] > cider["equal-budget control"], cider
+assert max(float(rows["RL-baseline"][f"CIDEr-D_{p}"]) for p in ("p", "p_control")) < 0.05, rows["RL-baseline"]
+print("results/table1.csv: every training ran, XE-baseline sees, RL-baseline leads")

@@ -1,0 +1,17 @@
+"""From a corpus' name to its reader."""
+
+from pathlib import Path
+
+from captionrl.datasets import charades, msrvtt
+from captionrl.datasets.corpus import Corpus
+from captionrl.errors import UserError
+
+READERS = {"charades": charades.read, "msrvtt": msrvtt.read}
+
+
+def read_corpus(name: str, raw: Path) -> Corpus:
+    """Read the annotation below the directory `raw`; `NAME-mini` has the format, and so the reader, of `NAME`."""
+    reader = READERS.get(name.removesuffix("-mini"))
+    if reader is None:
+        raise UserError(f"{name}: no such corpus; choose one of {', '.join(READERS)}, or one of these with -mini")
+    return reader(name, Path(raw))

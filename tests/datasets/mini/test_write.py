@@ -1,0 +1,216 @@
+"""The mini world in the real data sets' files: their format, their splits, and the same bytes every time."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from contextlib import suppress
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from captionrl.datasets.charades import read_actions
+from captionrl.datasets.mini import write
+from captionrl.datasets.mini.draw import render
+from captionrl.datasets.mini.world import LABELS, PLACES, frame_labels, held_out
+from captionrl.datasets.mini.write import FRAME_RATES, write_charades, write_imagenet, write_msrvtt, write_world
+from captionrl.datasets.read import read_corpus
+from captionrl.errors import UserError
+
+NAMES = ("msrvtt-mini", "charades-mini")
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+
+
+def contents(raw):
+    """{file: bytes} of all that a data set holds."""
+    files = {path.relative_to(raw).as_posix(): path for path in raw.rglob("*") if path.is_file()}
+    return {name: path.read_bytes() for name, path in sorted(files.items()) if not path.name.startswith(".")}
+
+
+def clips(raw):
+    return sorted(raw.rglob("*.mp4"))
+
+
+def triples(annotated, items):
+    scenes = [annotated.scenes[item.id] for item in items]
+    return {(scene.actor, event.action, event.object) for scene in scenes for event in scene.events}
+
+
+def test_no_training_scene_has_a_held_out_triple_and_every_other_scene_has(msrvtt):
+    corpus = read_corpus("msrvtt-mini", msrvtt.raw)
+    assert not any(held_out(*triple) for triple in triples(msrvtt, corpus.split("train")))
+    for split in ("val", "test"):
+        assert all(held_out(*triple) for triple in triples(msrvtt, corpus.split(split)))
+
+
+def test_detailed_training_has_no_triple_of_the_test(charades):
+    corpus = read_corpus("charades-mini", charades.raw)
+    assert not any(held_out(*t) for split in ("train", "val") for t in triples(charades, corpus.split(split)))
+    assert all(held_out(*triple) for triple in triples(charades, corpus.split("test")))
+
+
+def test_the_official_reader_reads_msrvtt(msrvtt):
+    corpus = read_corpus("msrvtt-mini", msrvtt.raw)
+    assert Counter(item.split for item in corpus.items) == {"train": 700, "val": 100, "test": 200}
+    assert {item.id for item in corpus.items} == msrvtt.scenes.keys()
+    info = json.loads((msrvtt.raw / "test_videodatainfo.json").read_text())
+    for video in info["videos"]:
+        scene = msrvtt.scenes[video["video_id"]]
+        assert (PLACES[video["category"]], video["end time"]) == (scene.place, scene.seconds)
+        assert 3 <= scene.seconds <= 5
+    ids = [sentence["sen_id"] for sentence in info["sentences"]]
+    assert len(set(ids)) == len(ids) == 4000
+
+
+def test_the_official_reader_reads_charades(charades):
+    corpus = read_corpus("charades-mini", charades.raw)
+    counts = Counter(item.split for item in corpus.items)
+    assert 800 < counts["train"] + counts["val"] < 900  # some are not verified
+    assert 170 < counts["test"] < 200
+    actions = read_actions(charades.raw)
+    assert actions.keys() == charades.scenes.keys()
+    classes = dict(line.split(" ", 1) for line in (charades.raw / "Charades_v1_classes.txt").read_text().splitlines())
+    for id, timed in actions.items():
+        events = charades.scenes[id].events
+        assert len(events) in (2, 3)
+        said = [(classes[action.cls], action.start, action.end) for action in timed]
+        shown = [(f"{event.action} a {event.object}", event.start, event.end) for event in events]
+        assert [what for what, *_ in said] == [what for what, *_ in shown]
+        assert [t for _, *t in said] == [pytest.approx(t, abs=0.01) for _, *t in shown]
+
+
+def test_stills_are_labelled_and_show_no_held_out_triple(tiny_worlds, tmp_path, monkeypatch):
+    drawn = []
+
+    def draw(scene, time):
+        drawn.append((scene, time))
+        return render(scene, time)
+
+    monkeypatch.setattr(write, "render", draw)
+    write_world("imagenet-mini", tmp_path, version="1")
+    with np.load(tmp_path / "images.npz", allow_pickle=False) as file:
+        images, labels, heads = file["images"], file["labels"], json.loads(str(file["heads"]))
+    assert heads == LABELS
+    assert list(heads) == list(LABELS)
+    assert (images.shape, images.dtype) == ((30, 96, 96, 3), np.uint8)
+    assert ((labels >= 0) & (labels < list(heads.values()))).all()
+    for image, row, (scene, time) in zip(images, labels, drawn, strict=True):
+        assert (image == np.asarray(render(scene, time))).all()
+        assert row.tolist() == list(frame_labels(scene, time).values())
+        event = scene.events[0]
+        assert not held_out(scene.actor, event.action, event.object)
+
+
+def test_stills_are_of_no_corpus_clip(tiny_worlds, tmp_path, monkeypatch, msrvtt, charades):
+    drawn = []
+    monkeypatch.setattr(write, "render", lambda scene, time: drawn.append(scene) or render(scene, time))
+    write_world("imagenet-mini", tmp_path, version="1")
+    looks = {scene.look for world in (msrvtt, charades) for scene in world.scenes.values()}
+    assert len(looks) > 2000
+    assert not looks & {scene.look for scene in drawn}
+
+
+def test_all_frame_rates_occur_in_every_split(msrvtt):
+    for split in ("train", "val", "test"):
+        items = read_corpus("msrvtt-mini", msrvtt.raw).split(split)
+        assert {msrvtt.rates[item.id] for item in items} == set(FRAME_RATES)
+
+
+def test_clips_are_h264_of_the_stated_length_and_rate(tiny_worlds, tmp_path):
+    write_world("msrvtt-mini", tmp_path, version="1")
+    lengths = {}
+    for file in ("train_val_videodatainfo.json", "test_videodatainfo.json"):
+        lengths |= {v["video_id"]: v["end time"] for v in json.loads((tmp_path / file).read_text())["videos"]}
+    assert {path.stem for path in clips(tmp_path)} == lengths.keys()
+    rates = set()
+    for path in clips(tmp_path):
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            assert (stream.codec_context.name, stream.width, stream.height) == ("h264", 96, 96)
+            rate = stream.average_rate
+            frames = sum(1 for _ in container.decode(stream))
+            duration = Fraction(container.duration, av.time_base)
+        assert abs(frames - lengths[path.stem] * rate) <= 1
+        assert abs(duration - Fraction(lengths[path.stem])) <= 1 / rate
+        rates.add(rate)
+    assert rates == set(FRAME_RATES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_item_has_its_clip_and_every_file_is_listed(tiny_worlds, tmp_path, name):
+    files = write_world(name, tmp_path, version="1")
+    corpus = read_corpus(name, tmp_path)
+    assert corpus.items
+    assert all((tmp_path / item.media).is_file() for item in corpus.items)
+    assert files == {file: len(data) for file, data in contents(tmp_path).items()}
+    (tmp_path / "raw.json").write_text("{}")  # what the rule makes of the list
+    assert write_world(name, tmp_path, version="1") == files
+
+
+@pytest.mark.parametrize(
+    ("writer", "arguments"),
+    [
+        (write_msrvtt, {"workers": 1, "sizes": (5, 1, 1)}),
+        (write_charades, {"workers": 1, "sizes": (4, 1)}),
+        (write_imagenet, {"size": 3}),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_another_process_with_more_workers_writes_the_same_bytes(tmp_path, writer, arguments):
+    here, there = tmp_path / "here", tmp_path / "there"
+    writer(here, **arguments)
+    if "workers" in arguments:
+        arguments = {**arguments, "workers": 2}
+    code = (
+        f"from pathlib import Path\nfrom captionrl.datasets.mini.write import {writer.__name__} as writer\n"
+        f"writer(Path({str(there)!r}), **{arguments})"
+    )
+    # glibc then fills memory with rubbish before it is used: an encoder that reads what it never wrote shows.
+    environment = {**os.environ, "PYTHONHASHSEED": "7", "MALLOC_PERTURB_": "85"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True)
+    assert contents(here) == contents(there)
+    assert contents(here)
+
+
+def test_a_run_again_renders_only_the_clip_that_is_missing(tiny_worlds, tmp_path):
+    write_world("msrvtt-mini", tmp_path, version="1")
+    before = contents(tmp_path)
+    times = {path: path.stat().st_mtime_ns for path in clips(tmp_path)}
+    missing = clips(tmp_path)[1]
+    missing.unlink()
+    write_world("msrvtt-mini", tmp_path, version="1")
+    assert contents(tmp_path) == before
+    assert {path for path in times if path.stat().st_mtime_ns != times[path]} == {missing}
+
+
+def test_another_version_of_the_code_renders_all_clips_anew(tiny_worlds, tmp_path):
+    write_world("msrvtt-mini", tmp_path, version="1")
+    before = contents(tmp_path)
+    times = {path: path.stat().st_mtime_ns for path in clips(tmp_path)}
+    clips(tmp_path)[0].write_bytes(b"what the old code drew")
+    (tmp_path / "TestVideo/video99.mp4").write_bytes(b"a clip that the new code does not know")
+    write_world("msrvtt-mini", tmp_path, version="2")
+    assert contents(tmp_path) == before
+    assert all(path.stat().st_mtime_ns != times[path] for path in clips(tmp_path))
+
+
+def test_an_unknown_world_is_refused_before_anything_is_touched(tmp_path):
+    clip = tmp_path / "TestVideo/video1.mp4"
+    clip.parent.mkdir()
+    clip.write_bytes(b"a real clip")
+    with pytest.raises(UserError, match=r"^msrvtt: no such mini data set; there are msrvtt-mini, "):
+        write_world("msrvtt", tmp_path, version="1")
+    assert clip.exists()
+    assert contents(tmp_path) == {"TestVideo/video1.mp4": b"a real clip"}
+
+
+def test_clips_of_others_are_never_deleted(tiny_worlds, tmp_path):
+    clip = tmp_path / "TestVideo/video7010.mp4"
+    clip.parent.mkdir()
+    clip.write_bytes(b"a real clip")
+    with suppress(UserError):  # it may well refuse
+        write_world("msrvtt-mini", tmp_path, version="1")
+    assert clip.read_bytes() == b"a real clip"

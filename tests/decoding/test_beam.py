@@ -1,0 +1,117 @@
+import pytest
+import torch
+from torch.nn.functional import pad
+from toy import MAX_TOKENS, batch, every_caption, toy_clips, toy_policy, word_log_probs
+
+from captionrl.decoding import beam_search, greedy, log_probabilities
+from captionrl.models import CLASSES
+from captionrl.text.vocabulary import BOS, EOS, PAD, UNK
+
+CLIPS = toy_clips(*[4, 1, 3] * 4)
+
+
+def plain_beam_search(policy, clip, max_tokens, width):
+    """Beam search of one clip as a textbook has it: [(log-probability, caption)], best first."""
+    memory = policy.encode(batch([clip]))
+    beam = [(0.0, [])]
+    for _ in range(max_tokens):
+        grown = [(score, caption) for score, caption in beam if EOS in caption]
+        for score, caption in beam:
+            if EOS not in caption:
+                logits = policy.teacher_forcing(torch.tensor([[*caption, EOS]]), memory)[0, -1]
+                log_p = log_probabilities(logits).tolist()
+                grown += [(score + log_p[word], [*caption, word]) for word in (EOS, 4, 5, 6)]
+        beam = sorted(grown, reverse=True)[:width]
+    return beam
+
+
+def padded(tokens, length):
+    return pad(tokens, (0, length - tokens.shape[-1]))
+
+
+@pytest.fixture(autouse=True)
+def _no_grad():
+    with torch.no_grad():
+        yield
+
+
+def test_width_one_is_greedy(policy):
+    memory = policy.encode(batch(CLIPS))
+    tokens, scores = beam_search(policy, memory, 6, 1)
+    written = greedy(policy, memory, 6)
+    assert torch.equal(tokens[:, 0], written.tokens)
+    torch.testing.assert_close(scores[:, 0], written.log_probs.sum(1))
+
+
+@pytest.mark.parametrize("width", [3, 10])
+def test_scores_are_log_probabilities_and_come_best_first(policy, width):
+    policy.float()
+    memory = policy.encode(batch([clip.float() for clip in CLIPS]))
+    tokens, scores = beam_search(policy, memory, 6, width)
+    rows = torch.arange(len(CLIPS)).repeat_interleave(width)
+    forced = word_log_probs(policy, memory.select(rows), tokens.flatten(0, 1)).sum(1)
+    torch.testing.assert_close(scores.flatten(), forced, atol=1e-5, rtol=0)
+    assert (scores.diff(dim=1) <= 0).all()
+
+
+@pytest.mark.parametrize("model", CLASSES)
+@pytest.mark.parametrize("seed", [1, 3, 4])
+def test_a_beam_wide_enough_for_all_captions_is_exhaustive_search(model, seed):
+    """Captions that end and captions cut at `max_tokens` compete on their log-probability alone."""
+    policy, captions = toy_policy(model, seed=seed), every_caption()
+    memory = policy.encode(batch(CLIPS))
+    tokens, scores = beam_search(policy, memory, MAX_TOKENS, len(captions))
+    for row in range(len(CLIPS)):
+        own = memory.select(torch.full((len(captions),), row))
+        best, order = word_log_probs(policy, own, captions).sum(1).sort(descending=True)
+        torch.testing.assert_close(scores[row], best)
+        assert torch.equal(tokens[row], captions[order])
+
+
+@pytest.mark.parametrize("model", CLASSES)
+@pytest.mark.parametrize("width", [2, 3, 5])
+def test_a_narrow_beam_is_the_textbooks(model, width):
+    policy = toy_policy(model)
+    tokens, scores = beam_search(policy, policy.encode(batch(CLIPS)), 5, width)
+    for row, clip in enumerate(CLIPS):
+        expected = plain_beam_search(policy, clip, 5, width)
+        torch.testing.assert_close(scores[row].tolist(), [score for score, _ in expected])
+        assert padded(tokens[row], 5).tolist() == [caption + [PAD] * (5 - len(caption)) for _, caption in expected]
+
+
+def test_neither_padding_nor_companions_change_a_clips_beam(policy):
+    alone = [beam_search(policy, policy.encode(batch([clip])), 6, 3) for clip in CLIPS]
+    for features in (batch(CLIPS), batch(CLIPS, extra=2, filler=1e6)):
+        together = beam_search(policy, policy.encode(features), 6, 3)
+        for tokens, scores, (own_tokens, own_scores) in zip(*together, alone, strict=True):
+            assert torch.equal(tokens, padded(own_tokens[0], tokens.shape[-1]))
+            torch.testing.assert_close(scores, own_scores[0], atol=1e-10, rtol=0)
+
+
+def test_places_that_no_caption_fills_have_score_minus_infinity():
+    for model in CLASSES:
+        policy, captions = toy_policy(model, vocabulary=5), every_caption(max_tokens=2, vocabulary=5)
+        tokens, scores = beam_search(policy, policy.encode(batch(CLIPS)), 2, 7)
+        assert len(captions) == 3
+        assert (scores.isfinite() == (torch.arange(7) < 3)).all()
+        assert scores[:, 3:].isneginf().all()
+        for row in tokens[:, :3].tolist():
+            assert sorted(row) == sorted(captions.tolist())
+
+
+def test_the_unwritable_are_never_written_and_nothing_follows_the_end(policy):
+    policy.head[-1].bias.data[[PAD, BOS, UNK]] += 30
+    tokens, scores = beam_search(policy, policy.encode(batch(CLIPS)), 6, 20)
+    assert scores.isfinite().all()
+    for caption in tokens.flatten(0, 1).tolist():
+        end = caption.index(EOS) + 1 if EOS in caption else len(caption)
+        assert not {PAD, BOS, UNK} & set(caption[:end])
+        assert set(caption[end:]) <= {PAD}
+
+
+def test_the_search_stops_when_every_caption_has_ended():
+    for model in CLASSES:
+        policy = toy_policy(model, vocabulary=5)
+        policy.head[-1].bias.data[EOS] += 100
+        tokens, _ = beam_search(policy, policy.encode(batch(CLIPS)), 50, 2)
+        assert tokens.tolist() == [[[EOS, PAD], [4, EOS]]] * len(CLIPS)

@@ -1,0 +1,111 @@
+import json
+
+import pytest
+import torch
+from tiny import World, tiny_world, write_features
+
+from captionrl.decoding import beam_search
+from captionrl.errors import UserError
+from captionrl.evaluation import predict as module
+from captionrl.evaluation.predict import predict
+from captionrl.text.vocabulary import SPECIALS
+from captionrl.training.checkpoint import load_checkpoint
+from captionrl.training.data import Clips
+
+BEAM = 3
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> World:
+    return tiny_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(world):
+    """Random weights that say something else of every clip."""
+    return world.untrained(world.root / "a.safetensors")
+
+
+@pytest.fixture
+def captions_of(world, checkpoint, tmp_path):
+    """The captions that `predict` writes, with `changes` of what it is given."""
+
+    def captions_of(**changes):
+        files = {"checkpoint": checkpoint, "captions": world.captions, "features": world.features}
+        settings = {"out": tmp_path / "out.json", "split": "test", "beam": BEAM, "device": "cpu"}
+        predict(**files | settings | changes)
+        return json.loads((tmp_path / "out.json").read_text())
+
+    return captions_of
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_every_item_of_the_split_gets_a_caption(captions_of, world, split):
+    written = captions_of(split=split)
+    assert list(written) == sorted(item.id for item in world.load()[0].items[split])
+    assert all(isinstance(caption, str) for caption in written.values())
+    assert not set(SPECIALS) & {word for caption in written.values() for word in caption.split()}
+    assert len(set(written.values())) > 1
+
+
+@pytest.mark.parametrize("beam", [1, BEAM])
+def test_captions_are_the_best_of_beam_search(captions_of, world, checkpoint, beam):
+    captions, _, store = world.load()
+    policy, card = load_checkpoint(checkpoint)
+    clips = Clips(store, card.settings["max_frames"], torch.device("cpu"))
+    expected = {}
+    for item in (item.id for item in captions.items["test"]):
+        tokens, _ = beam_search(policy, policy.encode(clips.batch([item])), card.settings["max_words"] + 1, beam)
+        expected[item] = " ".join(card.vocabulary.decode(tokens[0, 0].tolist()))
+    assert captions_of(beam=beam) == expected
+
+
+def test_the_width_of_the_beam_matters(captions_of):
+    assert captions_of(beam=1) != captions_of(beam=8)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_the_size_of_batches_does_not_matter(captions_of, monkeypatch, batch):
+    whole = captions_of(split="train")
+    monkeypatch.setattr(module, "BATCH", batch)
+    assert captions_of(split="train") == whole
+
+
+def test_captions_are_no_longer_than_the_checkpoints_corpus_allows(captions_of, world, tmp_path):
+    settings = world.card().settings | {"max_words": 2}
+    written = captions_of(checkpoint=world.untrained(tmp_path / "short.safetensors", settings=settings))
+    assert max(len(caption.split()) for caption in written.values()) == 3  # a caption may be cut before its </s>
+
+
+def test_a_blind_checkpoint_says_the_same_of_every_clip(captions_of, world, tmp_path):
+    written = captions_of(checkpoint=world.untrained(tmp_path / "blind.safetensors", blind=True))
+    assert len(set(written.values())) == 1
+
+
+def test_features_of_another_backbone_are_refused(captions_of, world, tmp_path):
+    other = tmp_path / "other.h5"
+    write_features(other, world.load()[2].items, weights_sha256="1" * 64)
+    with pytest.raises(UserError, match=r"other\.h5: features of another backbone than .*a\.safetensors"):
+        captions_of(features=other)
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_features_at_another_rate_are_refused(captions_of, world, tmp_path):
+    write_features(tmp_path / "other.h5", world.load()[2].items, fps=1.0)
+    with pytest.raises(UserError, match=r"other\.h5"):
+        captions_of(features=tmp_path / "other.h5")
+
+
+def test_items_without_features_get_no_caption(captions_of, world, tmp_path):
+    lost = world.load()[0].items["test"][0].id
+    write_features(tmp_path / "some.h5", [item for item in world.load()[2].items if item != lost])
+    written = captions_of(features=tmp_path / "some.h5")
+    assert lost not in written
+    assert len(written) == len(world.load()[0].items["test"]) - 1
+
+
+def test_equal_inputs_give_equal_bytes(captions_of, tmp_path):
+    captions_of()
+    first = (tmp_path / "out.json").read_bytes()
+    captions_of()
+    assert (tmp_path / "out.json").read_bytes() == first

@@ -1,0 +1,76 @@
+from dataclasses import dataclass, fields
+
+import pytest
+import torch
+from torch import Tensor
+from toy import batch, toy_clips
+
+from captionrl.models import Rows
+from captionrl.text.vocabulary import BOS
+
+
+@dataclass(frozen=True)
+class Inner(Rows):
+    flags: Tensor  # [B]
+    absent: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Outer(Rows):
+    numbers: Tensor  # [B, 2]
+    inner: Inner
+    absent: Inner | None = None
+
+
+def test_select_reorders_and_repeats_the_rows_of_every_tensor_nested_ones_too():
+    numbers, flags = torch.arange(6).view(3, 2), torch.tensor([True, False, True])
+    chosen = Outer(numbers, Inner(flags)).select(torch.tensor([2, 0, 0, 1]))
+    assert chosen.numbers.tolist() == [[4, 5], [0, 1], [0, 1], [2, 3]]
+    assert chosen.inner.flags.tolist() == [True, True, True, False]
+    assert chosen.inner.absent is None
+    assert chosen.absent is None
+
+
+def test_select_leaves_the_original_alone():
+    rows = Inner(torch.arange(3))
+    rows.select(torch.tensor([2, 1])).flags.zero_()
+    assert rows.flags.tolist() == [0, 1, 2]
+
+
+def test_memory_state_and_extras_of_every_captioner_are_reordered_whole(policy):
+    memory = policy.encode(batch(toy_clips(4, 2, 3)))
+    step = policy.step(memory.first_words(), policy.start(memory), memory)
+    rows = torch.tensor([2, 0, 2])
+    for whole in (memory, step.state, step.extras):
+        chosen = whole.select(rows)
+        for field in fields(whole):
+            value = getattr(whole, field.name)
+            if value is None:
+                assert getattr(chosen, field.name) is None
+            else:
+                assert len(value) == 3  # a leading batch axis
+                assert torch.equal(getattr(chosen, field.name), value[rows])
+
+
+def test_stepping_selected_rows_equals_selecting_stepped_rows(policy):
+    memory, rows, words = policy.encode(batch(toy_clips(4, 2, 3))), torch.tensor([2, 0, 2]), torch.tensor([4, 5, 6])
+    before = policy.step(memory.first_words(), policy.start(memory), memory).state
+    after = policy.step(words, before, memory)
+    chosen = policy.step(words[rows], before.select(rows), memory.select(rows))
+    torch.testing.assert_close(chosen.logits, after.logits[rows])
+    torch.testing.assert_close(vars(chosen.state), vars(after.state.select(rows)))
+
+
+@pytest.mark.parametrize("rows", [Inner(torch.zeros(3)), Outer(torch.zeros(3, 2), Inner(torch.zeros(3)))])
+def test_first_words_begin_every_row(rows):
+    assert rows.first_words().tolist() == [BOS] * 3
+
+
+@dataclass(frozen=True)
+class NestedFirst(Rows):
+    inner: Inner
+    numbers: Tensor
+
+
+def test_first_words_when_the_first_field_is_nested():
+    assert NestedFirst(Inner(torch.zeros(3)), torch.zeros(3)).first_words().tolist() == [BOS] * 3

@@ -1,0 +1,33 @@
+import pytest
+import torch
+
+from captionrl.decoding import Rollout
+from captionrl.objectives.reinforce import health
+from captionrl.text.vocabulary import EOS, PAD
+
+A, MAN, RUNS = 4, 5, 6
+CAPTIONS = [[A, MAN, RUNS, EOS], [MAN, A, EOS, PAD], [EOS, PAD, PAD, PAD], [A, MAN, RUNS, A]]  # the last one is cut
+
+
+def rollout_of_words(captions):
+    tokens = torch.tensor(captions)
+    mask = tokens != PAD
+    entropy = torch.where(mask, torch.arange(1.0, 5.0), 0)
+    return Rollout(tokens, mask, torch.zeros(tokens.shape), entropy, torch.zeros(*tokens.shape, 2))
+
+
+def told(captions, reward):
+    return health(rollout_of_words(captions), torch.tensor(reward), torch.tensor([A, 9]), EOS)
+
+
+def test_health_of_hand_made_captions():
+    found = told(CAPTIONS, [1.0, 2.0, 0.0, 4.0])
+    assert found["sample_reward"] == 7 / 4
+    assert found["length"] == (3 + 2 + 0 + 4) / 4  # words: </s> is none
+    assert found["bad_endings"] == 2 / 4  # "man a </s>", and "a man runs a" that was cut
+    assert found["entropy"] == pytest.approx((10 + 6 + 1 + 10) / (4 + 3 + 1 + 4))  # per token written
+
+
+@pytest.mark.parametrize(("caption", "bad"), [([MAN, RUNS, EOS, PAD], 0), ([RUNS, A, EOS, PAD], 1), ([A, A, A, A], 1)])
+def test_an_ending_is_the_last_word_before_the_end(caption, bad):
+    assert told([caption], [0.0])["bad_endings"] == bad

@@ -1,0 +1,115 @@
+from unittest import mock
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy, pad
+from toy import VOCABULARY, batch, toy_clips
+
+from captionrl.config import ScheduledSampling
+from captionrl.objectives.xe import xe_loss
+from captionrl.text.vocabulary import BOS, EOS, PAD, UNK
+
+CLIPS = toy_clips(4, 1, 3)
+CAPTIONS = torch.tensor([[4, 5, 6, 4, EOS], [6, EOS, PAD, PAD, PAD], [5, UNK, 4, EOS, PAD]])
+WORDS = (CAPTIONS != PAD).sum(1)
+
+
+def gradients(loss, policy):
+    return torch.autograd.grad(loss, list(policy.parameters()))
+
+
+def test_it_is_the_mean_negative_log_likelihood_of_the_words(policy):
+    features = batch(CLIPS)
+    loss, statistics = xe_loss(policy, features, CAPTIONS)
+    logits = policy.teacher_forcing(CAPTIONS, policy.encode(features))
+    torch.testing.assert_close(loss, cross_entropy(logits.flatten(0, 1), CAPTIONS.flatten(), ignore_index=PAD))
+    assert statistics == {"loss": loss.item()}
+
+
+@pytest.mark.parametrize("own_words", [0.0, 1e-12])
+def test_padding_of_frames_and_captions_changes_neither_loss_nor_gradients(policy, own_words):
+    plain, _ = xe_loss(policy, batch(CLIPS), CAPTIONS, own_words)
+    padded, _ = xe_loss(policy, batch(CLIPS, extra=3, filler=1e3), pad(CAPTIONS, (0, 4), value=PAD), own_words)
+    torch.testing.assert_close(padded, plain)
+    torch.testing.assert_close(gradients(padded, policy), gradients(plain, policy))
+
+
+def test_every_word_of_a_batch_counts_as_it_does_alone(policy):
+    together, _ = xe_loss(policy, batch(CLIPS), CAPTIONS)
+    alone = [
+        xe_loss(policy, batch([CLIPS[row]]), CAPTIONS[row : row + 1, :words])[0] for row, words in enumerate(WORDS)
+    ]
+    weighted = sum(loss * words for loss, words in zip(alone, WORDS, strict=True)) / WORDS.sum()
+    torch.testing.assert_close(together, weighted)
+    torch.testing.assert_close(gradients(together, policy), gradients(weighted, policy))
+
+
+def test_scheduled_sampling_of_next_to_nothing_is_teacher_forcing(policy):
+    plain, _ = xe_loss(policy, batch(CLIPS), CAPTIONS)
+    scheduled, _ = xe_loss(policy, batch(CLIPS), CAPTIONS, own_words=1e-12)
+    torch.testing.assert_close(scheduled, plain)
+    torch.testing.assert_close(gradients(scheduled, policy), gradients(plain, policy))
+
+
+def test_with_own_words_only_every_input_after_bos_is_drawn_from_the_step_before(policy):
+    """The draws are scripted; the loss is that of the caption's words after the draws."""
+    draws = torch.tensor([[6, 6, 5, 4, 4], [4, 5, 4, 6, 5], [6, 4, 6, 5, 6]])
+    with (
+        mock.patch("torch.multinomial", side_effect=draws.split(1, 1)) as multinomial,
+        mock.patch.object(policy, "step", wraps=policy.step) as step,
+    ):
+        loss, _ = xe_loss(policy, batch(CLIPS), CAPTIONS, own_words=1.0)
+    inputs = torch.stack([call.args[0] for call in step.call_args_list], 1)
+    assert inputs.tolist() == [[BOS, *row] for row in draws[:, :-1].tolist()]
+
+    logits = policy.teacher_forcing(draws, policy.encode(batch(CLIPS)))
+    torch.testing.assert_close(loss, cross_entropy(logits.flatten(0, 1), CAPTIONS.flatten(), ignore_index=PAD))
+    drawn_from = torch.stack([call.args[0] for call in multinomial.call_args_list], 1)
+    ratios = drawn_from[..., [EOS, 4, 5, 6]] / logits[..., [EOS, 4, 5, 6]].exp()  # the policy's, up to a factor
+    torch.testing.assert_close(ratios, ratios[..., :1].expand_as(ratios))
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_own_words_is_the_share_of_inputs_that_are_drawn(policy, share):
+    always = 6
+    policy.head[-1].bias.data[always] += 100
+    captions = torch.full((200, 20), 4)
+    with mock.patch.object(policy, "step", wraps=policy.step) as step:
+        torch.manual_seed(0)
+        xe_loss(policy, batch(CLIPS[:1] * 200), captions, own_words=share)
+    first, *later = (call.args[0] for call in step.call_args_list)
+    assert (first == BOS).all()
+    own = torch.stack(later) == always
+    five_sigma = 5 * (share * (1 - share) / own.numel()) ** 0.5
+    assert abs(own.double().mean() - share) <= five_sigma
+
+
+def test_own_words_are_words_that_decoding_can_write(policy):
+    policy.head[-1].bias.data[[PAD, BOS, UNK]] += 3
+    with mock.patch.object(policy, "step", wraps=policy.step) as step:
+        torch.manual_seed(0)
+        xe_loss(policy, batch(CLIPS[:1] * 50), torch.full((50, 10), 4), own_words=1.0)
+    _, *later = (call.args[0] for call in step.call_args_list)
+    assert not torch.isin(torch.stack(later), torch.tensor([PAD, BOS, UNK])).any()
+
+
+def test_training_on_one_caption_teaches_it(policy):
+    clip, caption = batch(CLIPS[:1]), CAPTIONS[:1]
+    optimiser = torch.optim.Adam(policy.parameters(), lr=0.05)
+    for _ in range(25):
+        optimiser.zero_grad()
+        xe_loss(policy, clip, caption)[0].backward()
+        optimiser.step()
+    logits = policy.teacher_forcing(caption, policy.encode(clip))
+    assert logits.shape[-1] == VOCABULARY
+    assert torch.equal(logits.argmax(-1), caption)
+
+
+def test_the_share_of_own_words_grows_from_its_start_to_its_most():
+    schedule = ScheduledSampling(start=2, per_epoch=0.05, most=0.25)
+    shares = [schedule.at(epoch / 10) for epoch in range(200)]
+    assert shares == sorted(shares)
+    assert shares[0] == schedule.at(2) == 0
+    assert schedule.at(4) == pytest.approx(0.1)
+    assert shares[-1] == schedule.at(7) == 0.25
+    assert {ScheduledSampling().at(epoch) for epoch in range(100)} == {0}

@@ -1,0 +1,220 @@
+"""Tables: from score files to csv, Markdown, LaTeX and the provenance of every cell."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from captionrl.config import load_paper
+from captionrl.errors import UserError
+from captionrl.evaluation.aggregate import aggregate
+from captionrl.evaluation.metrics import Result
+from captionrl.evaluation.results import write_scores
+from captionrl.tables.table import build, write
+
+ITEMS = 60
+QUALITY = {"xe-baseline": 0.4, "rl-baseline": 0.5, "equal-budget": 0.4}
+METRICS = ["BLEU-4", "CIDEr-D"]
+ROWS = [
+    {"method": "Aalto & friends, 100%_#1 | x", "cited": [39.8, 45.7]},
+    {"method": "XE-baseline", "run": "xe-baseline", "cited": [41.3, 44.7]},
+    {"method": "RL-baseline", "run": "rl-baseline", "cited": [40.6, 46.3]},
+    {"method": "equal-budget control", "run": "equal-budget", "note": "as many updates, 100% & more"},
+]
+TABLE = {
+    "title": "Ours & theirs_2",
+    "corpus": "msrvtt",
+    "metrics": METRICS,
+    "baseline": "xe-baseline",
+    "control": "equal-budget",
+    "rows": ROWS,
+}
+PAPER = load_paper(Path(__file__).parents[2] / "papers/hrl.yaml", "mini", {"tables": {"t": TABLE}})
+
+
+def results(quality, seed, items=ITEMS):
+    """Synthetic statistics; an item is equally hard for every run and seed."""
+    hardness = np.random.default_rng(0).uniform(-0.2, 0.2, items)
+    share = np.clip(quality + hardness + np.random.default_rng(seed).normal(0, 0.02, items), 0, 1)
+    guesses = np.tile([9.0, 8, 7, 6], (items, 1))
+    bleu = np.hstack([np.round(guesses * share[:, None]), guesses, np.full((items, 2), 9.0)])
+    statistics = {"BLEU-4": bleu, "CIDEr-D": np.column_stack([share, np.ones(items)])}
+    return {
+        metric: Result(
+            metric,
+            float(aggregate(metric, rows.sum(0))),
+            {f"video{i:02d}": float(value) for i, value in enumerate(aggregate(metric, rows))},
+            rows,
+            f"{metric}|tok:ptb-coco|items:{items}",
+        )
+        for metric, rows in statistics.items()
+    }
+
+
+@pytest.fixture
+def scores(tmp_path):
+    """Score files of three runs with two seeds each."""
+    files = {}
+    for number, (run, quality) in enumerate(QUALITY.items()):
+        files[run] = [tmp_path / run / f"seed{seed}.json" for seed in (1, 2)]
+        for seed, path in zip((1, 2), files[run], strict=True):
+            facts = {"checkpoint_sha256": f"c{run}{seed}", "predictions_sha256": f"p{run}{seed}", "seed": seed}
+            write_scores(path, results(quality, 10 * number + seed), {**facts, "hours": 0.5, "commit": "abc"})
+    return files
+
+
+def build_t(scores):
+    return build(PAPER, "t", "mini", "captions_of 100% of the files", scores)
+
+
+def written(scores, out):
+    write(*build_t(scores), out)
+    return out
+
+
+def rows_of(path):
+    with open(path, newline="") as file:
+        return {row["method"]: row for row in csv.DictReader(file)}
+
+
+def test_two_builds_are_equal_to_the_byte_whatever_the_order_of_scores(scores, tmp_path):
+    one = written(scores, tmp_path / "one/t.csv")
+    shuffled = {run: paths[::-1] for run, paths in reversed(scores.items())}
+    other = written(shuffled, tmp_path / "other/t.csv")
+    for suffix in (".csv", ".md", ".tex"):
+        assert one.with_suffix(suffix).read_bytes() == other.with_suffix(suffix).read_bytes()
+    again = written(scores, tmp_path / "again/t.csv")
+    assert sorted(path.name for path in again.parent.iterdir()) == ["t.cells.jsonl", "t.csv", "t.md", "t.tex"]
+    for path in again.parent.iterdir():
+        assert path.read_bytes() == (one.parent / path.name).read_bytes()
+
+
+def test_every_method_has_one_row_and_says_whose_numbers_it_holds(scores, tmp_path):
+    rows = rows_of(written(scores, tmp_path / "t.csv"))
+    assert list(rows) == [row["method"] for row in ROWS]
+    ours = rows["RL-baseline"]
+    assert (ours["source"], ours["scale"], ours["corpus"], ours["seeds"], ours["items"]) == (
+        "ours",
+        "mini",
+        "msrvtt-mini",
+        "2",
+        str(ITEMS),
+    )
+    assert (ours["BLEU-4_paper"], ours["CIDEr-D_paper"]) == ("40.6", "46.3")
+    assert ours["origin"] == "captions_of 100% of the files"
+    control = rows["equal-budget control"]
+    assert (control["source"], control["CIDEr-D_paper"], control["note"]) == ("ours", "", ROWS[3]["note"])
+
+
+def test_a_cited_number_belongs_to_the_papers_own_corpus(scores, tmp_path):
+    row = rows_of(written(scores, tmp_path / "t.csv"))[ROWS[0]["method"]]
+    assert (row["source"], row["scale"], row["corpus"]) == ("cited", "paper", "msrvtt")
+    assert (row["BLEU-4"], row["CIDEr-D"], row["CIDEr-D_paper"]) == ("39.8", "45.7", "45.7")
+    assert {row[key] for key in ("seeds", "items", "origin", "CIDEr-D_low", "CIDEr-D_high", "CIDEr-D_p")} == {""}
+
+
+def test_a_value_is_the_mean_over_seeds_inside_its_interval(scores, tmp_path):
+    rows = rows_of(written(scores, tmp_path / "t.csv"))
+    for number, (run, quality) in enumerate(QUALITY.items()):
+        row = next(rows[row["method"]] for row in ROWS if row.get("run") == run)
+        for metric in METRICS:
+            seeds = [results(quality, 10 * number + seed)[metric].value for seed in (1, 2)]
+            assert seeds[0] != seeds[1]
+            assert float(row[metric]) == pytest.approx(np.mean(seeds), abs=0.005)
+            assert float(row[f"{metric}_low"]) < float(row[metric]) < float(row[f"{metric}_high"])
+
+
+def test_only_a_clear_difference_from_the_baseline_is_significant(scores, tmp_path):
+    rows = rows_of(written(scores, tmp_path / "t.csv"))
+    for metric in METRICS:
+        assert float(rows["RL-baseline"][f"{metric}_p"]) < 0.05
+        assert float(rows["RL-baseline"][f"{metric}_p_control"]) < 0.05
+        assert rows["equal-budget control"][f"{metric}_p_control"] == ""
+        assert rows["XE-baseline"][f"{metric}_p"] == ""
+    assert float(rows["equal-budget control"]["CIDEr-D_p"]) > 0.05
+
+
+def test_a_run_equal_to_the_baseline_has_p_1(scores):
+    scores["rl-baseline"] = scores["xe-baseline"]
+    cells = {line.row.run: line.cells for line in build_t(scores)[0].lines}
+    assert cells["rl-baseline"]["CIDEr-D"].p == 1
+
+
+def test_every_cell_of_ours_says_where_it_came_from(scores, tmp_path):
+    out = written(scores, tmp_path / "t.csv")
+    cells = [json.loads(line) for line in out.with_suffix(".cells.jsonl").read_text().splitlines()]
+    runs = [row["run"] for row in ROWS if "run" in row]
+    assert [(cell["run"], cell["metric"]) for cell in cells] == [(run, metric) for run in runs for metric in METRICS]
+    rows = rows_of(out)
+    for cell in cells:
+        assert [facts["checkpoint_sha256"] for facts in cell["seeds"]] == [f"c{cell['run']}{seed}" for seed in (1, 2)]
+        assert [facts["predictions_sha256"] for facts in cell["seeds"]] == [f"p{cell['run']}{seed}" for seed in (1, 2)]
+        assert np.mean([facts["value"] for facts in cell["seeds"]]) == pytest.approx(cell["value"])
+        assert f"{cell['value']:.2f}" == rows[cell["method"]][cell["metric"]]
+        assert cell["signature"].startswith(f"{cell['metric']}|")
+        assert cell["commit"]
+        assert (cell["table"], cell["scale"], cell["corpus"]) == ("hrl/t", "mini", "msrvtt-mini")
+        assert cell["recompute"] == "snakemake --config scale=mini -- results/mini/hrl/t.csv"
+
+
+def test_seeds_scored_on_other_items_are_refused(scores):
+    write_scores(scores["rl-baseline"][1], results(0.5, 1, items=ITEMS - 1), {})
+    with pytest.raises(UserError, match="scored on other items than") as error:
+        build_t(scores)
+    assert str(scores["rl-baseline"][1]) in str(error.value)
+
+
+def test_a_table_that_the_paper_lacks_is_one_line(scores):
+    with pytest.raises(UserError, match="table9"):
+        build(PAPER, "table9", "mini", "", scores)
+
+
+def test_a_run_without_scores_is_named(scores):
+    del scores["equal-budget"]
+    with pytest.raises(UserError, match="equal-budget"):
+        build_t(scores)
+
+
+def test_a_metric_missing_from_a_score_file_is_named(scores):
+    path = scores["rl-baseline"][0]
+    only = {"CIDEr-D": results(0.5, 1)["CIDEr-D"]}
+    write_scores(path, only, {})
+    with pytest.raises(UserError, match="BLEU-4") as error:
+        build_t(scores)
+    assert str(path) in str(error.value)
+
+
+def test_markdown_has_a_row_a_method_with_all_its_cells(scores, tmp_path):
+    lines = written(scores, tmp_path / "t.csv").with_suffix(".md").read_text().splitlines()
+    table = [re.split(r"(?<!\\)\|", line.strip("|")) for line in lines if line.startswith("|")]
+    assert len(table) == 2 + len(ROWS)
+    assert {len(cells) for cells in table} == {1 + 2 * len(METRICS)}
+    names = [cells[0].strip().replace("\\|", "|") for cells in table[2:]]
+    assert names == [row["method"] for row in ROWS]
+    assert "†" in table[4][1]  # RL-baseline differs
+    assert "†" not in "".join(table[3])
+
+
+def test_markdown_says_what_the_numbers_are(scores, tmp_path):
+    legend = written(scores, tmp_path / "t.csv").with_suffix(".md").read_text().splitlines()[0]
+    for fact in ("mini scale", "msrvtt-mini", "60 test items", "mean of 2 seeds", "95 %", "differs from xe-baseline"):
+        assert fact in legend
+
+
+def test_latex_has_a_row_a_method_and_no_bare_special(scores, tmp_path):
+    text = written(scores, tmp_path / "t.csv").with_suffix(".tex").read_text()
+    body = text.split("\\midrule\n")[1].split("\\bottomrule")[0].splitlines()
+    assert len(body) == len(ROWS)
+    assert body[0].startswith(r"Aalto \& friends, 100\%\_\#1 ")
+    for line in body:
+        assert len(re.findall(r"(?<!\\)&", line)) == 2 * len(METRICS)  # those between cells
+        assert line.endswith(r" \\")
+    assert r"$^\dagger$" in body[2]
+    assert r"Ours \& theirs\_2" in text
+    assert r"captions\_of 100\% of" in text
+    caption = re.search(r"\\caption\{(.*)\}", text)[1]
+    assert not re.search(r"(?<!\\)[%&#_]", caption)
+    assert "†" not in text

@@ -1,0 +1,367 @@
+"""What params.yaml and papers/*.yaml may say: the first paper's own numbers, and one clear line for every mistake."""
+
+import copy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from captionrl.config import Paper, load_paper, load_params, overlay, validate_params
+from captionrl.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+HRL = ROOT / "papers/hrl.yaml"
+SCALES = ("mini", "paper")
+
+# Table 1 of the paper, as printed: BLEU@4, METEOR, ROUGE-L, CIDEr.
+TABLE1 = {
+    "Mean-Pooling": [30.4, 23.7, 52.0, 35.0],
+    "Soft-Attention": [28.5, 25.0, 53.3, 37.1],
+    "S2VT": [31.4, 25.7, 55.9, 35.2],
+    "v2t navigator": [40.8, 28.2, 60.9, 44.8],
+    "Aalto": [39.8, 26.9, 59.8, 45.7],
+    "VideoLAB": [39.1, 27.7, 60.6, 44.1],
+    "XE-baseline": [41.3, 27.6, 59.9, 44.7],
+    "RL-baseline": [40.6, 28.5, 60.7, 46.3],
+    "HRL": [41.3, 28.7, 61.7, 48.0],
+}
+
+
+def leaves(value, *path):
+    """{path: value} of every value that is no mapping."""
+    if not isinstance(value, dict):
+        return {path: value}
+    return {place: leaf for key, below in value.items() for place, leaf in leaves(below, *path, key).items()}
+
+
+def facts(scale, overrides=None):
+    """The paper at `scale` as leaves, its corpora named as in the file."""
+    paper = load_paper(HRL, scale, overrides).model_dump(by_alias=True)
+    paper["corpora"] = {name.removesuffix("-mini"): settings for name, settings in paper["corpora"].items()}
+    for table in paper["tables"].values():
+        table["corpus"] = table["corpus"].removesuffix("-mini")
+    return leaves(paper)
+
+
+@pytest.fixture
+def document():
+    """hrl.yaml as a mapping, to spoil."""
+    return yaml.safe_load(HRL.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def refusal(tmp_path):
+    """The one line that a spoilt paper is refused with."""
+
+    def refuse(document, scale="paper", overrides=None):
+        path = tmp_path / "hrl.yaml"
+        text = document if isinstance(document, bytes) else yaml.safe_dump(document).encode()
+        path.write_bytes(text)
+        with pytest.raises(UserError) as error:
+            load_paper(path, scale, overrides)
+        message = str(error.value)
+        assert "\n" not in message
+        assert str(path) in message
+        return message.removeprefix("overrides of ").removeprefix(f"{path}: ")
+
+    return refuse
+
+
+def spoil(document, path, value):
+    *parents, last = path
+    for key in parents:
+        document = document[key]
+    document[last] = value
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_cited_numbers_are_those_that_the_paper_prints(scale):
+    table = load_paper(HRL, scale).tables["table1"]
+    assert table.metrics == ["BLEU-4", "METEOR", "ROUGE-L", "CIDEr-D"]
+    assert {row.method: row.cited for row in table.rows if row.cited} == TABLE1
+
+
+def test_paper_scale_has_the_supplements_numbers():
+    paper = load_paper(HRL, "paper")
+    assert (paper.backbone, paper.fps, paper.beam) == ("resnet152", 3, 5)
+    sizes = paper.sizes
+    assert (sizes.projection, sizes.encoder, sizes.decoder, sizes.embedding) == (512, 512, 1024, 512)
+    assert (sizes.dropout, sizes.init) == (0.5, 0.1)
+    steps = {name: (corpus.max_frames, corpus.max_words) for name, corpus in paper.corpora.items()}
+    assert steps == {"msrvtt": (50, 30), "charades": (150, 60)}
+    assert {phase.batch for phase in paper.phases.values()} == {64}
+    assert {phase.clip for phase in paper.phases.values()} == {10}
+    xe = paper.phases["xe"]
+    assert (xe.optimiser, xe.learning_rate, xe.halve_after, xe.validate_every) == ("adadelta", 1, 4, 1)
+    assert xe.scheduled_sampling.at(xe.epochs) > 0
+    assert paper.phases["rl"].learning_rate == 0.1
+    assert paper.start_of("rl-baseline", "rl") == ("xe-baseline", "xe")
+
+
+def test_mini_changes_only_what_its_block_names(document):
+    mini, paper = facts("mini"), facts("paper")
+    named = leaves(document["mini"])
+    assert {path for path in mini if mini[path] != paper[path]} <= named.keys()
+    assert {path: mini[path] for path in named} == named
+    assert mini.keys() == paper.keys()
+
+
+def test_corpora_and_tables_carry_mini_in_their_names():
+    paper = load_paper(HRL, "mini")
+    assert set(paper.corpora) == {"msrvtt-mini", "charades-mini"}
+    assert paper.tables["table1"].corpus == "msrvtt-mini"
+    assert set(load_paper(HRL, "paper").corpora) == {"msrvtt", "charades"}
+
+
+def test_overrides_lie_over_the_mini_block_and_change_nothing_else():
+    overrides = {"beam": 3, "sizes": {"decoder": 7}, "phases": {"rl": {"learning_rate": 0.05}}}
+    before, after = facts("mini"), facts("mini", overrides)
+    assert {path: after[path] for path in after if after[path] != before[path]} == leaves(overrides)
+
+
+def test_overlay_changes_neither_side():
+    below, above = {"a": {"b": 1, "c": 2}}, {"a": {"b": 3}}
+    before = copy.deepcopy((below, above))
+    merged = overlay(below, above)
+    merged["a"]["b"] = 4
+    assert merged == {"a": {"b": 4, "c": 2}}
+    assert (below, above) == before
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_reinforcement_and_its_control_have_equal_budgets(scale):
+    paper = load_paper(HRL, scale)
+    budgets = {
+        run: (paper.start_of(run, phase), *(getattr(paper.phases[phase], key) for key in ("epochs", "batch")))
+        for run, phase in (("rl-baseline", "rl"), ("equal-budget", "xe-continued"))
+    }
+    assert budgets["rl-baseline"] == budgets["equal-budget"]
+    # As many validations too: each is a chance to find a better checkpoint.
+    assert paper.phases["rl"].validate_every == paper.phases["xe-continued"].validate_every
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_all_rows_of_a_table_share_their_sizes_and_warm_start(scale):
+    paper = load_paper(HRL, scale)
+    for table in paper.tables.values():
+        runs = [row.run for row in table.rows if row.run]
+        configs = [paper.training_config(run, paper.runs[run].phases[0], table.corpus) for run in runs]
+        assert all(config["sizes"] == paper.sizes.model_dump() for config in configs)
+        assert all(config["corpus"] == configs[0]["corpus"] for config in configs)
+        from_nothing = {paper.runs[run].phases[0] for run in runs if paper.runs[run].start is None}
+        assert from_nothing == {"xe"}
+
+
+def test_a_trainings_config_is_what_its_weights_depend_on():
+    one = load_paper(HRL, "mini")
+    before = one.training_config("xe-baseline", "xe", "msrvtt-mini")
+    for key, overrides, changes in (
+        ("beam", {"beam": 2}, False),
+        ("another phase", {"phases": {"rl": {"epochs": 9}}}, False),
+        ("a cited number's table", {"tables": {"table1": {"title": "another"}}}, False),
+        ("a width", {"sizes": {"decoder": 9}}, True),
+        ("the phase", {"phases": {"xe": {"epochs": 9}}}, True),
+        ("the corpus", {"corpora": {"msrvtt": {"max_frames": 9}}}, True),
+        ("blind", {"runs": {"xe-baseline": {"blind": True}}}, True),
+    ):
+        after = load_paper(HRL, "mini", overrides).training_config("xe-baseline", "xe", "msrvtt-mini")
+        assert (after != before) == changes, key
+
+
+def test_a_phase_starts_from_the_one_before_it(document, tmp_path):
+    document["runs"]["both"] = {"model": "attention", "from": "xe-baseline", "phases": ["xe-continued", "rl"]}
+    (tmp_path / "hrl.yaml").write_text(yaml.safe_dump(document))
+    paper = load_paper(tmp_path / "hrl.yaml", "paper")
+    assert paper.start_of("both", "rl") == ("both", "xe-continued")
+    assert paper.start_of("both", "xe-continued") == ("xe-baseline", "xe")
+    assert paper.start_of("xe-baseline", "xe") is None
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("beem",), 3, "beem: unknown key; did you mean 'beam'?"),
+        (("zzz",), 3, "zzz: unknown key; take it out"),
+        (("sizes", "projektion"), 3, "sizes.projektion: unknown key; did you mean 'projection'?"),
+        (("title",), 3, "title: Input should be a valid string, but it is 3"),
+        (("beam",), "wide", "beam: Input should be a valid integer"),
+        (("backbone",), "vgg", "backbone: Input should be 'resnet152' or 'mini', but it is 'vgg'"),
+        (("fps",), 0, "fps: Input should be greater than 0, but it is 0"),
+        (("sizes", "dropout"), 1.5, "sizes.dropout: Input should be less than 1, but it is 1.5"),
+        (("sizes", "dropout"), -0.5, "sizes.dropout: Input should be greater than or equal to 0"),
+        (("corpora", "msrvtt", "max_words"), 0, "corpora.msrvtt.max_words: Input should be greater than 0"),
+        (("corpora",), ["msrvtt"], "corpora: Input should be a valid dictionary"),
+        (("phases", "xe", "epoch"), 3, "phases.xe.epoch: unknown key; did you mean 'epochs'?"),
+        (("phases", "xe", "epochs"), -1, "phases.xe.epochs: Input should be greater than 0, but it is -1"),
+        (("phases", "xe", "epochs"), float("nan"), "phases.xe.epochs: Input should be"),
+        (("phases", "xe", "epochs"), float("inf"), "phases.xe.epochs: Input should be"),
+        (("phases", "rl", "baseline"), "gredy", "phases.rl.baseline: Input should be 'linear', 'greedy' or 'none'"),
+        (("phases", "xe", "objective"), "ex", "phases.xe: Input tag 'ex' found"),
+        (("phases", "A phase"), {}, "phases.A phase"),
+        (("runs", "s2vt", "model"), "s3vt", "runs.s2vt.model: Input should be 'attention'"),
+        (("runs", "s2vt", "phases"), [], "runs.s2vt.phases: List should have at least 1 item"),
+        (("runs", "s2vt", "phases"), ["ex"], "runs.s2vt.phases: no phase is called 'ex'; there are rl, xe"),
+        (("runs", "rl-baseline", "from"), "xe", "runs.rl-baseline.from: no run is called 'xe'; there are blind"),
+        (("runs", "rl-baseline", "from"), "s2vt", "runs.rl-baseline.from: s2vt is another model"),
+        (("runs", "blind", "from"), "blind", "runs.blind.from: goes round in a circle"),
+        (("tables", "table1"), None, "tables.table1: Input should be a valid dictionary"),
+        (("tables",), ["table1"], "tables: Input should be a valid dictionary"),
+        (("tables", "table1", "corpus"), "msvd", "tables.table1.corpus: no corpus is called 'msvd"),
+        (("tables", "table1", "baseline"), "xe", "tables.table1.baseline: no run is called 'xe'"),
+        (("tables", "table1", "metrics", 0), "BLEU", "tables.table1.metrics[0]: Input should be 'BLEU-1'"),
+        (("tables", "table1", "rows", 0, "run"), "xe", "tables.table1.rows[0].run: no run is called 'xe'"),
+        (("tables", "table1", "rows", 0, "cited"), [1, 2], "tables.table1.rows[0].cited: 2 numbers for 4 metrics"),
+        (("tables", "table1", "rows", 3, "cited"), None, "tables.table1.rows[3]: v2t navigator has neither run nor"),
+    ],
+    ids=lambda value: ".".join(map(str, value)) if isinstance(value, tuple) else None,
+)
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_mistake_is_one_line_that_names_the_key(document, refusal, path, value, message, scale):
+    document["mini"] = {}  # which would hide some of them
+    spoil(document, path, value)
+    assert refusal(document, scale).startswith(message)
+
+
+@pytest.mark.parametrize("key", ["title", "sizes", "tables"])
+def test_a_missing_key_is_named(document, refusal, key):
+    del document[key]
+    assert refusal(document) == f"{key}: is missing; add it"
+
+
+def test_a_longer_circle_is_refused_too(document, refusal):
+    document["runs"]["xe-baseline"]["from"] = "rl-baseline"
+    assert "goes round in a circle; let one run start from nothing" in refusal(document)
+
+
+@pytest.mark.parametrize("mini", [["beam"], {"corpora": ["msrvtt"]}, {"tables": {"table1": None}}, {"beem": 3}])
+def test_a_mistake_in_the_mini_block_is_one_line(document, refusal, mini):
+    document["mini"] = mini
+    assert refusal(document, "mini")
+
+
+def test_the_name_of_the_file_is_the_papers_own(document, refusal):
+    document["paper"] = "e2e"  # rules find papers by the one, and their results by the other
+    assert refusal(document).startswith("paper: ")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"beem": 3}, "beem: unknown key; did you mean 'beam'?"),
+        ({"sizes": {"dropout": 2}}, "sizes.dropout: Input should be less than 1"),
+        ({"phases": ["xe"]}, "phases: Input should be a valid dictionary"),
+    ],
+)
+def test_a_mistake_in_the_overrides_says_so(document, refusal, overrides, message):
+    assert refusal(document, "mini", overrides).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"", "must be a mapping"),
+        (b"- hrl", "must be a mapping"),
+        (b"paper: hrl\nbeam: [", "line 2: not YAML (expected the node content"),
+        (b"paper: hrl\nbeam: 5\nbeam: 3", "line 3: not YAML (the key 'beam' stands twice)"),
+        (b"sizes: {decoder: 1, decoder: 2}", "line 1: not YAML (the key 'decoder' stands twice)"),
+        (b"paper: hrl\ntitle: \xff", "line 2: not UTF-8 (byte 0xff)"),
+        (b"title: !!python/object/apply:os.system [ls]", "line 1: not YAML (could not determine a constructor"),
+        (b"a: \0", "not YAML (unacceptable character"),
+        (b"? [a, b]\n: 1", "line 1: not YAML"),
+        (b"title: 2001-02-30", "not YAML"),
+    ],
+)
+def test_a_file_that_is_no_such_yaml_is_one_line(refusal, text, message):
+    assert refusal(text).startswith(message)
+
+
+def test_a_missing_paper_is_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"none\.yaml: no such file"):
+        load_paper(tmp_path / "none.yaml", "mini")
+
+
+def test_params_of_the_repository_are_the_defaults():
+    assert load_params(ROOT / "params.yaml") == validate_params({})
+    assert load_params(ROOT / "params.yaml").scale == "mini"
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"sede": [1]}, "sede: unknown key; did you mean 'seeds'?"),
+        ({"scale": "big"}, "scale: Input should be 'mini' or 'paper', but it is 'big'"),
+        ({"seeds": []}, "seeds: List should have at least 1 item"),
+        ({"seeds": [1, 1]}, "seeds: the same seed twice"),
+        ({"seeds": [1, -1]}, "seeds[1]: Input should be greater than or equal to 0, but it is -1"),
+        ({"seeds": 3}, "seeds: Input should be a valid list, but it is 3"),
+        ({"seeds": ["one"]}, "seeds[0]: Input should be a valid integer"),
+        ({"device": "gpu"}, "device: Input should be 'auto', 'cpu' or 'cuda', but it is 'gpu'"),
+        ({"allowed_failures": -1}, "allowed_failures: Input should be greater than or equal to 0"),
+        ({"overrides": {"hrl": 3}}, "overrides.hrl: Input should be a valid dictionary"),
+    ],
+)
+def test_every_mistake_in_params_is_one_line(tmp_path, params, message):
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(params))
+    with pytest.raises(UserError) as error:
+        load_params(path)
+    assert str(error.value).startswith(f"{path}: {message}")
+    assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match=r"^params\.yaml: "):
+        validate_params(params)
+
+
+def test_papers_are_frozen():
+    paper = load_paper(HRL, "mini")
+    assert isinstance(paper, Paper)
+    with pytest.raises(ValueError, match="frozen"):
+        paper.beam = 3
+
+
+@pytest.fixture
+def workflow(tmp_path):
+    """A copy of what Snakemake reads; calling it runs `snakemake -n` there."""
+    shutil.copy(ROOT / "Snakefile", tmp_path)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    for folder in ("papers", "workflow", "profiles"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+
+    def dry_run():
+        command = [sys.executable, "-m", "snakemake", "-n", "--cores", "1"]
+        return subprocess.run(
+            command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+
+    return dry_run
+
+
+@pytest.mark.slow
+def test_snakemake_plans_the_table(workflow):
+    done = workflow()
+    assert done.returncode == 0
+    assert "results/mini/hrl/table1.csv" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("params.yaml", b"sclae: mini\n", "params.yaml: sclae: unknown key; did you mean 'scale'?"),
+        ("params.yaml", b"seeds: [1]\n", "params.yaml: line LAST: not YAML (the key 'seeds' stands twice)"),
+        ("params.yaml", b"device: [\n", "params.yaml: line"),
+        ("params.yaml", b"# \xff\n", "params.yaml: line LAST: not UTF-8 (byte 0xff)"),
+        ("papers/hrl.yaml", b"beem: 3\n", "papers/hrl.yaml: beem: unknown key; did you mean 'beam'?"),
+    ],
+    ids=["unknown key", "key twice", "bad YAML", "not UTF-8", "unknown key of a paper"],
+)
+def test_snakemake_refuses_a_mistake_in_one_clear_line(workflow, tmp_path, file, text, message):
+    content = (tmp_path / file).read_bytes() + text
+    (tmp_path / file).write_bytes(content)
+    done = workflow()
+    assert done.returncode != 0
+    message = message.replace("LAST", str(content.count(b"\n")))
+    assert [line for line in done.stdout.splitlines() if line.startswith(message)]
+    assert "Traceback" not in done.stdout

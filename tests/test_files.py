@@ -1,0 +1,108 @@
+"""Files are whole or not there, and a complaint names its file and line."""
+
+import hashlib
+import json
+
+import pytest
+
+from captionrl.errors import UserError
+from captionrl.files import atomic, decode_utf8, fingerprint, parse_json, read_bytes, read_json, sha256, write_json
+
+
+def write_half(path):
+    with atomic(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("killed")
+
+
+def test_a_failed_write_leaves_the_old_content_and_nothing_else(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    with pytest.raises(RuntimeError, match="killed"):
+        write_half(path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_first_write_leaves_no_file(tmp_path):
+    with pytest.raises(RuntimeError, match="killed"):
+        write_half(tmp_path / "new.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_until_the_end_readers_see_the_old_content(tmp_path):
+    path = tmp_path / "deep/er/table.csv"
+    with atomic(path) as temporary:
+        temporary.write_text("new")
+        assert not path.exists()
+        assert temporary.parent == path.parent  # else the renaming would not be atomic
+        assert temporary.suffix == ".csv"
+    assert path.read_text() == "new"
+    with atomic(path) as temporary:
+        temporary.write_text("newer")
+        assert path.read_text() == "new"
+    assert path.read_text() == "newer"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_body_that_writes_nothing_is_an_error(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    with pytest.raises(FileNotFoundError), atomic(path):
+        pass
+    assert path.read_text() == "old"
+
+
+def test_equal_values_are_written_as_equal_bytes(tmp_path):
+    write_json(tmp_path / "one.json", {"b": {"y": 1.5, "x": "é"}, "a": [2, 1]})
+    write_json(tmp_path / "other.json", {"a": [2, 1], "b": {"x": "é", "y": 1.5}})
+    written = (tmp_path / "one.json").read_bytes()
+    assert written == (tmp_path / "other.json").read_bytes()
+    assert "é".encode() in written
+    assert written.endswith(b"}\n")
+    assert read_json(tmp_path / "one.json") == {"a": [2, 1], "b": {"x": "é", "y": 1.5}}
+
+
+def test_text_that_is_not_utf8_is_named_by_its_line():
+    with pytest.raises(UserError, match=r"^captions\.txt: line 3: not UTF-8 \(byte 0xe9\)"):
+        decode_utf8(b"a\nb\ncaf\xe9\n", "captions.txt")
+
+
+def test_a_byte_order_mark_is_no_text():
+    assert decode_utf8(b"\xef\xbb\xbfid,split", "a.csv") == "id,split"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b'{"a": 1,\n "b": oops}', r"^a\.json: line 2, column 7: not JSON"),
+        (b"", r"^a\.json: line 1, column 1: not JSON"),
+        (b'{"a":\n"\xff"}', r"^a\.json: line 2: not UTF-8 \(byte 0xff\)"),
+    ],
+)
+def test_json_faults_name_file_and_line(data, message):
+    with pytest.raises(UserError, match=message) as error:
+        parse_json(data, "a.json")
+    assert "\n" not in str(error.value)
+
+
+def test_what_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"none\.json: no such file"):
+        read_bytes(tmp_path / "none.json")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_bytes(tmp_path)
+
+
+def test_sha256_is_that_of_the_bytes(tmp_path):
+    data = bytes(range(256)) * 8200  # more than one block
+    (tmp_path / "a").write_bytes(data)
+    assert sha256(tmp_path / "a") == hashlib.sha256(data).hexdigest()
+
+
+def test_a_fingerprint_knows_values_but_not_the_order_of_keys():
+    value = {"sizes": {"decoder": 192, "encoder": 96}, "words": ["a", "é"], "rate": 0.1, "start": None}
+    shuffled = json.loads(json.dumps(dict(reversed(value.items()))))
+    shuffled["sizes"] = {"encoder": 96, "decoder": 192}
+    assert fingerprint(value) == fingerprint(shuffled)
+    for other in ({**value, "rate": 0.2}, {**value, "words": ["é", "a"]}, {**value, "start": "None"}):
+        assert fingerprint(other) != fingerprint(value)

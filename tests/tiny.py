@@ -1,0 +1,135 @@
+"""A corpus with random features and the first paper's runs, so small that a phase trains in a second."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from captionrl.config import Paper, Sizes, load_paper, overlay
+from captionrl.datasets.corpus import Corpus, Item
+from captionrl.datasets.prepare import Captions, load_captions, prepare
+from captionrl.features.store import FeatureStore, write_store
+from captionrl.files import write_json
+from captionrl.models import build_policy
+from captionrl.text.vocabulary import Vocabulary
+from captionrl.training.checkpoint import Card, save_checkpoint
+from captionrl.training.run import Job, train_phase
+
+PAPER = Path(__file__).parents[1] / "papers/hrl.yaml"
+CORPUS = "msrvtt-mini"
+DIM = 6  # of a frame's feature
+BACKBONE = {"backbone": "mini", "weights_sha256": "0" * 64, "fps": 3.0, "transform": "none", "code_version": "1"}
+OVERRIDES: dict[str, Any] = {  # whatever matters to a training, so that the paper's own settings may change
+    "corpora": {"msrvtt": {"max_frames": 5, "max_words": 6, "min_count": 1}},
+    "sizes": {
+        "projection": 8,
+        "encoder": 8,
+        "decoder": 16,
+        "attention": 8,
+        "embedding": 8,
+        "dropout": 0.2,
+        "init": 0.1,
+    },
+    "phases": {
+        "xe": {
+            "epochs": 8,  # of six batches each
+            "validate_every": 1,
+            "batch": 8,
+            "optimiser": "adam",
+            "learning_rate": 0.05,
+            "halve_after": 3,
+            "anneal": False,
+            "clip": 10,
+            "scheduled_sampling": {"start": 2, "per_epoch": 0.1, "most": 0.3},
+        },
+        "rl": {
+            "epochs": 4,
+            "validate_every": 0.5,
+            "batch": 8,
+            "optimiser": "adam",
+            "learning_rate": 0.02,
+            "halve_after": 3,
+            "anneal": False,
+            "clip": 10,
+            "baseline": "greedy",
+            "eos_in_reward": True,
+            "punctuation_in_reward": False,
+        },
+    },
+}
+XE_UPDATES = 48
+
+
+@dataclass(frozen=True)
+class World:
+    """The corpus' files in a directory, and training on them."""
+
+    root: Path
+
+    @property
+    def captions(self) -> Path:
+        return self.root / "captions"
+
+    @property
+    def features(self) -> Path:
+        return self.root / "features.h5"
+
+    def load(self) -> tuple[Captions, Vocabulary, FeatureStore]:
+        vocabulary = Vocabulary.load(self.captions / "vocabulary.json")
+        return load_captions(self.captions), vocabulary, FeatureStore(self.features)
+
+    def train(self, run: str, phase: str, out: Path, overrides: dict[str, Any] | None = None, **changes: Any) -> Path:
+        """Train a phase into `out`, its state below a directory beside it."""
+        facts = {"captions": self.captions, "features": self.features, "start": None, "state": out.parent / "state"}
+        facts |= {"run": run, "phase": phase, "corpus": CORPUS, "seed": 1, "device": "cpu", "out": out}
+        train_phase(tiny_paper(overrides), Job(**facts | changes))
+        return out
+
+    def card(self, **changes: Any) -> Card:
+        """The card of a run's checkpoint, with `changes`."""
+        paper, (_, vocabulary, _) = tiny_paper(), self.load()
+        facts = {"paper": "hrl", "run": "xe-baseline", "phase": "xe", "corpus": CORPUS, "seed": 1, "blind": False}
+        facts |= {"model": "attention", "features": DIM, "sizes": paper.sizes.model_dump()}
+        facts |= {"settings": paper.corpora[CORPUS].model_dump(), "words": list(vocabulary.words), "fps": 3.0}
+        facts |= {"backbone": "mini", "backbone_sha256": BACKBONE["weights_sha256"], "config": "c", "code": "v"}
+        return Card(**facts | {"updates": XE_UPDATES, "best_update": 9, "val_cider": 1.5} | changes)
+
+    def untrained(self, path: Path, **changes: Any) -> Path:
+        """A checkpoint of random weights, far from uniform; `changes` of its card."""
+        card = self.card(**changes)
+        torch.manual_seed(0)
+        policy = build_policy(card.model, card.features, len(card.words), Sizes(**card.sizes | {"init": 1.5}))
+        save_checkpoint(path, policy, card)
+        return path
+
+
+def tiny_world(root: Path) -> World:
+    """22 training, 7 validation and 7 test clips of somebody doing something with something, two captions each."""
+    facts = list(product(("man", "woman", "dog", "robot"), ("lifts", "kicks", "paints"), ("ball", "box", "car")))
+    splits = ("train", "train", "train", "val", "test")
+    items = [Item(f"clip{index}", splits[index % 5], None) for index in range(len(facts))]
+    captions = {
+        item.id: [f"A {actor} {action} a {thing}.", f"The {thing} is with a {actor}"]
+        for item, (actor, action, thing) in zip(items, facts, strict=True)
+    }
+    world = World(root)
+    prepare(Corpus(CORPUS, items, captions, "made up"), world.captions, min_count=1)
+    write_features(world.features, [item.id for item in items])
+    return world
+
+
+def tiny_paper(overrides: dict[str, Any] | None = None) -> Paper:
+    return load_paper(PAPER, "mini", overlay(OVERRIDES, overrides or {}))
+
+
+def write_features(path: Path, items: Sequence[str], seed: int = 0, **changes: Any) -> None:
+    """A store of random features of clips of 2 to 8 frames, and its manifest."""
+    generator = np.random.default_rng(seed)
+    arrays = [(item, generator.normal(size=(generator.integers(2, 9), DIM)).astype(np.float16)) for item in items]
+    attributes = BACKBONE | {"dim": DIM} | changes
+    write_store(path, arrays, attributes)
+    write_json(path.with_suffix(".json"), {**attributes, "seed": seed})

@@ -1,0 +1,65 @@
+"""Toy captioners, small enough that every caption they can write may be enumerated."""
+
+from collections.abc import Sequence
+from itertools import product
+from unittest import mock
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from captionrl.config import Sizes
+from captionrl.decoding import Rollout, log_probabilities, sample
+from captionrl.models import Features, Policy, Rows, build_policy
+from captionrl.text.vocabulary import EOS, PAD, UNK
+
+SIZES = Sizes(projection=7, encoder=5, decoder=8, attention=6, embedding=9, dropout=0.5, init=1.5)
+FEATURE = 6  # width of a frame's feature
+VOCABULARY = 7  # the four specials and three words
+MAX_TOKENS = 3  # so there are 40 captions: 13 that end, and 27 cut off before their </s>
+
+
+def toy_policy(model: str, vocabulary: int = VOCABULARY, seed: int = 4) -> Policy:
+    """Exact (float64, no dropout), and far from uniform: weights are large, and no word is favoured for every clip.
+
+    With the default seed every captioner ends some greedy captions early and lets others be cut.
+    """
+    torch.manual_seed(seed)
+    policy = build_policy(model, FEATURE, vocabulary, SIZES).double().eval()
+    policy.head[-1].bias.data.zero_()
+    return policy
+
+
+def toy_clips(*lengths: int, seed: int = 1) -> list[Tensor]:
+    """Clips of so many frames [N, D]."""
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(length, FEATURE, generator=generator, dtype=torch.float64) for length in lengths]
+
+
+def batch(clips: Sequence[Tensor], extra: int = 0, filler: float = 0.0) -> Features:
+    """Clips as one batch, padded with `filler` to `extra` frames more than the longest of them has."""
+    longest = max(map(len, clips)) + extra
+    frames = torch.stack([pad(clip, (0, 0, 0, longest - len(clip)), value=filler) for clip in clips])
+    mask = torch.stack([torch.arange(longest) < len(clip) for clip in clips])
+    return Features(frames, mask)
+
+
+def every_caption(max_tokens: int = MAX_TOKENS, vocabulary: int = VOCABULARY) -> Tensor:
+    """All captions that can be written in `max_tokens` tokens [C, T]: ended by </s>, or cut."""
+    words, captions = range(UNK + 1, vocabulary), []
+    for length in range(max_tokens):
+        captions += [[*caption, EOS] for caption in product(words, repeat=length)]
+    captions += [list(caption) for caption in product(words, repeat=max_tokens)]
+    return torch.tensor([caption + [PAD] * (max_tokens - len(caption)) for caption in captions])
+
+
+def word_log_probs(policy: Policy, memory: Rows, tokens: Tensor) -> Tensor:
+    """Teacher-forced log-probabilities [B, T] of the words of `tokens`, zero on padding."""
+    log_p = log_probabilities(policy.teacher_forcing(tokens, memory))
+    return log_p.gather(-1, tokens.unsqueeze(-1)).squeeze(-1).masked_fill(tokens == PAD, 0)
+
+
+def rollout_of(policy: Policy, memory: Rows, tokens: Tensor) -> Rollout:
+    """The rollout that `sample` returns when the words it happens to draw are `tokens` [B, T]."""
+    with mock.patch("torch.multinomial", side_effect=tokens.split(1, 1)):
+        return sample(policy, memory, tokens.shape[1])

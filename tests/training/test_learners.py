@@ -1,0 +1,125 @@
+"""Cross-entropy learns captions by heart; REINFORCE raises the reward where all captions can be enumerated."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from tiny import BACKBONE
+from toy import FEATURE, MAX_TOKENS, every_caption, word_log_probs
+
+from captionrl.config import CorpusSettings, ReinforcePhase, Sizes
+from captionrl.datasets.corpus import Item
+from captionrl.datasets.prepare import Captions
+from captionrl.features.store import FeatureStore, write_store
+from captionrl.models import build_policy
+from captionrl.objectives.xe import xe_loss
+from captionrl.text.vocabulary import Vocabulary
+from captionrl.training import captioner
+from captionrl.training.captioner import ReinforceLearner
+from captionrl.training.data import Clips
+from captionrl.training.loop import Training
+
+CPU = torch.device("cpu")
+SIZES = Sizes(projection=16, encoder=4, decoder=16, attention=4, embedding=16, dropout=0, init=0.3)
+REFERENCES = {"clip0": "a b", "clip1": "b c", "clip2": "c a", "clip3": "a c"}
+
+
+def test_cross_entropy_learns_the_captions_by_heart(world, tmp_path):
+    xe = {"epochs": 16, "validate_every": 16, "learning_rate": 0.03, "scheduled_sampling": {"most": 0}}
+    sizes = {"dropout": 0, "decoder": 32, "init": 0.3}
+    out = world.train("xe-baseline", "xe", tmp_path / "a.safetensors", {"sizes": sizes, "phases": {"xe": xe}})
+    rows = [json.loads(line) for line in out.with_suffix(".metrics.jsonl").read_text().splitlines()]
+    losses = [row["loss"] for row in rows if row["kind"] == "train"]
+    assert losses[0] > 1.5
+    assert losses[-1] < losses[0] / 2
+
+
+@pytest.fixture
+def learner(tmp_path, request):
+    """Four clips, the reference of each two of three words: 40 captions can be written."""
+    arrays = [(item, np.full((3, FEATURE), 5 * np.eye(FEATURE)[row])) for row, item in enumerate(REFERENCES)]
+    write_store(tmp_path / "store.h5", arrays, BACKBONE | {"dim": FEATURE})
+    tokens = {item: 16 * [text.split()] for item, text in REFERENCES.items()}  # so that a batch has 64 samples
+    items = {split: [Item(item, split, None) for item in REFERENCES] for split in ("train", "val")}
+    phase = ReinforcePhase(
+        objective="reinforce", epochs=1, batch=64, optimiser="adam", learning_rate=0.01, baseline=request.param,
+        eos_in_reward=True,
+    )  # fmt: skip
+    vocabulary = Vocabulary.build([text for texts in tokens.values() for text in texts], min_count=1)
+    settings = CorpusSettings(max_frames=5, max_words=MAX_TOKENS - 1, min_count=1)
+    clips = Clips(FeatureStore(tmp_path / "store.h5"), 5, CPU)
+    torch.manual_seed(1)
+    policy = build_policy("mean-pooling", FEATURE, len(vocabulary), SIZES)
+    return ReinforceLearner(policy, clips, Captions(items, {}, tokens), vocabulary, settings, phase, seed=1)
+
+
+def rewards(learner: ReinforceLearner) -> torch.Tensor:
+    """Of every caption that can be written [C], for each clip: [4, C]."""
+    captions = every_caption()
+    lengths = (captions != 0).sum(1)
+    return torch.stack([learner.reward.score(captions, lengths, [item] * len(captions)) for item in REFERENCES])
+
+
+@torch.no_grad()
+def expected_reward(learner: ReinforceLearner) -> float:
+    """The exact mean reward of a sampled caption."""
+    captions, policy = every_caption(), learner.policy.eval()
+    memory = policy.encode(learner.clips.batch(list(REFERENCES)))
+    log_p = [word_log_probs(policy, memory.select(torch.full((len(captions),), row)), captions) for row in range(4)]
+    probabilities = torch.stack(log_p).sum(-1).exp()
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(4))
+    return (probabilities * rewards(learner)).sum(1).mean().item()
+
+
+@torch.no_grad()
+def greedy_reward(learner: ReinforceLearner) -> float:
+    learner.policy.eval()
+    rollout = learner.greedy(list(REFERENCES))
+    return learner.reward.score(rollout.tokens, rollout.lengths, list(REFERENCES)).mean().item()
+
+
+@pytest.mark.parametrize("learner", ["linear", "greedy", "none"], indirect=True)
+def test_reinforce_raises_the_reward_of_sampled_and_of_greedy_captions(learner, tmp_path):
+    before, greedy_before = expected_reward(learner), greedy_reward(learner)
+    training = Training(learner, learner.phase, tmp_path, seed=1)
+    for _ in range(100):
+        training.step(log_every=1)
+    assert expected_reward(learner) > 2 * before
+    assert greedy_reward(learner) > 2 * greedy_before
+
+
+@pytest.mark.parametrize("learner", ["linear"], indirect=True)
+def test_the_linear_baseline_learns_beside_the_policy(learner, tmp_path):
+    names = {name.split(".")[0] for name in learner.module.state_dict()}
+    assert names == {"policy", "baseline"}
+    training = Training(learner, learner.phase, tmp_path, seed=1)
+    errors = []
+    for group in training.optimiser.param_groups:
+        group["lr"] = 1e-2
+    for parameter in learner.policy.parameters():
+        parameter.requires_grad_(False)
+    for _ in range(150):
+        errors.append(training.step(log_every=1)["baseline_error"])
+    assert sum(errors[-10:]) < 0.8 * sum(errors[:10])
+
+
+@pytest.mark.parametrize("learner", ["greedy"], indirect=True)
+def test_a_greedy_baseline_leaves_the_policy_learning(learner):
+    learner.policy.train()
+    learner.loss(0, 0)
+    assert all(module.training for module in learner.policy.modules())
+
+
+def test_scheduled_sampling_follows_the_epochs(world, tmp_path, monkeypatch):
+    shares: list[float] = []
+
+    def recorded(policy, features, tokens, own_words):
+        shares.append(own_words)
+        return xe_loss(policy, features, tokens)
+
+    monkeypatch.setattr(captioner, "xe_loss", recorded)
+    sampling = {"start": 1, "per_epoch": 0.125, "most": 0.25}
+    xe = {"epochs": 5, "validate_every": 5, "batch": 22, "scheduled_sampling": sampling}  # of two batches each
+    world.train("xe-baseline", "xe", tmp_path / "a.safetensors", {"phases": {"xe": xe}})
+    assert shares == [0, 0, 0, 0, 0.125, 0.125, 0.25, 0.25, 0.25, 0.25]

@@ -1,0 +1,163 @@
+"""The training loop, on a learner whose validation scores are given in advance."""
+
+import signal
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from captionrl.config import XEPhase
+from captionrl.device import pick_device
+from captionrl.training.loop import Training, stop_flag
+from captionrl.training.loop import train as train_loop
+
+BATCHES = 4
+PHASE = {"objective": "xe", "optimiser": "adam", "learning_rate": 0.1}
+
+
+class Scripted:
+    """One weight that every update moves, and the scores it is to get, one a validation."""
+
+    batches = BATCHES
+
+    def __init__(self, scores: Sequence[float], scale: float = 1.0) -> None:
+        self.module: nn.Module = nn.Linear(1, 1, bias=False)
+        self.scores, self.scale = list(scores), scale
+        self.batches_seen: list[tuple[int, int]] = []
+        self.validated: list[float] = []  # the weight at each validation
+        self.modes: set[tuple[str, bool, bool]] = set()
+
+    def loss(self, epoch: int, index: int) -> tuple[torch.Tensor, dict[str, float]]:
+        self.modes.add(("loss", self.module.training, torch.is_grad_enabled()))
+        self.batches_seen.append((epoch, index))
+        return self.scale * self.module.weight.sum(), {"loss": float(len(self.batches_seen))}
+
+    def validate(self) -> dict[str, float]:
+        self.modes.add(("validate", self.module.training, torch.is_grad_enabled()))
+        self.validated.append(self.module.weight.item())
+        return {"score": self.scores[len(self.validated) - 1], "other": -1.0}
+
+
+@pytest.fixture
+def train(tmp_path):
+    """Train a learner with a phase's `settings`; its history."""
+
+    def train(learner: Scripted, save_seconds: float = 60, **settings: Any) -> list[dict[str, Any]]:
+        phase = XEPhase(**PHASE | settings)
+        return train_loop(learner, phase, tmp_path, seed=1, title="test", save_seconds=save_seconds)
+
+    return train
+
+
+def rates(history: list[dict[str, Any]], kind: str) -> list[float]:
+    return [row["learning_rate"] for row in history if row["kind"] == kind]
+
+
+@pytest.mark.parametrize(
+    ("scores", "best"), [([1, 2, 5, 4, 3], 2), ([9, 2, 5, 4, 3], 0), ([1, 2, 3, 4, 5], 4), ([1, 5, 2, 5, 5], 1)]
+)
+def test_the_weights_that_scored_best_are_left_in_the_module(train, scores, best):
+    learner = Scripted(scores)
+    train(learner, epochs=4)
+    assert len(set(learner.validated)) == 5
+    assert learner.module.weight.item() == learner.validated[best]
+
+
+def test_every_batch_of_every_epoch_is_seen_once_in_order(train):
+    learner = Scripted([0] * 4)
+    train(learner, epochs=2.5)
+    assert learner.batches_seen == [divmod(update, BATCHES) for update in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "every", "updates"),
+    [(2, 1, [0, 4, 8]), (1, 0.5, [0, 2, 4]), (1.5, 1, [0, 4, 6]), (0.3, 0.01, [0, 1, 2])],
+)
+def test_validation_comes_first_and_last_and_every_so_often(train, epochs, every, updates):
+    history = train(Scripted([0] * 9), epochs=epochs, validate_every=every)
+    rows = [row for row in history if row["kind"] == "validation"]
+    assert [row["update"] for row in rows] == updates
+    assert [row["epoch"] for row in rows] == [update / BATCHES for update in updates]
+    assert rows[0] | {"seconds": 0} == {
+        "kind": "validation", "update": 0, "epoch": 0, "learning_rate": 0.1, "seconds": 0, "score": 0, "other": -1
+    }  # fmt: skip
+
+
+def test_learning_is_in_training_mode_and_validating_is_not(train):
+    learner = Scripted([0] * 3)
+    train(learner, epochs=2)
+    assert learner.modes == {("loss", True, True), ("validate", False, False)}
+
+
+def test_the_rate_halves_after_so_many_validations_without_a_new_best(train):
+    scores = [0, 5, 4, 5, 5, 3, 6, 6, 6, 6, 7]  # a tie is no new best
+    history = train(Scripted(scores), epochs=10, halve_after=3)
+    halvings = [0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2]
+    assert rates(history, "validation") == [0.1 / 2**n for n in halvings]
+
+
+def test_the_rate_halves_again_after_as_many_more(train):
+    history = train(Scripted([0, 5, 4, 4, 4, 4, 4]), epochs=6, halve_after=2)
+    assert rates(history, "validation") == [0.1 / 2**n for n in (0, 0, 0, 1, 1, 2, 2)]
+
+
+def test_the_score_before_the_first_update_is_a_best_too(train):
+    """A phase that starts from a good checkpoint and falls behind it has no new best, even while it recovers."""
+    history = train(Scripted([9, 1, 2, 3, 4]), epochs=4, halve_after=3)
+    assert rates(history, "validation") == [0.1, 0.1, 0.1, 0.05, 0.05]
+
+
+def test_without_halve_after_the_rate_stays(train):
+    assert set(rates(train(Scripted([5] + [1] * 30), epochs=30), "validation")) == {0.1}
+
+
+def test_an_annealed_rate_falls_linearly_to_zero(train):
+    learner = Scripted([5, 1, 1])
+    history = train(learner, epochs=2, anneal=True, halve_after=1)
+    assert rates(history, "train") == pytest.approx([0.1 * (1 - update / 8) for update in range(8)])
+
+
+def test_gradients_are_clipped_by_value(tmp_path):
+    for scale, gradient in ((1e6, 2.0), (-1e6, -2.0), (0.5, 0.5)):
+        learner = Scripted([0, 0], scale)
+        training = Training(learner, XEPhase(**PHASE, epochs=1, clip=2), tmp_path, seed=1)
+        training.step(log_every=1)
+        assert learner.module.weight.grad.item() == gradient
+
+
+def test_logged_statistics_are_means_since_the_last_row(train):
+    learner = Scripted([0, 0])
+    learner.batches = 40
+    history = train(learner, epochs=1)  # ten rows between two validations
+    rows = [row for row in history if row["kind"] == "train"]
+    assert [row["update"] for row in rows] == list(range(4, 41, 4))
+    assert [row["loss"] for row in rows] == [update - 1.5 for update in range(4, 41, 4)]
+
+
+def test_the_state_is_saved_when_it_is_time_and_at_the_end(train, monkeypatch):
+    saves: list[int] = []
+    monkeypatch.setattr(Training, "save", lambda self: saves.append(self.progress.update))
+    train(Scripted([0] * 9), epochs=1)
+    assert saves == [4]
+    saves.clear()
+    train(Scripted([0] * 9), epochs=1, save_seconds=0)
+    assert saves == [1, 2, 3, 4, 4]
+
+
+def test_signals_are_only_noted_meanwhile(train):
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    with stop_flag() as received:
+        assert not received
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+        assert received == [signal.SIGTERM, signal.SIGINT]
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def test_the_cpu_has_as_many_threads_as_the_rule_says(monkeypatch):
+    for variable, expected in (("2", 2), ("1", 1), ("", 1)):
+        monkeypatch.setenv("OMP_NUM_THREADS", variable)
+        assert pick_device("cpu") == torch.device("cpu")
+        assert torch.get_num_threads() == expected

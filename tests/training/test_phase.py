@@ -1,0 +1,247 @@
+"""One phase of one run: what its checkpoint holds, and what its result and its state's place depend on."""
+
+import csv
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import CORPUS, XE_UPDATES, World, tiny_paper, write_features
+
+from captionrl.config import CorpusSettings
+from captionrl.decoding import greedy
+from captionrl.errors import UserError
+from captionrl.files import read_json, sha256, write_json
+from captionrl.rewards import CiderD
+from captionrl.text.ptb import PUNCTUATION
+from captionrl.training import run
+from captionrl.training.checkpoint import load_checkpoint
+from captionrl.training.data import Clips
+from captionrl.training.state import list_states, prune_states
+
+SHORT = {"phases": {"xe": {"epochs": 0.4}, "rl": {"epochs": 0.4}}}  # two updates
+
+
+def rows(out: Path, kind: str) -> list[dict]:
+    lines = out.with_suffix(".metrics.jsonl").read_text().splitlines()
+    return [row for row in map(json.loads, lines) if row["kind"] == kind]
+
+
+def val_cider(world: World, checkpoint: Path) -> float:
+    """CIDEr-D of greedy captions of the validation items, computed anew."""
+    captions, vocabulary, store = world.load()
+    policy, card = load_checkpoint(checkpoint)
+    items = [item.id for item in captions.items["val"]]
+    references = {item: captions.tokens[item] for item in items}
+    with torch.no_grad():
+        memory = policy.encode(Clips(store, card.settings["max_frames"], torch.device("cpu")).batch(items))
+        rollout = greedy(policy, memory, card.settings["max_words"] + 1)
+    cider = CiderD.from_captions(references, vocabulary=vocabulary.words, skip=PUNCTUATION)
+    return 100 * cider.score(rollout.tokens, rollout.lengths, items).mean().item()
+
+
+def test_the_checkpoint_holds_the_weights_that_validated_best(world, xe, tmp_path):
+    rl = world.train("rl-baseline", "rl", tmp_path / "rl.safetensors", start=xe)
+    for checkpoint in (xe, rl):
+        _, card = load_checkpoint(checkpoint)
+        scores = {row["update"]: row["val_cider"] for row in rows(checkpoint, "validation")}
+        assert len(set(scores.values())) > 1
+        assert card.val_cider == max(scores.values()) == scores[card.best_update]
+        assert val_cider(world, checkpoint) == pytest.approx(card.val_cider, abs=1e-9)
+
+
+def test_reinforcement_begins_with_the_weights_it_starts_from(world, xe, tmp_path):
+    rl = world.train("rl-baseline", "rl", tmp_path / "rl.safetensors", SHORT, start=xe)
+    assert rows(rl, "validation")[0]["val_cider"] == load_checkpoint(xe)[1].val_cider
+
+
+def test_the_card_says_what_was_trained(xe):
+    _, card = load_checkpoint(xe)
+    assert (card.paper, card.run, card.phase, card.corpus, card.seed) == ("hrl", "xe-baseline", "xe", CORPUS, 1)
+    assert (card.model, card.blind, card.updates, card.backbone, card.fps) == (
+        "attention", False, XE_UPDATES, "mini", 3
+    )  # fmt: skip
+    assert card.corpus_settings == CorpusSettings(max_frames=5, max_words=6, min_count=1)
+
+
+def test_metrics_lie_beside_the_checkpoint_in_three_forms(xe):
+    history = rows(xe, "validation")
+    with open(xe.with_suffix(".csv")) as file:
+        table = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    assert table == [{key: row[key] for key in row if key != "kind"} for row in history]
+    assert [row["update"] for row in history] == list(range(0, XE_UPDATES + 1, 6))
+    assert [row["update"] for row in rows(xe, "train")] == list(range(1, XE_UPDATES + 1))
+    assert len(list(xe.with_suffix(".tensorboard").iterdir())) == 1
+
+
+def test_the_provenance_says_what_went_in(world, xe):
+    facts = read_json(xe.with_suffix(".json"))
+    assert facts["inputs"] == {
+        "captions": sha256(world.captions / "captions.parquet"),
+        "vocabulary": sha256(world.captions / "vocabulary.json"),
+        "features": read_json(world.features.with_suffix(".json")),
+        "start": None,
+    }
+    assert facts["config"] == tiny_paper().training_config("xe-baseline", "xe", CORPUS)
+    assert facts["seed"] == 1
+    assert facts["hours"] > 0
+
+
+def losses(out: Path) -> list[float]:
+    return [row["loss"] for row in rows(out, "train")]
+
+
+def test_equal_seeds_give_equal_bytes_and_other_seeds_do_not(world, tmp_path):
+    first, again, other = (
+        world.train("xe-baseline", "xe", tmp_path / name / "a.safetensors", SHORT, seed=seed)
+        for name, seed in (("first", 1), ("again", 1), ("other", 2))
+    )
+    assert first.read_bytes() == again.read_bytes()
+    assert losses(first) == losses(again)
+    weights = [load_checkpoint(file)[0].state_dict() for file in (first, other)]
+    assert not any(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@pytest.mark.parametrize(("name", "blind"), [("blind", True), ("xe-baseline", False)])
+def test_only_a_blind_run_sees_no_difference_between_clips(world, tmp_path, name, blind):
+    other = tmp_path / "other.h5"
+    write_features(other, world.load()[2].items, seed=7)
+    outs = [
+        world.train(name, "xe", tmp_path / store.stem / "a.safetensors", SHORT, features=store)
+        for store in (world.features, other)
+    ]
+    assert load_checkpoint(outs[0])[1].blind == blind
+    assert (losses(outs[0]) == losses(outs[1])) == blind
+
+
+def test_items_without_features_are_not_trained_on(world, tmp_path):
+    captions, _, store = world.load()
+    lost = captions.items["train"][0].id
+    write_features(tmp_path / "some.h5", [item for item in store.items if item != lost])
+    world.train("xe-baseline", "xe", tmp_path / "a.safetensors", SHORT, features=tmp_path / "some.h5")
+
+
+class OpenedError(Exception):
+    """Thrown instead of training; its argument is the state's directory."""
+
+
+@pytest.fixture
+def state_of(world, xe, tmp_path, monkeypatch):
+    """The name of the directory that a training would keep its state in."""
+
+    def opened(learner, phase, state, **_):
+        raise OpenedError(state)
+
+    monkeypatch.setattr(run, "train", opened)
+
+    def state_of(name="xe-baseline", phase="xe", overrides=None, out=tmp_path / "a.safetensors", **changes):
+        with pytest.raises(OpenedError) as raised:
+            world.train(name, phase, out, overrides, state=tmp_path / "state", **changes)
+        (directory,) = raised.value.args
+        assert read_json(directory / "identity.json")["title"].startswith(f"hrl/{name}/{phase} {CORPUS} seed ")
+        return directory.name
+
+    return state_of
+
+
+def test_equal_trainings_share_a_state_whatever_does_not_concern_them(state_of, tmp_path):
+    assert {
+        state_of(),
+        state_of(),
+        state_of(out=tmp_path / "elsewhere.safetensors"),
+        state_of(overrides={"beam": 2, "title": "other"}),
+        state_of(overrides={"phases": {"rl": {"epochs": 9}}, "corpora": {"charades": {"max_words": 3}}}),
+    } == {state_of()}
+
+
+def test_whatever_changes_the_weights_changes_the_state(world, xe, state_of, tmp_path, monkeypatch):
+    names = [
+        state_of(),
+        state_of(seed=2),
+        state_of("blind"),
+        state_of("s2vt"),
+        state_of("equal-budget", "xe-continued", start=xe),
+        state_of("equal-budget", "xe-continued", start=world.untrained(tmp_path / "other.safetensors")),
+        state_of("rl-baseline", "rl", start=xe),
+        state_of("rl-baseline", "rl", {"phases": {"rl": {"baseline": "linear"}}}, start=xe),
+        state_of(overrides={"phases": {"xe": {"epochs": 9}}}),
+        state_of(overrides={"phases": {"xe": {"scheduled_sampling": {"most": 0.1}}}}),
+        state_of(overrides={"sizes": {"decoder": 17}}),
+        state_of(overrides={"corpora": {"msrvtt": {"max_words": 5}}}),
+    ]
+    store = world.load()[2]
+    write_features(tmp_path / "other.h5", store.items, seed=7)
+    names.append(state_of(features=tmp_path / "other.h5"))
+    monkeypatch.setattr(run, "code_version", lambda command: f"another {command}")
+    names.append(state_of())
+    monkeypatch.setattr(torch, "__version__", "99")
+    names.append(state_of())
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("file", ["captions.parquet", "vocabulary.json"])
+def test_other_captions_have_another_state(world, state_of, tmp_path, file):
+    shutil.copytree(world.captions, tmp_path / "captions")
+    if file == "vocabulary.json":
+        words = read_json(tmp_path / "captions" / file)
+        write_json(tmp_path / "captions" / file, [*words, "yak"])
+    else:
+        with open(tmp_path / "captions" / file, "rb+") as opened:  # metadata of its writer
+            content = opened.read().replace(b"parquet-cpp-arrow", b"parquet-cpp-ARROW")
+            opened.seek(0)
+            opened.write(content)
+    assert state_of(captions=tmp_path / "captions") != state_of()
+
+
+def test_a_phase_starts_from_its_own_model_and_vocabulary_only(world, xe, tmp_path):
+    words = world.card().words
+    others = {
+        "model": {"model": "s2vt"},
+        "words": {"words": [*words, "yak"]},
+        "order": {"words": [*words[:4], *reversed(words[4:])]},
+    }
+    for name, changes in others.items():
+        start = world.untrained(tmp_path / f"{name}.safetensors", **changes)
+        with pytest.raises(UserError, match=rf"{name}\.safetensors: another model or vocabulary"):
+            world.train("rl-baseline", "rl", tmp_path / "a.safetensors", start=start)
+
+
+@pytest.mark.parametrize("changes", [{"sizes": {"decoder": 17}}, {"backbone_sha256": "f" * 64}, {"features": 7}])
+def test_a_phase_starts_from_its_own_sizes_and_backbone_only(world, tmp_path, changes):
+    if "sizes" in changes:
+        changes = {"sizes": world.card().sizes | changes["sizes"]}
+    start = world.untrained(tmp_path / "other.safetensors", **changes)
+    with pytest.raises(UserError, match=r"other\.safetensors"):
+        world.train("rl-baseline", "rl", tmp_path / "a.safetensors", SHORT, start=start)
+
+
+@pytest.fixture
+def states(tmp_path, world):
+    """The states of two trainings, one of them forty days old."""
+    for seed in (1, 2):
+        world.train("xe-baseline", "xe", tmp_path / f"{seed}.safetensors", SHORT, seed=seed)
+    (old,) = (path.parent for path in tmp_path.glob("state/*/identity.json") if read_json(path)["seed"] == 2)
+    for path in old.iterdir():
+        os.utime(path, (time.time() - 40 * 86400,) * 2)
+    return tmp_path / "state"
+
+
+def test_states_are_listed_oldest_first(states):
+    old, new = list_states(states)
+    assert [row["title"][-6:] for row in (old, new)] == ["seed 2", "seed 1"]
+    assert (old["days"], new["days"]) == (40, 0)
+    assert old["bytes"] == sum(path.stat().st_size for path in (states / old["directory"]).iterdir())
+
+
+def test_pruning_deletes_the_untouched_states(states):
+    assert prune_states(states, 50) == []
+    assert [row["title"][-6:] for row in prune_states(states, 30)] == ["seed 2"]
+    assert [row["title"][-6:] for row in list_states(states)] == ["seed 1"]
+    assert len(list(states.iterdir())) == 1
+
+
+def test_no_states_are_no_mistake(tmp_path):
+    assert list_states(tmp_path / "none") == prune_states(tmp_path / "none", 0) == []

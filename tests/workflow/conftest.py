@@ -1,0 +1,88 @@
+"""Snakemake in copies of the workflow, without any data; nothing in them computes."""
+
+import csv
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a dry run would do."""
+
+    text: str
+
+    @property
+    def jobs(self) -> Counter[str]:
+        """How many jobs of each rule."""
+        table = self.text.split("Job stats:\n", 1)[1].split("total", 1)[0] if "Job stats:" in self.text else ""
+        return Counter({rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)})
+
+    @property
+    def trainings(self) -> set[tuple[str, str, int]]:
+        """(run, phase, seed) of the first paper's."""
+        found = re.findall(r"^Job \d+: Training hrl/(\S+)/(\S+) on \S+, seed (\d+)$", self.text, re.MULTILINE)
+        return {(run, phase, int(seed)) for run, phase, seed in found}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the workflow."""
+
+    path: Path
+
+    def snakemake(self, *arguments: str, config: tuple[str, ...] = ()) -> tuple[int, str]:
+        """Exit status and output."""
+        command = [str(BIN / "snakemake"), *arguments, *(["--config", *config] if config else [])]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("SNAKEMAKE_")}
+        both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        result = subprocess.run(command, cwd=self.path, env=environment, text=True, timeout=120, **both)
+        return result.returncode, result.stdout
+
+    def plan(self, *arguments: str, config: tuple[str, ...] = ()) -> Plan:
+        status, output = self.snakemake("--dry-run", *arguments, config=config)
+        assert status == 0, output
+        return Plan(output)
+
+    def pretend_all_is_done(self, target: str, config: tuple[str, ...]) -> None:
+        """Files with a line of text for outputs, all taken for up to date."""
+        _, output = self.snakemake("--summary", target, config=config)
+        table = output[output.index("output_file\t") :].splitlines()
+        for row in csv.DictReader(table, delimiter="\t"):
+            path = self.path / row["output_file"]
+            if path.suffix == ".tensorboard":
+                path.mkdir(parents=True)
+            else:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(str(path))
+        status, output = self.snakemake("--touch", "--forceall", "--cores", "1", target, config=config)
+        assert status == 0, output
+
+
+@pytest.fixture(scope="session")
+def new_project(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Project]:
+    def new_project() -> Project:
+        path = tmp_path_factory.mktemp("project")
+        for name in ("Snakefile", "params.yaml", "papers", "profiles", "workflow"):
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            copy(ROOT / name, path / name)
+        return Project(path)
+
+    return new_project
+
+
+@pytest.fixture(scope="session")
+def project(new_project: Callable[[], Project]) -> Project:
+    """A copy in which nothing is ever made."""
+    return new_project()
