@@ -85,7 +85,7 @@ def test_a_blind_checkpoint_says_the_same_of_every_clip(captions_of, world, tmp_
 def test_features_of_another_backbone_are_refused(captions_of, world, tmp_path):
     other = tmp_path / "other.h5"
     write_features(other, world.load()[2].items, weights_sha256="1" * 64)
-    with pytest.raises(UserError, match=r"other\.h5: features of another backbone than .*a\.safetensors"):
+    with pytest.raises(UserError, match=r"other\.h5: features of another backbone or rate than .*a\.safetensors"):
         captions_of(features=other)
     assert not (tmp_path / "out.json").exists()
 
