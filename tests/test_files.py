@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -106,3 +107,15 @@ def test_a_fingerprint_knows_values_but_not_the_order_of_keys():
     assert fingerprint(value) == fingerprint(shuffled)
     for other in ({**value, "rate": 0.2}, {**value, "words": ["é", "a"]}, {**value, "start": "None"}):
         assert fingerprint(other) != fingerprint(value)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("unexpected pos 64 vs 0"), OSError("Can't write data")])
+def test_on_a_full_disk_a_writer_that_hides_the_reason_still_names_the_file(tmp_path, monkeypatch, error):
+    """torch.save and HDF5 report a full disk in words of their own."""
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=0))
+    path = tmp_path / "state.pt"
+    path.write_text("old")
+    with pytest.raises(OSError, match="No space left on device") as raised, atomic(path):
+        raise error
+    assert raised.value.filename == str(path)
+    assert path.read_text() == "old"

@@ -1,8 +1,10 @@
 """Reading and writing files so that nothing is ever half-written, and every complaint names its file."""
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,10 +28,12 @@ def atomic(path: Path | str) -> Iterator[Path]:
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
-        if error.filename is None and error.errno is not None:  # of a write that failed: no space, a quota
-            raise OSError(error.errno, error.strerror, str(path)) from None
-        raise
+    except (OSError, RuntimeError) as error:  # a write that failed names no file; torch and HDF5 hide the reason, too
+        full = shutil.disk_usage(path.parent).free < 2**20
+        reason = errno.ENOSPC if full else getattr(error, "errno", None)
+        if reason is None or getattr(error, "filename", None) is not None:
+            raise
+        raise OSError(reason, os.strerror(reason), str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
 
