@@ -8,6 +8,7 @@ Memory, state and extras are dataclasses of tensors with a leading batch axis, s
 batching can re-order them without knowing what is in them.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple, Self
@@ -64,7 +65,7 @@ class Step(NamedTuple):
     extras: Extras
 
 
-class Policy(nn.Module):
+class Policy(nn.Module, ABC):
     """A captioner that embeds a word, advances a recurrent state, and reads logits off it.
 
     A method defines `encode`, `start` and `advance`; stepping and teacher forcing follow from them.
@@ -73,15 +74,15 @@ class Policy(nn.Module):
     embedding: nn.Module  # tokens [...] -> [..., E]
     head: nn.Module  # hidden [..., H] -> logits [..., V]
 
-    def encode(self, features: Features) -> Rows:
-        raise NotImplementedError
+    @abstractmethod
+    def encode(self, features: Features) -> Rows: ...
 
-    def start(self, memory: Rows) -> Rows:
-        raise NotImplementedError
+    @abstractmethod
+    def start(self, memory: Rows) -> Rows: ...
 
+    @abstractmethod
     def advance(self, embedded: Tensor, state: Any, memory: Any) -> tuple[Extras, Rows]:
         """Consume the embedded previous word [B, E]; return what the next word is read from, and the new state."""
-        raise NotImplementedError
 
     def step(self, tokens: Tensor, state: Rows, memory: Rows) -> Step:
         """Consume the previous words [B]; logits [B, V] of the next ones."""

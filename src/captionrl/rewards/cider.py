@@ -21,9 +21,7 @@ import torch
 from captionrl import __version__
 from captionrl.errors import UserError
 from captionrl.rewards.ngrams import ORDERS, PENALTY, SIGMA, SKIPPED, Tables, score_captions, tabulate
-
-SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")  # the first four words of every vocabulary
-END, UNK = SPECIALS.index("</s>"), SPECIALS.index("<unk>")
+from captionrl.text.vocabulary import EOS, SPECIALS, UNK
 
 Caption = str | Sequence[str]  # tokens, or one string with white space between them
 Captions = Mapping[Any, Sequence[Caption]]  # the references of each item
@@ -32,8 +30,8 @@ Captions = Mapping[Any, Sequence[Caption]]  # the references of each item
 def _words(caption: Caption, skip: Iterable[str], eos: bool) -> list[str]:
     """The caption as it is scored: without skipped words and markers, with a final `</s>` if that counts."""
     tokens = caption.split() if isinstance(caption, str) else caption
-    words = [token for token in tokens if token not in skip and token not in SPECIALS[: END + 1]]
-    return [*words, SPECIALS[END]] if eos else words
+    words = [token for token in tokens if token not in skip and token not in SPECIALS[: EOS + 1]]
+    return [*words, SPECIALS[EOS]] if eos else words
 
 
 @dataclass(frozen=True)
@@ -142,7 +140,7 @@ class CiderD:
         documents = document_frequency.documents if document_frequency else len(captions)
 
         word_of_token = np.arange(len(vocabulary), dtype=np.int64)
-        word_of_token[: END if eos else END + 1] = SKIPPED
+        word_of_token[: EOS if eos else EOS + 1] = SKIPPED
         word_of_token[[token for token, word in enumerate(vocabulary) if word in skip]] = SKIPPED
         sizes = sorted({len(references) for references in captions.values()})
         signature = "|".join(
@@ -173,7 +171,7 @@ class CiderD:
         for caption in captions:
             words = caption.split() if isinstance(caption, str) else caption
             row = [known.get(word, UNK) for word in words if word in known or word not in self._skip]
-            rows.append(torch.tensor([*row, END] if self._eos else row, dtype=torch.int64))
+            rows.append(torch.tensor([*row, EOS] if self._eos else row, dtype=torch.int64))
         lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
         if not rows:
             return torch.zeros(0, 0, dtype=torch.int64), lengths
