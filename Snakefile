@@ -56,6 +56,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/features.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/tables.smk"
+include: "workflow/rules/figures.smk"
 
 
 localrules:
@@ -66,7 +67,7 @@ localrules:
 rule all:
     default_target: True
     input:
-        [tables_of(paper) for paper in PAPERS],
+        [results_of(paper) for paper in PAPERS],
 
 
 for paper_name in PAPERS:
@@ -75,7 +76,7 @@ for paper_name in PAPERS:
         name:
             paper_name
         input:
-            tables_of(paper_name),
+            results_of(paper_name),
         localrule: True
 
 

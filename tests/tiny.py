@@ -12,6 +12,8 @@ import torch
 from captionrl.config import Paper, Sizes, load_paper, overlay
 from captionrl.datasets.corpus import Corpus, Item
 from captionrl.datasets.prepare import Captions, load_captions, prepare
+from captionrl.datasets.segment import segment
+from captionrl.datasets.segments import write_segments
 from captionrl.features.store import FeatureStore, write_store
 from captionrl.files import write_json
 from captionrl.models import build_policy
@@ -24,11 +26,17 @@ CORPUS = "msrvtt-mini"
 DIM = 6  # of a frame's feature
 BACKBONE = {"backbone": "mini", "weights_sha256": "0" * 64, "fps": 3.0, "transform": "none", "code_version": "1"}
 OVERRIDES: dict[str, Any] = {  # whatever matters to a training, so that the paper's own settings may change
-    "corpora": {"msrvtt": {"max_frames": 5, "max_words": 6, "min_count": 1}},
+    "corpora": {
+        "msrvtt": {"max_frames": 5, "max_words": 6, "min_count": 1, "segmentation": "shallow", "sizes": {"critic": 8}}
+    },
     "sizes": {
         "projection": 8,
         "encoder": 8,
+        "manager_encoder": 6,
         "decoder": 16,
+        "manager": 6,
+        "goal": 3,
+        "critic": 8,
         "attention": 8,
         "embedding": 8,
         "dropout": 0.2,
@@ -61,6 +69,19 @@ OVERRIDES: dict[str, Any] = {  # whatever matters to a training, so that the pap
         },
     },
 }
+OVERRIDES["phases"]["critic"] = {"epochs": 8, "validate_every": 1, "batch": 8, "learning_rate": 0.02, "anneal": False}
+OVERRIDES["phases"]["xe-warm"] = {**OVERRIDES["phases"]["xe"], "epochs": 6}
+OVERRIDES["phases"]["hrl"] = {
+    **{key: value for key, value in OVERRIDES["phases"]["rl"].items() if key != "baseline"},
+    "discount": 0.9,
+    "worker_turn": 2,
+    "manager_turn": 1,
+    "manager_rate": 0.5,
+    "baseline_warmup": 2,
+    "noise": 0.3,
+    "noise_end": 0.1,
+    "gradients_cross_segments": False,
+}
 XE_UPDATES = 48
 
 
@@ -78,13 +99,23 @@ class World:
     def features(self) -> Path:
         return self.root / "features.h5"
 
+    @property
+    def segments(self) -> Path:
+        return self.root / "segments.parquet"
+
     def load(self) -> tuple[Captions, Vocabulary, FeatureStore]:
         vocabulary = Vocabulary.load(self.captions / "vocabulary.json")
         return load_captions(self.captions), vocabulary, FeatureStore(self.features)
 
     def train(self, run: str, phase: str, out: Path, overrides: dict[str, Any] | None = None, **changes: Any) -> Path:
         """Train a phase into `out`, its state below a directory beside it."""
-        facts = {"captions": self.captions, "features": self.features, "start": None, "state": out.parent / "state"}
+        facts = {
+            "captions": self.captions,
+            "features": self.features,
+            "segments": self.segments,
+            "start": None,
+            "state": out.parent / "state",
+        }
         facts |= {"run": run, "phase": phase, "corpus": CORPUS, "seed": 1, "device": "cpu", "out": out}
         train_phase(tiny_paper(overrides), Job(**facts | changes))
         return out
@@ -96,7 +127,7 @@ class World:
         facts |= {"model": "attention", "features": DIM, "sizes": paper.sizes.model_dump()}
         facts |= {"settings": paper.corpora[CORPUS].model_dump(), "words": list(vocabulary.words), "fps": 3.0}
         facts |= {"backbone": "mini", "backbone_sha256": BACKBONE["weights_sha256"], "config": "c", "code": "v"}
-        return Card(**facts | {"updates": XE_UPDATES, "best_update": 9, "val_cider": 1.5} | changes)
+        return Card(**facts | {"updates": XE_UPDATES, "best_update": 9, "val_score": 1.5} | changes)
 
     def untrained(self, path: Path, **changes: Any) -> Path:
         """A checkpoint of random weights, far from uniform; `changes` of its card."""
@@ -119,6 +150,7 @@ def tiny_world(root: Path) -> World:
     world = World(root)
     prepare(Corpus(CORPUS, items, captions, "made up"), world.captions, min_count=1)
     write_features(world.features, [item.id for item in items])
+    write_segments(world.segments, segment(load_captions(world.captions).tokens, "shallow"))
     return world
 
 

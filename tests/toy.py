@@ -13,21 +13,33 @@ from captionrl.decoding import Rollout, log_probabilities, sample
 from captionrl.models import Features, Policy, Rows, build_policy
 from captionrl.text.vocabulary import EOS, PAD, UNK
 
-SIZES = Sizes(projection=7, encoder=5, decoder=8, attention=6, embedding=9, dropout=0.5, init=1.5)
+SIZES = Sizes(
+    projection=7, encoder=5, manager_encoder=4, decoder=8, manager=3, goal=2, critic=4, critic_reads="this",
+    attention=6, embedding=9, dropout=0.5, init=1.5,
+)  # fmt: skip
 FEATURE = 6  # width of a frame's feature
 VOCABULARY = 7  # the four specials and three words
+SEEDS = {"hrl": 10}  # with which the toy ends some greedy captions early and lets others be cut; others: 4
 MAX_TOKENS = 3  # so there are 40 captions: 13 that end, and 27 cut off before their </s>
 
 
-def toy_policy(model: str, vocabulary: int = VOCABULARY, seed: int = 4) -> Policy:
+def toy_policy(model: str, vocabulary: int = VOCABULARY, seed: int | None = None, **sizes: object) -> Policy:
     """Exact (float64, no dropout), and far from uniform: weights are large, and no word is favoured for every clip.
 
     With the default seed every captioner ends some greedy captions early and lets others be cut.
     """
-    torch.manual_seed(seed)
-    policy = build_policy(model, FEATURE, vocabulary, SIZES).double().eval()
+    torch.manual_seed(seed or SEEDS.get(model, 4))
+    policy = build_policy(model, FEATURE, vocabulary, Sizes(**SIZES.model_dump() | sizes)).double().eval()
     policy.head[-1].bias.data.zero_()
+    if model == "hrl":  # some captions are cut into segments here, some there, some not at all
+        with torch.no_grad():
+            policy.critic.linear.bias -= policy.critic(every_caption(vocabulary=vocabulary)).median()
     return policy
+
+
+def trainable(policy: Policy) -> list[Tensor]:
+    """The parameters that learn: all but those of HRL's critic."""
+    return [parameter for parameter in policy.parameters() if parameter.requires_grad]
 
 
 def toy_clips(*lengths: int, seed: int = 1) -> list[Tensor]:

@@ -33,6 +33,15 @@ def corpus(args: argparse.Namespace) -> None:
         print(f"  vocabulary of {card['vocabulary']} words seen at least {card['min_count']} times in train")
 
 
+def segment(args: argparse.Namespace) -> None:
+    from captionrl.datasets.prepare import load_captions
+    from captionrl.datasets.segment import segment
+    from captionrl.datasets.segments import write_segments
+
+    tokens = load_captions(args.captions).tokens
+    write_segments(args.out, segment(tokens, args.backend, corenlp=args.corenlp, workers=args.workers))
+
+
 def world(args: argparse.Namespace) -> None:
     from captionrl.datasets.mini.write import write_world
     from captionrl.files import write_json
@@ -88,6 +97,13 @@ def features(args: argparse.Namespace) -> None:
     )
 
 
+def annotations(args: argparse.Namespace) -> None:
+    from captionrl.features.annotations import write_annotations
+    from captionrl.provenance import code_version
+
+    write_annotations(args.captions, args.raw, args.out, fps=args.fps, code_version=code_version("annotations"))
+
+
 def train(args: argparse.Namespace) -> None:
     from captionrl.config import load_paper
     from captionrl.training.run import Job, train_phase
@@ -100,6 +116,7 @@ def train(args: argparse.Namespace) -> None:
         seed=args.seed,
         captions=args.captions,
         features=args.features,
+        segments=args.segments,
         start=args.start,
         out=args.out,
         state=args.state,
@@ -115,10 +132,51 @@ def predict(args: argparse.Namespace) -> None:
     predict(*files, split=args.split, beam=args.beam, device=args.device)
 
 
+def caption(args: argparse.Namespace) -> None:
+    from captionrl.evaluation.media import load_captioner
+    from captionrl.features.video import MediaError
+    from captionrl.tables.portrait import draw_portrait, portrait_paths
+
+    pictures = portrait_paths(args.files, args.figure) if args.figure else {}
+    captioner = load_captioner(args.checkpoint, args.weights, args.device)
+    report, failed = [], False
+    for file in args.files:
+        try:
+            found, frames = captioner.caption(file, args.beam)
+        except MediaError as error:
+            print(f"captionrl caption: {error}", file=sys.stderr)
+            failed = True
+            continue
+        facts = {"caption": " ".join(found.words), "segments": found.segments, "log_probability": found.log_probability}
+        report.append({"file": str(file), **facts, "frames": len(frames)})
+        if args.figure:
+            draw_portrait(file, captioner.card.fps, found, frames, pictures[file])
+        if not args.json:
+            print(f"{file}: {found.text}")
+    if args.json:
+        print(json.dumps(report, indent=1, ensure_ascii=False))
+    if failed:
+        sys.exit(2)
+
+
 def evaluate(args: argparse.Namespace) -> None:
     from captionrl.evaluation.score_run import evaluate_predictions
 
     evaluate_predictions(args.predictions, args.checkpoint, args.captions, args.out, split=args.split)
+
+
+def boundaries(args: argparse.Namespace) -> None:
+    from captionrl.evaluation.boundaries import render, score_boundaries
+
+    report = score_boundaries(args.checkpoint, args.captions, args.segments, args.split)
+    print(json.dumps(report, indent=1) if args.json else render(report))
+
+
+def goals(args: argparse.Namespace) -> None:
+    from captionrl.evaluation.goals import goal_scores, render
+
+    report = goal_scores(args.checkpoints, args.captions, args.features, args.split)
+    print(json.dumps(report, indent=1) if args.json else render(report))
 
 
 def table(args: argparse.Namespace) -> None:
@@ -132,6 +190,17 @@ def table(args: argparse.Namespace) -> None:
         scores.setdefault(path.parent.name, []).append(path)
     paper = load_paper(args.papers / f"{name}.yaml", args.scale, args.overrides)
     write(*build(paper, table, args.scale, read_json(args.card)["origin"], scores), args.out)
+
+
+def figures(args: argparse.Namespace) -> None:
+    from captionrl.config import load_paper
+    from captionrl.tables.examples import Sources, by_captioner
+    from captionrl.tables.figures import draw_figures
+
+    paper = load_paper(args.papers / f"{args.paper}.yaml", args.scale, args.overrides)
+    sources = Sources(by_captioner(args.checkpoints), args.work, args.raw, args.device)
+    for path in draw_figures(paper, args.scale, args.curves, sources, args.out):
+        print(path)
 
 
 def score(args: argparse.Namespace) -> None:
@@ -208,6 +277,12 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--min-count", type=_positive, default=1, help="a word rarer than this in train is <unk>")
     sub.add_argument("--json", action="store_true", help="print JSON")
 
+    sub = command(segment, "cut every caption of a prepared corpus into chunks")
+    paths(sub, captions="a prepared corpus", out="the segments (.parquet); .json comes beside it")
+    sub.add_argument("--backend", choices=("corenlp", "grammar", "shallow"), required=True)
+    sub.add_argument("--corenlp", type=Path, help="backend corenlp: the zip file of Stanford CoreNLP")
+    sub.add_argument("--workers", type=_positive, default=1, help="backend corenlp: parses at a time")
+
     sub = command(world, "render a mini data set in a real one's format")
     sub.add_argument("name", help="msrvtt-mini, charades-mini or imagenet-mini")
     paths(sub, raw="where to write it")
@@ -236,11 +311,17 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--workers", type=_positive, default=1, help="decoding threads")
     common(sub, "device", "state")
 
+    sub = command(annotations, "make features from Charades' annotation: ground truth in place of pixels")
+    paths(sub, raw="the data set's files", captions="its prepared captions", out="the store (.h5)")
+    sub.add_argument("--fps", type=float, default=3.0, help="steps a second")
+
     sub = command(train, "train one phase of one run")
     sub.add_argument("phase", type=_parts(3), help="PAPER/RUN/PHASE, such as hrl/xe-baseline/xe")
     sub.add_argument("--corpus", required=True)
     sub.add_argument("--seed", type=int, required=True)
-    paths(sub, captions="a prepared corpus", features="its feature store", out="the checkpoint (.safetensors)")
+    paths(sub, captions="a prepared corpus", out="the checkpoint (.safetensors)")
+    sub.add_argument("--features", type=Path, help="its feature store; HRL's critic needs none")
+    sub.add_argument("--segments", type=Path, help="its captions' segments, for HRL's critic")
     sub.add_argument("--start", type=Path, help="the checkpoint to start from")
     common(sub, "paper", "device", "state")
 
@@ -250,15 +331,44 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--beam", type=_positive, required=True, help="width")
     common(sub, "device")
 
+    sub = command(caption, "caption videos, GIFs or images with a trained checkpoint")
+    sub.add_argument("checkpoint", type=Path, help="of a trained run")
+    sub.add_argument("files", type=Path, nargs="+", metavar="FILE", help="a video, GIF or image")
+    sub.add_argument("--beam", type=_positive, default=5, help="width")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+    sub.add_argument("--figure", type=Path, metavar="DIR", help="draw caption and attention of FILE as DIR/<stem>.png")
+    sub.add_argument("--weights", type=Path, help="the backbone's weights, where they are not the pipeline's own")
+    common(sub, "device")
+
     sub = command(evaluate, "score a run's predictions, for a table")
     paths(sub, predictions="of a run", checkpoint="they came from", captions="a prepared corpus", out="the scores")
     sub.add_argument("--split", choices=("train", "val", "test"), default="test")
+
+    sub = command(boundaries, "score HRL's internal critic against the best rule that sees the last word alone")
+    paths(sub, checkpoint="of a critic", captions="a prepared corpus", segments="its captions' segments")
+    sub.add_argument("--split", choices=("train", "val", "test"), default="val")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+
+    sub = command(goals, "score HRL with its own goals, with other clips' and with none")
+    sub.add_argument("checkpoints", type=Path, nargs="+", help="of one hrl run, a seed each")
+    paths(sub, captions="a prepared corpus", features="its feature store")
+    sub.add_argument("--split", choices=("train", "val", "test"), default="test")
+    sub.add_argument("--json", action="store_true", help="print JSON")
 
     sub = command(table, "build a paper's table from score files")
     sub.add_argument("table", type=_parts(2), help="PAPER/TABLE, such as hrl/table1")
     paths(sub, card="the corpus card", out="the table (.csv); .md, .tex and .cells.jsonl come beside it")
     sub.add_argument("--scores", type=Path, nargs="+", required=True, help="…/RUN/seedK.json")
     common(sub, "paper")
+
+    sub = command(figures, "draw a paper's figures, and a page that shows them all")
+    sub.add_argument("paper", metavar="PAPER", help="such as hrl")
+    paths(sub, out="the directory of the pictures and of figures.html")
+    sub.add_argument("--checkpoints", type=Path, nargs="*", default=[], help="of the runs that caption examples")
+    sub.add_argument("--curves", type=Path, nargs="*", default=[], help="…/CORPUS/PAPER/RUN/PHASE/seedK.csv")
+    sub.add_argument("--work", type=Path, default=Path("work"), help="holds CORPUS/captions and CORPUS/features")
+    sub.add_argument("--raw", type=Path, default=Path("data"), help="holds CORPUS/: the data sets' own files")
+    common(sub, "paper", "device")
 
     sub = command(score, "score any model's captions against references")
     paths(sub, references="COCO captions, or {id: [captions]}", hypotheses="COCO results, or {id: caption}")

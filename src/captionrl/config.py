@@ -19,6 +19,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Model = TypeVar("Model", bound=BaseModel)
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+Backbone = Literal["resnet152", "mini", "annotations"]
 
 
 class Strict(BaseModel):
@@ -45,14 +46,23 @@ class CorpusSettings(Strict):
     max_frames: PositiveInt  # the encoder's fixed step count
     max_words: PositiveInt  # of a caption, </s> not counted
     min_count: PositiveInt  # a word rarer than this in the training captions becomes <unk>
+    segmentation: Literal["corenlp", "grammar", "shallow"] = "corenlp"  # what cuts captions into chunks
+    backbone: Backbone | None = None  # another one than the paper's
+    sizes: dict[str, Any] = {}  # laid over the paper's sizes for this corpus
+    phases: dict[str, dict[str, Any]] = {}  # likewise over its phases
 
 
 class Sizes(Strict):
-    """Widths of the captioners of one paper; one set for all rows of a table."""
+    """Widths of the captioners of one paper; one set for all rows of a table, but for what a row is about."""
 
     projection: PositiveInt  # frame feature -> this
     encoder: PositiveInt  # Bi-LSTM, each direction
-    decoder: PositiveInt  # LSTM
+    manager_encoder: PositiveInt  # HRL: the LSTM above it
+    decoder: PositiveInt  # LSTM; HRL: the worker's
+    manager: PositiveInt  # HRL: the manager's LSTM
+    goal: PositiveInt  # HRL
+    critic: PositiveInt  # HRL: the internal critic's GRU and word embedding
+    critic_reads: Literal["this", "previous"]  # HRL: does z_t see a_t (eq. 9) or only the words before it (eq. 10)?
     attention: PositiveInt  # Bahdanau attention's hidden layer
     embedding: PositiveInt  # words
     dropout: Annotated[float, Field(ge=0, lt=1)]
@@ -86,13 +96,47 @@ class Phase(Strict):
 class XEPhase(Phase):
     objective: Literal["xe"]
     scheduled_sampling: ScheduledSampling = ScheduledSampling()
+    boundaries: Literal["critic", "truth"] = "critic"  # HRL: whose boundaries hold under teacher forcing
+
+    @model_validator(mode="after")
+    def _own_words_have_no_truth(self) -> "XEPhase":
+        if self.boundaries == "truth" and self.scheduled_sampling.most > 0:
+            raise ValueError("boundaries: truth holds for a caption's own words; set scheduled_sampling.most to 0")
+        return self
 
 
-class ReinforcePhase(Phase):
-    objective: Literal["reinforce"]
-    baseline: Literal["linear", "greedy", "none"]
+class CriticPhase(Phase):
+    """The internal critic learns the segments' boundaries (HRL eq. 9, 10)."""
+
+    objective: Literal["critic"]
+    close_caption: bool  # whether a caption's last word ends a segment, so that </s> gets a goal of its own
+
+
+class RewardPhase(Phase):
+    """What both ways of reinforcement share: the reward of a caption."""
+
+    reward: Literal["CIDEr-D", "BLEU-4"] = "CIDEr-D"
     eos_in_reward: bool  # whether </s> is a token of reward and references
     punctuation_in_reward: bool = False
+
+
+class ReinforcePhase(RewardPhase):
+    objective: Literal["reinforce"]
+    baseline: Literal["linear", "greedy", "none"]
+
+
+class HRLPhase(RewardPhase):
+    """Worker and manager learn in turns, each from the change of the reward that its words bring (HRL section 3.3)."""
+
+    objective: Literal["hrl"]
+    discount: Share  # gamma of eq. 24 and 25: per word for the worker, per segment for the manager
+    worker_turn: PositiveInt  # updates of the worker before it is the manager's turn; the worker begins
+    manager_turn: Annotated[int, Field(ge=0)]  # updates of the manager before it is the worker's turn again
+    manager_rate: Positive = 1.0  # the manager's share of the learning rate
+    baseline_warmup: Annotated[int, Field(ge=0)] = 0  # first updates in which only the baselines learn
+    noise: Annotated[float, Field(ge=0)]  # standard deviation of the manager's exploration at first (eq. 23) ...
+    noise_end: Annotated[float, Field(ge=0)]  # ... and at the end; linear in between
+    gradients_cross_segments: bool  # whether a goal also answers for the words of later segments
 
 
 class BackbonePhase(Phase):
@@ -106,16 +150,25 @@ class BackbonePhase(Phase):
     anneal: bool = True
 
 
-AnyPhase = Annotated[XEPhase | ReinforcePhase, Field(discriminator="objective")]
+AnyPhase = Annotated[XEPhase | CriticPhase | ReinforcePhase | HRLPhase, Field(discriminator="objective")]
+
+
+LEARNS: dict[str, tuple[str, ...]] = {  # which models a phase can teach, by its objective
+    "xe": ("attention", "soft-attention", "mean-pooling", "s2vt", "hrl"),
+    "reinforce": ("attention", "soft-attention", "mean-pooling", "s2vt", "hrl"),
+    "critic": ("critic",),
+    "hrl": ("hrl",),
+}
 
 
 class Run(Strict):
     """One trained system."""
 
-    model: Literal["attention", "soft-attention", "mean-pooling", "s2vt"]
+    model: Literal["attention", "soft-attention", "mean-pooling", "s2vt", "hrl", "critic"]
     phases: list[str] = Field(min_length=1)  # trained in this order
     start: Annotated[str | None, Field(alias="from")] = None  # the run whose last phase the first one starts from
     blind: bool = False  # a control without visual input
+    sizes: dict[str, Any] = {}  # laid over the paper's and the corpus' sizes
 
 
 class Row(Strict):
@@ -124,7 +177,16 @@ class Row(Strict):
     method: str
     run: str | None = None
     cited: list[float] | None = None
+    control: str | None = None  # its own equal-budget control, where the table's is another model
     note: str = ""
+
+
+class Contrast(Strict):
+    """A difference between two runs worth an interval of its own."""
+
+    run: str
+    to: str
+    what: str  # what the difference shows
 
 
 class Table(Strict):
@@ -134,6 +196,80 @@ class Table(Strict):
     baseline: str  # the run that the others are tested against
     control: str  # the equal-budget control, against which they are tested too
     rows: list[Row]
+    contrasts: list[Contrast] = []
+    on_request: bool = False  # not built with the paper's other tables, only when asked for by name
+
+
+class Method(Strict):
+    """A run of ours under the name that figures give it."""
+
+    method: str
+    run: str
+
+
+class CurvesFigure(Strict):
+    """Validation scores over a run's training, its phases one after the other."""
+
+    title: str
+    corpus: str
+    methods: list[Method] = Field(min_length=1)
+
+
+class ExamplesFigure(Strict):
+    """Test items with the captions of several runs."""
+
+    title: str
+    corpus: str
+    methods: list[Method] = Field(min_length=1)
+    items: PositiveInt = 4  # those whose ids have the smallest SHA-256
+    frames: PositiveInt = 5  # shown of a clip
+    references: Annotated[int, Field(ge=0)] = 3  # the first of an item
+
+
+class AttentionFigure(Strict):
+    """Where an HRL run looks during each segment of its captions of test items."""
+
+    title: str
+    corpus: str
+    run: str
+    items: PositiveInt = 4  # as of ExamplesFigure
+
+
+class Figures(Strict):
+    """A paper's figures by kind and name; they are drawn with the first seed, curves with all."""
+
+    curves: dict[Name, CurvesFigure] = {}
+    examples: dict[Name, ExamplesFigure] = {}
+    attention: dict[Name, AttentionFigure] = {}
+
+    @property
+    def kinds(self) -> dict[str, dict[str, Any]]:
+        """{kind: {name: figure}}"""
+        return {kind: getattr(self, kind) for kind in type(self).model_fields}
+
+    @property
+    def names(self) -> list[str]:
+        """Of all figures, in their order on the page."""
+        return sorted(name for figures in self.kinds.values() for name in figures)
+
+    @property
+    def captioners(self) -> list[tuple[str, str]]:
+        """Every (corpus, run) that captions test items, each once."""
+        pairs = [(figure.corpus, method.run) for figure in self.examples.values() for method in figure.methods]
+        return list(dict.fromkeys([*pairs, *((figure.corpus, figure.run) for figure in self.attention.values())]))
+
+    @property
+    def learners(self) -> list[tuple[str, str]]:
+        """Every (corpus, run) whose training is drawn as a curve, each once."""
+        pairs = [(figure.corpus, method.run) for figure in self.curves.values() for method in figure.methods]
+        return list(dict.fromkeys(pairs))
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "Figures":
+        for name in self.names:
+            if self.names.count(name) > 1:
+                raise ValueError(f"figures: two are called {name}; every figure is a file of its own")
+        return self
 
 
 class Paper(Strict):
@@ -141,7 +277,7 @@ class Paper(Strict):
 
     paper: Name
     title: str
-    backbone: Literal["resnet152", "mini"]
+    backbone: Backbone
     fps: Positive
     corpora: dict[str, CorpusSettings]
     sizes: Sizes
@@ -149,16 +285,39 @@ class Paper(Strict):
     runs: dict[Name, Run]
     beam: PositiveInt
     tables: dict[Name, Table]
+    figures: Figures = Figures()
+
+    @model_validator(mode="after")
+    def _drawable(self) -> "Paper":
+        for kind, figures in self.figures.kinds.items():
+            for name, figure in figures.items():
+                place = f"figures.{kind}.{name}"
+                _known(figure.corpus, self.corpora, f"{place}.corpus", "corpus")
+                for index, method in enumerate(getattr(figure, "methods", [])):
+                    _known(method.run, self.runs, f"{place}.methods[{index}].run", "run")
+        for name, figure in self.figures.attention.items():
+            _known(figure.run, self.runs, f"figures.attention.{name}.run", "run")
+            if self.runs[figure.run].model != "hrl" or self.runs[figure.run].blind:
+                raise ValueError(f"figures.attention.{name}.run: {figure.run} has no segments; give a run of HRL")
+        for corpus, run in [*self.figures.captioners, *self.figures.learners]:
+            if self.runs[run].model == "critic":
+                raise ValueError(f"figures: {run} on {corpus} writes no captions; give a run that does")
+        return self
 
     @model_validator(mode="after")
     def _whole(self) -> "Paper":
         for name, run in self.runs.items():
             for phase in run.phases:
                 _known(phase, self.phases, f"runs.{name}.phases", "phase")
+                wanted = LEARNS[self.phases[phase].objective]
+                if run.model not in wanted:
+                    raise ValueError(f"runs.{name}.phases: {phase} teaches {' or '.join(wanted)}, not {run.model}")
             if run.start is not None:
                 _known(run.start, self.runs, f"runs.{name}.from", "run")
-                if self.runs[run.start].model != run.model:
+                if self.runs[run.start].model not in (run.model, *(["critic"] if run.model == "hrl" else [])):
                     raise ValueError(f"runs.{name}.from: {run.start} is another model; weights do not fit")
+            elif run.model == "hrl":
+                raise ValueError(f"runs.{name}.from: is missing; hrl starts from a run of its critic")
             seen = {name}
             while run.start is not None:
                 if run.start in seen:
@@ -173,20 +332,64 @@ class Paper(Strict):
                 place = f"tables.{name}.rows[{index}]"
                 if row.run is None and row.cited is None:
                     raise ValueError(f"{place}: {row.method} has neither run nor cited; give one of them")
-                if row.run is not None:
-                    _known(row.run, self.runs, f"{place}.run", "run")
+                for key, run_name in (("run", row.run), ("control", row.control)):
+                    if run_name is not None:
+                        _known(run_name, self.runs, f"{place}.{key}", "run")
                 if row.cited is not None and len(row.cited) != len(table.metrics):
                     raise ValueError(f"{place}.cited: {len(row.cited)} numbers for {len(table.metrics)} metrics")
+            for index, contrast in enumerate(table.contrasts):
+                for key, run_name in (("run", contrast.run), ("to", contrast.to)):
+                    _known(run_name, self.runs, f"tables.{name}.contrasts[{index}].{key}", "run")
+        for corpus, settings in self.corpora.items():  # every combination must be whole, used or not
+            for name in settings.phases:
+                _known(name, self.phases, f"corpora.{corpus}.phases", "phase")
+                self.phase_of(name, corpus)
+            for name in self.runs:
+                self.sizes_of(name, corpus)
         return self
+
+    def sizes_of(self, run: str, corpus: str) -> Sizes:
+        """The widths of a run's layers on a corpus: the paper's, the corpus' over them, the run's over both."""
+        laid = {**self.corpora[corpus].sizes, **self.runs[run].sizes}
+        return _within(Sizes, self.sizes, laid, f"sizes of runs.{run} on {corpus}")
+
+    def phase_of(self, phase: str, corpus: str) -> AnyPhase:
+        """A phase as it is on a corpus."""
+        mine = self.phases[phase]
+        return _within(type(mine), mine, self.corpora[corpus].phases.get(phase, {}), f"corpora.{corpus}.phases.{phase}")
+
+    def needs_segments(self, phase: str, corpus: str) -> bool:
+        """Whether a phase learns from the ends of segments."""
+        mine = self.phase_of(phase, corpus)
+        return mine.objective == "critic" or (mine.objective == "xe" and mine.boundaries == "truth")
+
+    def backbone_of(self, corpus: str) -> Backbone:
+        return self.corpora[corpus].backbone or self.backbone
+
+    def runs_of(self, table: str) -> list[str]:
+        """Every run that a table needs, each once."""
+        facts = self.tables[table]
+        rows = [name for row in facts.rows for name in (row.run, row.control) if name]
+        contrasted = [name for contrast in facts.contrasts for name in (contrast.run, contrast.to)]
+        return list(dict.fromkeys([*rows, facts.baseline, facts.control, *contrasted]))
 
     def training_config(self, run: str, phase: str, corpus: str) -> dict[str, Any]:
         """Everything in this file that the weights of a phase depend on, besides the checkpoint it starts from."""
         return {
             "run": self.runs[run].model_dump(include={"model", "blind"}),
-            "phase": self.phases[phase].model_dump(),
-            "sizes": self.sizes.model_dump(),
-            "corpus": self.corpora[corpus].model_dump(),
+            "phase": self.phase_of(phase, corpus).model_dump(),
+            "sizes": self.sizes_of(run, corpus).model_dump(),
+            "corpus": self.corpora[corpus].model_dump(include={"max_frames", "max_words"}),
         }
+
+    def lineage(self, run: str) -> list[tuple[str, str]]:
+        """Every (run, phase) that taught the captioner of a run to caption, the first one first."""
+        phases: list[tuple[str, str]] = []
+        at: tuple[str, str] | None = (run, self.runs[run].phases[-1])
+        while at is not None and self.runs[at[0]].model != "critic":
+            phases.insert(0, at)
+            at = self.start_of(*at)
+        return phases
 
     def start_of(self, run: str, phase: str) -> tuple[str, str] | None:
         """(run, phase) whose checkpoint `phase` of `run` starts from; None: from nothing."""
@@ -218,6 +421,8 @@ def load_paper(path: Path | str, scale: str, overrides: dict[str, Any] | None = 
     if scale == "mini":  # from here on every corpus carries its scale in its name
         raw["corpora"] = {f"{name}-mini": value for name, value in raw["corpora"].items()}
         raw["tables"] = {name: {**table, "corpus": table["corpus"] + "-mini"} for name, table in raw["tables"].items()}
+        for figures in raw.get("figures", {}).values():
+            figures.update({name: {**figure, "corpus": figure["corpus"] + "-mini"} for name, figure in figures.items()})
         paper = Paper.model_validate(raw)
     return paper
 
@@ -234,6 +439,15 @@ def overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 def validate_params(raw: dict[str, Any], place: str = "params.yaml") -> Params:
     """Params from a mapping already read, such as Snakemake's `config`."""
     return _validate(Params, raw, place)
+
+
+def _within(model: type[Model], below: Model, above: dict[str, Any], place: str) -> Model:
+    """`below` with `above` laid over it; a mistake in `above` is a ValueError that names `place`."""
+    try:
+        return model.model_validate(overlay(below.model_dump(), above))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{place}.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
 def _known(name: str, known: dict[str, Any], place: str, what: str) -> None:

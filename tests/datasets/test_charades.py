@@ -5,13 +5,15 @@ import zipfile
 
 import pytest
 
-from captionrl.datasets.charades import HEADER, Action, read_actions, validation
+from captionrl.datasets.charades import HEADER, Action, Annotation, read_actions, read_annotations, validation
 from captionrl.datasets.read import read_corpus
 from captionrl.errors import UserError
 
 
-def row(id, verified="Yes", script="A person cooks.", descriptions="", actions=""):
-    return [id, "HR43", "Kitchen", "6", "7", verified, script, "food;stove", descriptions, actions, "24.83"]
+def row(
+    id, verified="Yes", script="A person cooks.", descriptions="", actions="", objects="food;stove", length="24.83"
+):
+    return [id, "HR43", "Kitchen", "6", "7", verified, script, objects, descriptions, actions, length]
 
 
 def table(*rows):
@@ -73,8 +75,34 @@ def test_actions_are_those_of_all_videos(tmp_path):
     assert actions["ZZZZ1"] == []
 
 
+def test_annotations_are_those_of_all_videos(tmp_path):
+    rows = [row("ZZZZ1", objects="", length="0"), row("ZZZZ2", objects=" Food ;;stove", length=" ")]
+    write(tmp_path, test=table(*rows))
+    annotations = read_annotations(tmp_path)
+    assert len(annotations) == 34
+    actions = (Action("c147", 0.0, 12.6), Action("c092", 11.9, 21.2))
+    assert annotations["AAAA2"] == Annotation("train", actions, "Kitchen", ("food", "stove"), 24.83)
+    assert annotations["ZZZZ1"] == Annotation("test", (), "Kitchen", (), None)
+    assert annotations["ZZZZ2"] == Annotation("test", (), "Kitchen", ("Food", "stove"), None)
+
+
+@pytest.mark.parametrize("bad", ["long", "-1", "nan", "inf", "24,83"])
+def test_a_bad_length_names_its_line(tmp_path, bad):
+    write(tmp_path, train=table(row("AAAA1"), row("AAAA2", length=bad)))
+    with pytest.raises(
+        UserError, match=rf"Charades_v1_train.csv: line 3: length: '{bad}'; must be seconds, like 24.83"
+    ):
+        read_annotations(tmp_path)
+
+
+def test_annotations_of_a_video_that_is_listed_twice_are_refused(tmp_path):
+    write(tmp_path, train=table(row("AAAA1"), row("ZZZZ1")))
+    with pytest.raises(UserError, match=r"Charades_v1_test.csv: line 2: id ZZZZ1 is listed twice"):
+        read_annotations(tmp_path)
+
+
 @pytest.mark.parametrize(
-    "bad", ["c092 11.90", "c092 x 2", "92 1 2", "c092 1 nan", "c092 -1 2", "c092 1 2 3", "c0921 1 2"]
+    "bad", ["c157 1 2", "c092 11.90", "c092 x 2", "92 1 2", "c092 1 nan", "c092 -1 2", "c092 1 2 3", "c0921 1 2"]
 )
 def test_a_bad_action_names_its_line(tmp_path, bad):
     write(tmp_path, train=table(row("AAAA1"), row("AAAA2", actions=f"c001 0 1;{bad}")))

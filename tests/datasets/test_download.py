@@ -171,7 +171,7 @@ def test_a_loose_entry_is_refused(site, fields):
 
 def test_the_manifest_is_sound():
     groups = manifest()
-    assert set(groups) == {"msrvtt", "charades", "weights"}
+    assert set(groups) == {"msrvtt", "charades", "charades-annotations", "weights", "tools"}
     assert not any(Path(entry.into).is_absolute() or ".." in entry.into for group in groups.values() for entry in group)
     assert find("TrainValVideo/video0.mp4").name == "TrainValVideo"
     assert find("Charades_v1_480/AAAA1.mp4").licence.startswith("Charades licence")

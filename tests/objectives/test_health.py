@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from captionrl.decoding import Rollout
+from captionrl.models import Extras
 from captionrl.objectives.reinforce import health
 from captionrl.text.vocabulary import EOS, PAD
 
@@ -13,7 +14,7 @@ def rollout_of_words(captions):
     tokens = torch.tensor(captions)
     mask = tokens != PAD
     entropy = torch.where(mask, torch.arange(1.0, 5.0), 0)
-    return Rollout(tokens, mask, torch.zeros(tokens.shape), entropy, torch.zeros(*tokens.shape, 2))
+    return Rollout(tokens, mask, torch.zeros(tokens.shape), entropy, Extras(torch.zeros(*tokens.shape, 2)))
 
 
 def told(captions, reward):

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import pytest
 import torch
 from torch import Tensor
-from toy import MAX_TOKENS, VOCABULARY, batch, every_caption, rollout_of, toy_clips, word_log_probs
+from toy import MAX_TOKENS, VOCABULARY, batch, every_caption, rollout_of, toy_clips, trainable, word_log_probs
 
 from captionrl.decoding import Rollout, greedy
-from captionrl.models import Policy, Rows
+from captionrl.models import Extras, Policy, Rows
 from captionrl.objectives.reinforce import LinearBaseline, policy_gradient_loss
 from captionrl.text.vocabulary import PAD
 
@@ -23,6 +23,11 @@ class World:
     reward: Tensor
 
     @property
+    def returns(self) -> Tensor:
+        """Every word of a caption has its reward as return: [C, 1]."""
+        return self.reward.unsqueeze(1)
+
+    @property
     def probability(self) -> Tensor:
         return word_log_probs(self.policy, self.memory, self.captions).sum(1).exp()
 
@@ -35,7 +40,7 @@ class World:
         probability = self.probability.detach()
         loss = rollout.log_probs.new_zeros(())
         for row in torch.arange(len(self.captions)).split(1):
-            own = policy_gradient_loss(rollout.select(row), self.reward[row], baseline[row])
+            own = policy_gradient_loss(rollout.select(row), self.returns[row], baseline[row])
             loss = loss + probability[row].squeeze() * own
         return self.gradient(loss)
 
@@ -44,7 +49,7 @@ class World:
         return self.gradient(-(self.probability * self.reward).sum())
 
     def gradient(self, scalar: Tensor) -> list[Tensor]:
-        return list(torch.autograd.grad(scalar, list(self.policy.parameters()), retain_graph=True))
+        return list(torch.autograd.grad(scalar, trainable(self.policy), retain_graph=True))
 
 
 @pytest.fixture
@@ -71,7 +76,7 @@ def linear(world, rollout):
     baseline = LinearBaseline(rollout.hidden.shape[-1]).double()
     torch.nn.init.normal_(baseline.regressor.weight)
     torch.nn.init.normal_(baseline.regressor.bias)
-    return baseline(rollout)
+    return baseline(rollout.hidden)
 
 
 def peeking(world, rollout):
@@ -103,15 +108,15 @@ def test_a_batchs_loss_is_the_mean_over_its_captions(world):
     rollout = world.rollout()
     baseline = linear(world, rollout)
     rows = torch.arange(len(world.captions)).split(1)
-    alone = [policy_gradient_loss(rollout.select(row), world.reward[row], baseline[row]) for row in rows]
-    torch.testing.assert_close(policy_gradient_loss(rollout, world.reward, baseline), torch.stack(alone).mean())
+    alone = [policy_gradient_loss(rollout.select(row), world.returns[row], baseline[row]) for row in rows]
+    torch.testing.assert_close(policy_gradient_loss(rollout, world.returns, baseline), torch.stack(alone).mean())
 
 
 def test_the_padding_beyond_a_caption_counts_nothing(world):
     rollout = world.rollout()
     baseline = linear(world, rollout)
     garbled = baseline.masked_fill(~rollout.mask, 1e6)
-    losses = [policy_gradient_loss(rollout, world.reward, b) for b in (baseline, garbled)]
+    losses = [policy_gradient_loss(rollout, world.returns, b) for b in (baseline, garbled)]
     torch.testing.assert_close(*losses)
     torch.testing.assert_close(*(world.gradient(loss) for loss in losses))
 
@@ -119,8 +124,8 @@ def test_the_padding_beyond_a_caption_counts_nothing(world):
 def test_loss_of_a_caption_by_hand():
     log_probs = torch.tensor([[-1.0, -2.0, 0.0]], requires_grad=True)
     mask = torch.tensor([[True, True, False]])
-    rollout = Rollout(torch.tensor([[4, 2, 0]]), mask, log_probs, torch.zeros(1, 3), torch.zeros(1, 3, 5))
-    loss = policy_gradient_loss(rollout, torch.tensor([3.0]), torch.tensor([[1.0, 0.5, 9.0]]))
+    rollout = Rollout(torch.tensor([[4, 2, 0]]), mask, log_probs, torch.zeros(1, 3), Extras(torch.zeros(1, 3, 5)))
+    loss = policy_gradient_loss(rollout, torch.tensor([[3.0]]), torch.tensor([[1.0, 0.5, 9.0]]))
     assert loss.item() == 2 * 1 + 2.5 * 2
     loss.backward()
     assert log_probs.grad.tolist() == [[-2.0, -2.5, 0.0]]
@@ -137,34 +142,34 @@ class TestLinearBaseline:
         return LinearBaseline(rollout.hidden.shape[-1]).double()
 
     def test_it_starts_at_zero(self, rollout, baseline):
-        assert (baseline(rollout) == 0).all()
+        assert (baseline(rollout.hidden) == 0).all()
 
     def test_its_loss_is_the_mean_squared_error_over_words(self, world, rollout, baseline):
         torch.nn.init.normal_(baseline.regressor.weight)
-        predicted = baseline(rollout)
+        predicted = baseline(rollout.hidden)
         errors = [
             (predicted[row, place] - world.reward[row]) ** 2
             for row, length in enumerate(rollout.lengths)
             for place in range(length)
         ]
-        torch.testing.assert_close(baseline.loss(predicted, world.reward, rollout.mask), torch.stack(errors).mean())
+        torch.testing.assert_close(baseline.loss(predicted, world.returns, rollout.mask), torch.stack(errors).mean())
 
     def test_its_loss_teaches_it_alone_and_not_the_policy(self, world, rollout, baseline):
-        loss = baseline.loss(baseline(rollout), world.reward, rollout.mask)
-        policy = list(world.policy.parameters())
+        loss = baseline.loss(baseline(rollout.hidden), world.returns, rollout.mask)
+        policy = trainable(world.policy)
         gradients = torch.autograd.grad(loss, policy, allow_unused=True, retain_graph=True)
         assert all(gradient is None for gradient in gradients)
         assert all((gradient != 0).any() for gradient in torch.autograd.grad(loss, list(baseline.parameters())))
 
     def test_the_policys_loss_does_not_teach_it(self, world, rollout, baseline):
-        loss = policy_gradient_loss(rollout, world.reward, baseline(rollout))
+        loss = policy_gradient_loss(rollout, world.returns, baseline(rollout.hidden))
         parameters = list(baseline.parameters())
         assert torch.autograd.grad(loss, parameters, allow_unused=True) == (None, None)
 
     def test_it_is_the_same_for_whatever_word_comes_next(self, world, rollout, baseline):
         """b_t knows the words before t only: captions that agree up to there share it."""
         torch.nn.init.normal_(baseline.regressor.weight)
-        predicted = baseline(rollout)
+        predicted = baseline(rollout.hidden)
         assert predicted[:, 0].std() < 1e-12
         by_first_word = [predicted[(world.captions[:, 0] == word), 1] for word in range(4, VOCABULARY)]
         assert all(group.std() < 1e-12 for group in by_first_word)

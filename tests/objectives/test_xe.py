@@ -3,7 +3,7 @@ from unittest import mock
 import pytest
 import torch
 from torch.nn.functional import cross_entropy, pad
-from toy import VOCABULARY, batch, toy_clips
+from toy import VOCABULARY, batch, toy_clips, trainable
 
 from captionrl.config import ScheduledSampling
 from captionrl.objectives.xe import xe_loss
@@ -15,7 +15,7 @@ WORDS = (CAPTIONS != PAD).sum(1)
 
 
 def gradients(loss, policy):
-    return torch.autograd.grad(loss, list(policy.parameters()))
+    return torch.autograd.grad(loss, trainable(policy))
 
 
 def test_it_is_the_mean_negative_log_likelihood_of_the_words(policy):

@@ -26,3 +26,17 @@ def xe(world: World) -> Path:
     """The checkpoint of xe-baseline/xe, trained without interruption."""
     torch.set_num_threads(1)
     return world.train("xe-baseline", "xe", world.root / "xe/seed1.safetensors")
+
+
+@pytest.fixture(scope="session")
+def critic(world: World) -> Path:
+    """The checkpoint of critic/critic."""
+    torch.set_num_threads(1)
+    return world.train("critic", "critic", world.root / "critic/seed1.safetensors", features=None)
+
+
+@pytest.fixture(scope="session")
+def warm(world: World, critic: Path) -> Path:
+    """The checkpoint of hrl-16-warm/xe-warm."""
+    torch.set_num_threads(1)
+    return world.train("hrl-16-warm", "xe-warm", world.root / "warm/seed1.safetensors", start=critic)

@@ -8,7 +8,7 @@ import torch
 from tiny import BACKBONE
 from toy import FEATURE, MAX_TOKENS, every_caption, word_log_probs
 
-from captionrl.config import CorpusSettings, ReinforcePhase, Sizes
+from captionrl.config import ReinforcePhase, Sizes
 from captionrl.datasets.corpus import Item
 from captionrl.datasets.prepare import Captions
 from captionrl.features.store import FeatureStore, write_store
@@ -17,11 +17,14 @@ from captionrl.objectives.xe import xe_loss
 from captionrl.text.vocabulary import Vocabulary
 from captionrl.training import captioner
 from captionrl.training.captioner import ReinforceLearner
-from captionrl.training.data import Clips
+from captionrl.training.data import Clips, Data
 from captionrl.training.loop import Training
 
 CPU = torch.device("cpu")
-SIZES = Sizes(projection=16, encoder=4, decoder=16, attention=4, embedding=16, dropout=0, init=0.3)
+SIZES = Sizes(
+    projection=16, encoder=4, manager_encoder=4, decoder=16, manager=4, goal=2, critic=4, critic_reads="this",
+    attention=4, embedding=16, dropout=0, init=0.3,
+)  # fmt: skip
 REFERENCES = {"clip0": "a b", "clip1": "b c", "clip2": "c a", "clip3": "a c"}
 
 
@@ -47,11 +50,11 @@ def learner(tmp_path, request):
         eos_in_reward=True,
     )  # fmt: skip
     vocabulary = Vocabulary.build([text for texts in tokens.values() for text in texts], min_count=1)
-    settings = CorpusSettings(max_frames=5, max_words=MAX_TOKENS - 1, min_count=1)
     clips = Clips(FeatureStore(tmp_path / "store.h5"), 5, CPU)
     torch.manual_seed(1)
     policy = build_policy("mean-pooling", FEATURE, len(vocabulary), SIZES)
-    return ReinforceLearner(policy, clips, Captions(items, {}, tokens), vocabulary, settings, phase, seed=1)
+    data = Data(Captions(items, {}, tokens), vocabulary, MAX_TOKENS - 1, CPU, clips)
+    return ReinforceLearner(policy, data, phase, seed=1)
 
 
 def rewards(learner: ReinforceLearner) -> torch.Tensor:
@@ -114,7 +117,7 @@ def test_a_greedy_baseline_leaves_the_policy_learning(learner):
 def test_scheduled_sampling_follows_the_epochs(world, tmp_path, monkeypatch):
     shares: list[float] = []
 
-    def recorded(policy, features, tokens, own_words):
+    def recorded(policy, features, tokens, own_words, boundaries):
         shares.append(own_words)
         return xe_loss(policy, features, tokens)
 

@@ -49,13 +49,13 @@ def test_the_checkpoint_holds_the_weights_that_validated_best(world, xe, tmp_pat
         _, card = load_checkpoint(checkpoint)
         scores = {row["update"]: row["val_cider"] for row in rows(checkpoint, "validation")}
         assert len(set(scores.values())) > 1
-        assert card.val_cider == max(scores.values()) == scores[card.best_update]
-        assert val_cider(world, checkpoint) == pytest.approx(card.val_cider, abs=1e-9)
+        assert card.val_score == max(scores.values()) == scores[card.best_update]
+        assert val_cider(world, checkpoint) == pytest.approx(card.val_score, abs=1e-9)
 
 
 def test_reinforcement_begins_with_the_weights_it_starts_from(world, xe, tmp_path):
     rl = world.train("rl-baseline", "rl", tmp_path / "rl.safetensors", SHORT, start=xe)
-    assert rows(rl, "validation")[0]["val_cider"] == load_checkpoint(xe)[1].val_cider
+    assert rows(rl, "validation")[0]["val_cider"] == load_checkpoint(xe)[1].val_score
 
 
 def test_the_card_says_what_was_trained(xe):

@@ -26,9 +26,13 @@ from captionrl.training import loop, run
 from captionrl.training.loop import RESUME_ME, Training
 
 
-@pytest.fixture(params=["cross-entropy", "greedy", "linear"])
-def train(request, world, xe) -> Callable[[Path], Path]:
-    """Train a phase into a file: cross-entropy with scheduled sampling, or REINFORCE with either baseline."""
+@pytest.fixture(params=["cross-entropy", "greedy", "linear", "hrl", "critic"])
+def train(request, world, xe, warm) -> Callable[[Path], Path]:
+    """Train a phase into a file: cross-entropy with scheduled sampling, REINFORCE with either baseline, HRL's own."""
+    if request.param == "hrl":
+        return partial(world.train, "hrl-16", "hrl", overrides={"phases": {"hrl": {"epochs": 3}}}, start=warm)
+    if request.param == "critic":
+        return partial(world.train, "critic", "critic", features=None)
     if request.param == "cross-entropy":
         return partial(world.train, "xe-baseline", "xe", overrides={"phases": {"xe": {"epochs": 5}}})
     overrides = {"phases": {"rl": {"baseline": request.param, "epochs": 3}}}

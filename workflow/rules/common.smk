@@ -3,8 +3,15 @@
 CHECKPOINT = "checkpoints/{corpus}/{paper}/{run}/{phase}/seed{seed}.safetensors"
 
 
+def results_of(paper):
+    """A paper's tables and figures, but for those built on request only."""
+    return [*tables_of(paper), *([f"results/{SCALE}/{paper}/figures.html"] if PAPERS[paper].figures.names else [])]
+
+
 def tables_of(paper):
-    return [f"results/{SCALE}/{paper}/{table}.csv" for table in PAPERS[paper].tables]
+    return [
+        f"results/{SCALE}/{paper}/{name}.csv" for name, table in PAPERS[paper].tables.items() if not table.on_request
+    ]
 
 
 def min_count(wildcards):
@@ -21,8 +28,8 @@ def min_count(wildcards):
     return next(iter(counts.values()))
 
 
-def overrides_option(wildcards):
-    overrides = PARAMS.overrides.get(wildcards.paper)
+def overrides_option(paper):
+    overrides = PARAMS.overrides.get(paper)
     return f"--overrides {shlex.quote(json.dumps(overrides))}" if overrides else ""
 
 
@@ -32,18 +39,38 @@ def weights_of(wildcards):
     return rules.download_weights.output[0]
 
 
-def fps_of(wildcards):
+def fps_of(corpus, backbone):
     """Frames a second, in which papers that share a corpus and a backbone must agree."""
     rates = {
-        paper.fps
-        for paper in PAPERS.values()
-        if wildcards.corpus in paper.corpora and paper.backbone == wildcards.backbone
+        paper.fps for paper in PAPERS.values() if corpus in paper.corpora and paper.backbone_of(corpus) == backbone
     }
     if len(rates) != 1:
-        raise WorkflowError(
-            f"papers/*.yaml: fps of {wildcards.backbone} features of {wildcards.corpus}: {rates or 'in no paper'}"
-        )
+        raise WorkflowError(f"papers/*.yaml: fps of {backbone} features of {corpus}: {rates or 'in no paper'}")
     return rates.pop()
+
+
+def manifest(paper, corpus):
+    """The manifest of the features that a paper's runs see of a corpus; its store lies beside it."""
+    return f"work/{corpus}/features/{PAPERS[paper].backbone_of(corpus)}.json"
+
+
+def features_to_train(wildcards):
+    """Likewise, for a phase that sees any."""
+    model = PAPERS[wildcards.paper].runs[wildcards.run].model
+    return [] if model == "critic" else manifest(wildcards.paper, wildcards.corpus)
+
+
+def segments_to_train(wildcards):
+    """Where the captions' segments end, for a phase that learns from it."""
+    paper = PAPERS[wildcards.paper]
+    backend = paper.corpora[wildcards.corpus].segmentation
+    needed = paper.needs_segments(wildcards.phase, wildcards.corpus)
+    return f"work/{wildcards.corpus}/segments/{backend}.parquet" if needed else []
+
+
+def option(name, file):
+    """`--name file`, or nothing where a job has no such input."""
+    return f"--{name} {file}" if file else ""
 
 
 def start_checkpoint(wildcards):
@@ -64,12 +91,36 @@ def scores_of(wildcards):
     paper = PAPERS[wildcards.paper]
     if wildcards.table not in paper.tables:
         raise WorkflowError(f"papers/{paper.paper}.yaml: has no {wildcards.table}; there are {', '.join(paper.tables)}")
-    table = paper.tables[wildcards.table]
-    runs = dict.fromkeys([*(row.run for row in table.rows if row.run), table.baseline, table.control])
     return expand(
         "work/{corpus}/scores/{paper}/{run}/seed{seed}.json",
-        corpus=table.corpus,
+        corpus=paper.tables[wildcards.table].corpus,
         paper=paper.paper,
-        run=runs,
+        run=paper.runs_of(wildcards.table),
         seed=PARAMS.seeds,
     )
+
+
+def curves_of(paper):
+    """The validation curves, of all seeds, that a paper's figures show."""
+    facts = PAPERS[paper]
+    phases = {(corpus, *phase) for corpus, run in facts.figures.learners for phase in facts.lineage(run)}
+    path = CHECKPOINT.replace(".safetensors", ".csv")
+    return [
+        path.format(corpus=corpus, paper=paper, run=run, phase=phase, seed=seed)
+        for corpus, run, phase in sorted(phases)
+        for seed in PARAMS.seeds
+    ]
+
+
+def captioners_of(paper):
+    """The checkpoints, of the first seed, that caption the examples in a paper's figures."""
+    facts = PAPERS[paper]
+    return [
+        CHECKPOINT.format(corpus=corpus, paper=paper, run=run, phase=facts.runs[run].phases[-1], seed=PARAMS.seeds[0])
+        for corpus, run in facts.figures.captioners
+    ]
+
+
+def corpora_shown(paper):
+    """The corpora of which a paper's figures show items."""
+    return sorted({corpus for corpus, _ in PAPERS[paper].figures.captioners})

@@ -4,6 +4,7 @@
 localrules:
     require,
     download_weights,
+    download_corenlp,
 
 
 rule world:
@@ -50,6 +51,17 @@ rule download_weights:
         "exec captionrl download weights resnet152-394f9c45.pth --into data/weights 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
+rule download_corenlp:
+    output:
+        "data/tools/stanford-corenlp-4.4.0.zip",
+    log:
+        "work/log/download/corenlp.log",
+    message:
+        "Fetching Stanford CoreNLP, which parses the captions"
+    shell:
+        "exec captionrl download tools stanford-corenlp-4.4.0.zip --into data/tools 2> >(trap '' TERM INT; exec tee {log} >&2)"
+
+
 rule captions:
     input:
         "data/{corpus}/raw.json",
@@ -72,3 +84,26 @@ rule captions:
     shell:
         "exec captionrl corpus {wildcards.corpus} --raw data/{wildcards.corpus} --min-count {params.min_count}"
         " --out {params.out} 2> >(trap '' TERM INT; exec tee {log} >&2)"
+
+
+rule segments:
+    input:
+        captions=rules.captions.output,
+        corenlp=lambda wildcards: rules.download_corenlp.output if wildcards.backend == "corenlp" else [],
+    output:
+        segments="work/{corpus}/segments/{backend}.parquet",
+        record="work/{corpus}/segments/{backend}.json",
+    log:
+        "work/log/segments/{corpus}-{backend}.log",
+    threads: lambda wildcards: 8 if wildcards.backend == "corenlp" else 1
+    resources:
+        mem_mb=lambda wildcards: 8000 if wildcards.backend == "corenlp" else 2000,
+        runtime=lambda wildcards: 6 * 60 if wildcards.backend == "corenlp" else 15,
+    params:
+        code=code_version("segment"),
+        corenlp=lambda wildcards, input: option("corenlp", input.corenlp),
+    message:
+        "Cutting the captions of {wildcards.corpus} into segments ({wildcards.backend})"
+    shell:
+        "exec captionrl segment --captions work/{wildcards.corpus}/captions --backend {wildcards.backend} {params.corenlp}"
+        " --workers {threads} --out {output.segments} 2> >(trap '' TERM INT; exec tee {log} >&2)"

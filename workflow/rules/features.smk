@@ -30,14 +30,37 @@ rule backbone:
         " --out {output.weights} --device {params.device} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
+rule annotations:
+    # Ground truth in place of pixels, for a corpus without its videos.
+    input:
+        raw="data/{corpus}/raw.json",
+        captions=rules.captions.output,
+    output:
+        store="work/{corpus}/features/annotations.h5",
+        manifest="work/{corpus}/features/annotations.json",
+    log:
+        "work/log/features/{corpus}-annotations.log",
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        code=code_version("annotations"),
+        fps=lambda wildcards: fps_of(wildcards.corpus, "annotations"),
+    message:
+        "Making features of {wildcards.corpus} from its annotation: ground truth, not pixels"
+    shell:
+        "exec captionrl annotations --raw data/{wildcards.corpus} --captions work/{wildcards.corpus}/captions"
+        " --out {output.store} --fps {params.fps} 2> >(trap '' TERM INT; exec tee {log} >&2)"
+
+
 rule features:
     input:
         raw="data/{corpus}/raw.json",
         captions=rules.captions.output,
         weights=weights_of,
     output:
-        store="work/{corpus}/features/{backbone}.h5",
-        manifest="work/{corpus}/features/{backbone}.json",
+        store="work/{corpus}/features/{backbone,resnet152|mini}.h5",
+        manifest="work/{corpus}/features/{backbone,resnet152|mini}.json",
     log:
         "work/log/features/{corpus}-{backbone}.log",
     benchmark:
@@ -50,7 +73,7 @@ rule features:
     params:
         device=lambda wildcards, input: PARAMS.device,
         code=code_version("features"),
-        fps=fps_of,
+        fps=lambda wildcards: fps_of(wildcards.corpus, wildcards.backbone),
         allowed_failures=PARAMS.allowed_failures,
     message:
         "Extracting {wildcards.backbone} features of {wildcards.corpus}"

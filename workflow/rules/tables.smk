@@ -9,7 +9,7 @@ rule predict:
     input:
         checkpoint=last_checkpoint,
         captions=rules.captions.output,
-        features=lambda wildcards: f"work/{wildcards.corpus}/features/{PAPERS[wildcards.paper].backbone}.json",
+        features=lambda wildcards: manifest(wildcards.paper, wildcards.corpus),
     output:
         "work/{corpus}/predictions/{paper}/{run}/seed{seed}.json",
     log:
@@ -60,6 +60,7 @@ rule table:
         card=lambda wildcards: f"work/{PAPERS[wildcards.paper].tables[wildcards.table].corpus}/captions/card.json",
     output:
         csv=f"results/{SCALE}/{{paper}}/{{table}}.csv",
+        contrasts=f"results/{SCALE}/{{paper}}/{{table}}.contrasts.csv",
         markdown=f"results/{SCALE}/{{paper}}/{{table}}.md",
         latex=f"results/{SCALE}/{{paper}}/{{table}}.tex",
         cells=f"results/{SCALE}/{{paper}}/{{table}}.cells.jsonl",
@@ -69,7 +70,7 @@ rule table:
         scale=SCALE,
         code=code_version("table"),
         config=lambda wildcards: fingerprint(PAPERS[wildcards.paper].tables[wildcards.table].model_dump()),
-        overrides=lambda wildcards, input: overrides_option(wildcards),
+        overrides=lambda wildcards, input: overrides_option(wildcards.paper),
     message:
         "Building {output.csv}"
     shell:

@@ -4,7 +4,8 @@
 rule train:
     input:
         captions=rules.captions.output,
-        features=lambda wildcards: f"work/{wildcards.corpus}/features/{PAPERS[wildcards.paper].backbone}.json",
+        features=features_to_train,
+        segments=segments_to_train,
         start=start_checkpoint,
     output:
         weights=CHECKPOINT,
@@ -28,13 +29,14 @@ rule train:
         config=lambda wildcards: fingerprint(
             PAPERS[wildcards.paper].training_config(wildcards.run, wildcards.phase, wildcards.corpus)
         ),
-        start=lambda wildcards, input: f"--start {input.start}" if input.start else "",
-        store=lambda wildcards, input: str(input.features).replace(".json", ".h5"),
-        overrides=lambda wildcards, input: overrides_option(wildcards),
+        start=lambda wildcards, input: option("start", input.start),
+        features=lambda wildcards, input: option("features", str(input.features).replace(".json", ".h5")),
+        segments=lambda wildcards, input: option("segments", input.segments),
+        overrides=lambda wildcards, input: overrides_option(wildcards.paper),
     message:
         "Training {wildcards.paper}/{wildcards.run}/{wildcards.phase} on {wildcards.corpus}, seed {wildcards.seed}"
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl train {wildcards.paper}/{wildcards.run}/{wildcards.phase}"
         " --corpus {wildcards.corpus} --seed {wildcards.seed} --captions work/{wildcards.corpus}/captions"
-        " --features {params.store} {params.start} --out {output.weights} --scale {params.scale} {params.overrides}"
+        " {params.features} {params.segments} {params.start} --out {output.weights} --scale {params.scale} {params.overrides}"
         " --device {params.device} 2> >(trap '' TERM INT; exec tee {log} >&2)"

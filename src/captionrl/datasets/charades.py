@@ -11,7 +11,6 @@ import csv
 import hashlib
 import io
 import math
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -24,9 +23,11 @@ from captionrl.files import decode_utf8, parse_json
 ANNOTATIONS = {"train": "Charades_v1_train.csv", "test": "Charades_v1_test.csv"}
 ARCHIVE = "Charades.zip"  # what the publisher packs both csv files in
 AUTHORS = "CharadesCaptions.zip"
+CLASSES = tuple(f"c{number:03d}" for number in range(157))
 HEADER = "id,subject,scene,quality,relevance,verified,script,objects,descriptions,actions,length"
 SEED = 2018  # of the validation split: the paper's year; the authors' own choice of videos is not known
 VALIDATION = 500  # HRL section 4.1
+_TWICE = "{at}: id {id} is listed twice; fetch the official file again"
 
 
 @dataclass(frozen=True)
@@ -38,17 +39,44 @@ class Action:
     end: float
 
 
+@dataclass(frozen=True)
+class Annotation:
+    """What a csv file says of a video beside its captions; texts are as written, but for white space around them."""
+
+    split: str  # the file: `train` (validation videos too) or `test`
+    actions: tuple[Action, ...]
+    scene: str  # may be empty
+    objects: tuple[str, ...]
+    seconds: float | None  # the video's length; None where it is not stated, or stated as 0
+
+
 def read(name: str, raw: Path) -> Corpus:
     return _read_authors(name, raw) if (raw / AUTHORS).is_file() else _read_csv(name, raw)
 
 
 def read_actions(raw: Path) -> dict[str, list[Action]]:
     """The timed actions of every video in the csv files, verified or not."""
-    actions = {}
+    return {id: list(annotation.actions) for id, annotation in read_annotations(raw).items()}
+
+
+def read_annotations(raw: Path) -> dict[str, Annotation]:
+    """What the csv files say of every video, verified or not, by id; also where the captions are the authors' own.
+
+    Raises UserError with file and line for an id that is listed twice and for a malformed action or length.
+    """
+    annotations: dict[str, Annotation] = {}
     for split in ANNOTATIONS:
         for at, row in _rows(raw, split)[0]:
-            actions[row["id"]] = [_action(text, at) for text in row["actions"].split(";") if text.strip()]
-    return actions
+            if row["id"] in annotations:
+                raise UserError(_TWICE.format(at=at, id=row["id"]))
+            annotations[row["id"]] = Annotation(
+                split,
+                tuple(_action(text, at) for text in row["actions"].split(";") if text.strip()),
+                row["scene"].strip(),
+                tuple(text.strip() for text in row["objects"].split(";") if text.strip()),
+                _seconds(row["length"], at),
+            )
+    return annotations
 
 
 def validation(ids: Iterable[str]) -> set[str]:
@@ -74,7 +102,7 @@ def _read_csv(name: str, raw: Path) -> Corpus:
         captions[split] = {}
         for at, row in rows:
             if row["id"] in seen:
-                raise UserError(f"{at}: id {row['id']} is listed twice; fetch the official file again")
+                raise UserError(_TWICE.format(at=at, id=row["id"]))
             seen.add(row["id"])
             if row["verified"] != "Yes":
                 continue
@@ -179,9 +207,19 @@ def _action(text: str, at: str) -> Action:
     fields = text.split()
     try:
         cls, start, end = fields[0], float(fields[1]), float(fields[2])
-        sound = len(fields) == 3 and re.fullmatch(r"c\d{3}", cls) and 0 <= start < math.inf and 0 <= end < math.inf
+        sound = len(fields) == 3 and cls in CLASSES and 0 <= start < math.inf and 0 <= end < math.inf
     except (IndexError, ValueError):
         sound = None
     if not sound:
         raise UserError(f"{at}: actions: {text.strip()!r}; must be CLASS START END in seconds, like c092 11.90 21.20")
     return Action(cls, start, end)
+
+
+def _seconds(text: str, at: str) -> float | None:
+    try:
+        seconds = float(text.strip() or 0)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise UserError(f"{at}: length: {text!r}; must be seconds, like 24.83, or empty")
+    return seconds or None

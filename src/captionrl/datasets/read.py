@@ -10,8 +10,11 @@ READERS = {"charades": charades.read, "msrvtt": msrvtt.read}
 
 
 def read_corpus(name: str, raw: Path) -> Corpus:
-    """Read the annotation below the directory `raw`; `NAME-mini` has the format, and so the reader, of `NAME`."""
-    reader = READERS.get(name.removesuffix("-mini"))
+    """Read the annotation below the directory `raw`; `NAME-mini` has the format, and so the reader, of `NAME`.
+
+    So has `NAME-annotations`, whose visual input is made from the annotation too (`features/annotations.py`).
+    """
+    reader = READERS.get(name.removesuffix("-mini").removesuffix("-annotations"))
     if reader is None:
         raise UserError(f"{name}: no such corpus; choose one of {', '.join(READERS)}, or one of these with -mini")
     return reader(name, Path(raw))

@@ -20,6 +20,15 @@ def interval(metric: str, statistics: Sequence[Array], samples: int = 1000, seed
     return float(low), float(high)
 
 
+def difference_interval(
+    metric: str, ours: Sequence[Array], other: Sequence[Array], samples: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """Likewise, of the difference between two systems on the same items, drawn jointly for both."""
+    resampled = _resampled(metric, ours, samples, seed) - _resampled(metric, other, samples, seed)
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    return float(low), float(high)
+
+
 def paired(metric: str, ours: Sequence[Array], baseline: Sequence[Array], samples: int = 1000, seed: int = 0) -> float:
     """Two-sided p-value of the difference of the seed-averaged metric between two systems on the same items.
 

@@ -9,7 +9,7 @@ batching can re-order them without knowing what is in them.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple, Self
 
@@ -42,6 +42,23 @@ class Rows:
         """The rows with these indices [N], in this order; indices may repeat."""
         return self.map(lambda tensor: tensor.index_select(0, rows))
 
+    def masked(self, keep: Tensor) -> Self:
+        """Zero (False) in every row where `keep` [B] is False."""
+        return self.map(lambda tensor: tensor * keep.view(-1, *[1] * (tensor.ndim - 1)))
+
+    @classmethod
+    def stack(cls, steps: Sequence[Self]) -> Self:
+        """Records of consecutive steps [B, ...] as one record with a second axis, time [B, T, ...]."""
+        first = steps[0]
+
+        def apply(name: str) -> Any:
+            values = [getattr(step, name) for step in steps]
+            if values[0] is None:
+                return None
+            return values[0].stack(values) if isinstance(values[0], Rows) else torch.stack(values, 1)
+
+        return replace(first, **{field.name: apply(field.name) for field in fields(first)})
+
 
 @dataclass(frozen=True)
 class Features(Rows):
@@ -71,7 +88,7 @@ class Policy(nn.Module, ABC):
     A method defines `encode`, `start` and `advance`; stepping and teacher forcing follow from them.
     """
 
-    embedding: nn.Module  # tokens [...] -> [..., E]
+    embedding: Callable[[Tensor], Tensor]  # tokens [...] -> [..., E]
     head: nn.Module  # hidden [..., H] -> logits [..., V]
 
     @abstractmethod

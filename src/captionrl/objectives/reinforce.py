@@ -6,19 +6,19 @@ from torch import Tensor, nn
 from captionrl.decoding.rollout import Rollout
 
 
-def policy_gradient_loss(rollout: Rollout, reward: Tensor, baseline: Tensor) -> Tensor:
-    """A scalar whose gradient estimates that of minus the expected reward of a caption (HRL eq. 14).
+def policy_gradient_loss(rollout: Rollout, returns: Tensor, baseline: Tensor) -> Tensor:
+    """A scalar whose gradient estimates that of minus the expected return of a caption (HRL eq. 14).
 
-    reward [B] of whole captions, as the return of each of their words; baseline [B, T], which must not depend on the
-    word at its own position or later ones. Summed over words and averaged over captions: dividing by the number of
-    words would favour short captions and is no longer the gradient of the expected reward.
+    returns [B, T] of each word, or [B, 1] where all words of a caption have its reward as theirs; baseline [B, T],
+    which must not depend on the word at its own position or later ones. Summed over words and averaged over captions:
+    dividing by the number of words would favour short captions and is no longer the gradient of the expected return.
     """
-    advantage = (reward.unsqueeze(1) - baseline).detach() * rollout.mask
+    advantage = (returns - baseline).detach() * rollout.mask
     return -(advantage * rollout.log_probs).sum(1).mean()
 
 
 class LinearBaseline(nn.Module):
-    """b_t: a linear regressor on the decoder's detached state before word t (HRL section 3.3.1)."""
+    """b_t: a linear regressor on the detached state that word t, or a goal, is read from (HRL section 3.3.1)."""
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
@@ -26,13 +26,13 @@ class LinearBaseline(nn.Module):
         nn.init.zeros_(self.regressor.weight)
         nn.init.zeros_(self.regressor.bias)
 
-    def forward(self, rollout: Rollout) -> Tensor:
-        """The expected reward [B, T] as seen from before each word."""
-        return self.regressor(rollout.hidden.detach()).squeeze(-1) * rollout.mask
+    def forward(self, hidden: Tensor) -> Tensor:
+        """The expected return [B, T] as seen from states [B, T, H]."""
+        return self.regressor(hidden.detach()).squeeze(-1)
 
-    def loss(self, predicted: Tensor, reward: Tensor, mask: Tensor) -> Tensor:
-        """Mean squared error over the words of all captions."""
-        return ((predicted - reward.unsqueeze(1))[mask] ** 2).mean()
+    def loss(self, predicted: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
+        """Mean squared error over the positions of `mask` [B, T]; returns [B, T] or [B, 1]."""
+        return ((predicted - returns)[mask] ** 2).mean()
 
 
 def health(sampled: Rollout, reward: Tensor, bad_last_words: Tensor, end: int) -> dict[str, float]:

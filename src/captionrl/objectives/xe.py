@@ -5,23 +5,26 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from captionrl.decoding.distribution import log_probabilities
+from captionrl.models.hrl import HRL
 from captionrl.models.policy import Features, Policy, Rows, shift
 from captionrl.text.vocabulary import PAD
 
 
 def xe_loss(
-    policy: Policy, features: Features, tokens: Tensor, own_words: float = 0.0
+    policy: Policy, features: Features, tokens: Tensor, own_words: float = 0.0, boundaries: Tensor | None = None
 ) -> tuple[Tensor, dict[str, float]]:
     """Mean negative log-likelihood, in nats, of the words of `tokens` [B, T] (</s> included, PAD beyond).
 
     `own_words`: the probability that an input word is drawn from the policy instead of taken from the caption.
+    `boundaries` [B, T]: where HRL's segments end, if its critic is not to say; not together with `own_words`.
     """
     memory = policy.encode(features)
     words = (tokens != PAD).flatten().nonzero().squeeze(1)  # padding, a third of a batch, need not reach the vocabulary
     if own_words > 0:
         logits = _scheduled_sampling(policy, memory, tokens, own_words).flatten(0, 1).index_select(0, words)
     else:
-        logits = policy.head(policy.read(tokens, memory).flatten(0, 1).index_select(0, words))
+        hidden = policy.read(tokens, memory, boundaries) if isinstance(policy, HRL) else policy.read(tokens, memory)
+        logits = policy.head(hidden.flatten(0, 1).index_select(0, words))
     loss = cross_entropy(logits, tokens.flatten()[words])
     return loss, {"loss": loss.item()}
 

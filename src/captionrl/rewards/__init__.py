@@ -1,5 +1,6 @@
 """Rewards: sentence scores of rollouts, from token ids."""
 
+from captionrl.rewards.bleu import Bleu
 from captionrl.rewards.cider import CiderD, DocumentFrequencies
 
-__all__ = ["CiderD", "DocumentFrequencies"]
+__all__ = ["Bleu", "CiderD", "DocumentFrequencies"]

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from captionrl.config import Paper, Row, Table
+from captionrl.config import Contrast, Paper, Row, Table
 from captionrl.errors import UserError
-from captionrl.evaluation.bootstrap import interval, paired
+from captionrl.evaluation.aggregate import Array
+from captionrl.evaluation.bootstrap import difference_interval, interval, paired
 from captionrl.evaluation.results import read_scores
 from captionrl.files import atomic, write_text
 from captionrl.provenance import commit
@@ -42,6 +43,16 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """A metric of one run less that of another: the mean over seeds, its 95 % interval over items, p."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+
+@dataclass(frozen=True)
 class Built:
     """A whole table, ready to be written in any format."""
 
@@ -51,6 +62,7 @@ class Built:
     origin: str  # what the corpus was read from
     items: int
     lines: list[Line]
+    contrasts: list[tuple[Contrast, dict[str, Difference]]]
 
 
 def build(
@@ -60,7 +72,7 @@ def build(
     if name not in paper.tables:
         raise UserError(f"papers/{paper.paper}.yaml: tables: no {name!r}; there are {', '.join(paper.tables)}")
     table = paper.tables[name]
-    if unscored := {*(row.run for row in table.rows if row.run), table.baseline, table.control} - scores.keys():
+    if unscored := set(paper.runs_of(name)) - scores.keys():
         raise UserError(f"{paper.paper}/{name}: no scores of {', '.join(sorted(unscored))}; give them too")
     read = {run: [read_scores(path) for path in paths] for run, paths in scores.items()}
     for run, paths in scores.items():
@@ -68,19 +80,21 @@ def build(
             if missing := [metric for metric in table.metrics if metric not in results]:
                 raise UserError(f"{path}: holds no {', '.join(missing)}; score the predictions again")
     _same_items(scores, read)
+
+    def statistics(run: str, metric: str) -> list[Array]:
+        return [results[metric].statistics for results, _ in read[run]]
+
     lines, provenance = [], []
     for row in table.rows:
         cells: dict[str, Cell] = {}
         seeds = read[row.run] if row.run else []
+        its_control = row.control or table.control
         for metric in table.metrics if row.run else ():
-            ours, baseline, control = (
-                [results[metric].statistics for results, _ in read[run]]
-                for run in (str(row.run), table.baseline, table.control)
-            )
+            ours, baseline, control = (statistics(run, metric) for run in (str(row.run), table.baseline, its_control))
             value = float(np.mean([results[metric].value for results, _ in seeds]))
             low, high = interval(metric, ours, SAMPLES)
             p = None if row.run == table.baseline else paired(metric, ours, baseline, SAMPLES)
-            p_control = None if row.run == table.control else paired(metric, ours, control, SAMPLES)
+            p_control = None if row.run == its_control else paired(metric, ours, control, SAMPLES)
             cells[metric] = Cell(value, low, high, p, p_control)
             provenance.append(
                 {
@@ -92,7 +106,7 @@ def build(
                     "metric": metric,
                     **asdict(cells[metric]),
                     "p_against": table.baseline,
-                    "p_control_against": table.control,
+                    "p_control_against": its_control,
                     "bootstrap_samples": SAMPLES,
                     "signature": seeds[0][0][metric].signature,
                     "seeds": [{**facts, "value": results[metric].value} for results, facts in seeds],
@@ -102,12 +116,24 @@ def build(
             )
         cited = dict(zip(map(str, table.metrics), row.cited, strict=True)) if row.cited else {}
         lines.append(Line(row, cells, cited, len(seeds)))
+    contrasts = []
+    for contrast in table.contrasts:
+        differences: dict[str, Difference] = {}
+        for metric in table.metrics:
+            pair = statistics(contrast.run, metric), statistics(contrast.to, metric)
+            means = [
+                np.mean([results[metric].value for results, _ in read[run]]) for run in (contrast.run, contrast.to)
+            ]
+            low, high = difference_interval(metric, *pair, SAMPLES)
+            differences[metric] = Difference(float(means[0] - means[1]), low, high, paired(metric, *pair, SAMPLES))
+        contrasts.append((contrast, differences))
     items = len(next(iter(read.values()))[0][0][table.metrics[0]].items) if read else 0
-    return Built(paper, table, scale, origin, items, lines), provenance
+    return Built(paper, table, scale, origin, items, lines, contrasts), provenance
 
 
 def write(built: Built, provenance: list[dict[str, Any]], out: Path) -> None:
-    """Write `out` (csv) and, beside it, .md, .tex and .cells.jsonl."""
+    """Write `out` (csv) and, beside it, .contrasts.csv, .md, .tex and .cells.jsonl."""
+    write_text(out.with_suffix(".contrasts.csv"), contrasts_csv(built))
     write_text(out.with_suffix(".md"), markdown(built))
     write_text(out.with_suffix(".tex"), latex(built))
     write_text(out.with_suffix(".cells.jsonl"), "".join(json.dumps(cell, sort_keys=True) + "\n" for cell in provenance))
@@ -141,6 +167,18 @@ def as_csv(built: Built) -> str:
     return text.getvalue()
 
 
+def contrasts_csv(built: Built) -> str:
+    """One line a difference between two runs and a metric."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["run", "to", "what", "scale", "corpus", "metric", "difference", "low", "high", "p"])
+    for contrast, differences in built.contrasts:
+        names = [contrast.run, contrast.to, contrast.what, built.scale, built.table.corpus]
+        for metric, d in differences.items():
+            writer.writerow([*names, metric, *(f"{number:.2f}" for number in (d.value, d.low, d.high)), f"{d.p:.4f}"])
+    return text.getvalue()
+
+
 def markdown(built: Built) -> str:
     metrics = built.table.metrics
     rows = [
@@ -151,7 +189,14 @@ def markdown(built: Built) -> str:
         cells = [_with_interval(line.cells.get(metric), line, built) for metric in metrics]
         cited = [f"{line.cited[metric]:.1f}" if metric in line.cited else "" for metric in metrics]
         rows.append(f"| {line.row.method.replace('|', chr(92) + '|')} | {' | '.join([*cells, *cited])} |")
-    return f"**{built.table.title}.** {_legend(built)}\n\n" + "\n".join(rows) + "\n"
+    text = f"**{built.table.title}.** {_legend(built)}\n\n" + "\n".join(rows) + "\n"
+    if not built.contrasts:
+        return text
+    rows = [f"| difference | {' | '.join(metrics)} |", "|---" * (1 + len(metrics)) + "|"]
+    for contrast, differences in built.contrasts:
+        cells = [f"{d.value:+.1f} [{d.low:+.1f}, {d.high:+.1f}]" for d in differences.values()]
+        rows.append(f"| {contrast.run} − {contrast.to}: {contrast.what} | {' | '.join(cells)} |")
+    return f"{text}\nDifferences, with their 95 % bootstrap intervals over items:\n\n" + "\n".join(rows) + "\n"
 
 
 def latex(built: Built) -> str:
@@ -192,7 +237,7 @@ def _legend(built: Built) -> str:
     return (
         f"Ours: {corpus} ({built.scale} scale), {built.items} test items, {seeds}, "
         f"95 % bootstrap interval over items; † differs from {built.table.baseline}, "
-        f"‡ from {built.table.control} (paired bootstrap, p < 0.05). "
+        f"‡ from its equal-budget control (paired bootstrap, p < 0.05). "
         f"Paper: as printed, on {corpus.removesuffix('-mini')}. Corpus: {built.origin}."
     )
 

@@ -19,7 +19,7 @@ from captionrl.device import pick_device
 from captionrl.features.backbones import MINI_MEAN, MINI_RESIZE, MINI_STD, MiniResNet, normalise, save_mini
 from captionrl.files import sha256
 from captionrl.provenance import code_version
-from captionrl.training.loop import train
+from captionrl.training.loop import ParameterGroups, train
 from captionrl.training.state import open_state, write_metrics, write_provenance
 
 HELD_BACK = 10  # every tenth still measures how well the backbone sees what it has not learnt
@@ -37,10 +37,15 @@ class Frames:
 class AttributeLearner:
     """Every attribute of a frame by a linear classifier on the pooled features."""
 
+    metric = "accuracy"
+
     def __init__(self, network: MiniResNet, frames: Frames, held_back: Frames, phase: BackbonePhase, seed: int) -> None:
         self.module: nn.Module = network
         self.network, self.frames, self.held_back, self.phase, self.seed = network, frames, held_back, phase, seed
         self.batches = -(-len(frames.images) // phase.batch)
+
+    def parameter_groups(self) -> ParameterGroups:
+        return [(list(self.module.parameters()), 1.0)]
 
     def loss(self, epoch: int, index: int) -> tuple[Tensor, dict[str, float]]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
@@ -59,7 +64,7 @@ class AttributeLearner:
             predicted = torch.stack([head.argmax(-1) for head in self._classify(images)], 1).cpu()
             right.append((predicted == labels).double())
         shares = torch.cat(right).mean(0)
-        return {"accuracy": shares.mean().item(), **dict(zip(self.network.heads, shares.tolist(), strict=True))}
+        return {self.metric: shares.mean().item(), **dict(zip(self.network.heads, shares.tolist(), strict=True))}
 
     def _classify(self, images: Tensor) -> list[Tensor]:
         device = next(self.network.parameters()).device

@@ -11,7 +11,7 @@ from safetensors.torch import save
 from captionrl.config import CorpusSettings, Sizes
 from captionrl.errors import UserError
 from captionrl.files import atomic
-from captionrl.models import Policy, build_policy
+from captionrl.models import Critic, Policy, build_module
 from captionrl.text.vocabulary import Vocabulary
 
 
@@ -35,7 +35,7 @@ class Card:
     fps: float
     updates: int
     best_update: int
-    val_cider: float
+    val_score: float  # CIDEr-D of greedy captions; a critic's F1
     config: str  # hash of the phase's configuration
     code: str  # version of the code that trained it
 
@@ -48,14 +48,22 @@ class Card:
         return CorpusSettings(**self.settings)
 
 
-def save_checkpoint(path: Path, policy: Policy, card: Card) -> None:
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in policy.state_dict().items()}
+def save_checkpoint(path: Path, module: Policy | Critic, card: Card) -> None:
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     with atomic(path) as temporary:
         temporary.write_bytes(save(weights, {"captionrl": json.dumps(asdict(card), sort_keys=True)}))
 
 
 def load_checkpoint(path: Path) -> tuple[Policy, Card]:
     """The policy, in evaluation mode on the CPU, and its card."""
+    module, card = load_module(path)
+    if isinstance(module, Critic):
+        raise UserError(f"{path}: HRL's internal critic, which writes no captions; give a run's last checkpoint")
+    return module, card
+
+
+def load_module(path: Path) -> tuple[Policy | Critic, Card]:
+    """Likewise, or HRL's internal critic."""
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
@@ -66,9 +74,9 @@ def load_checkpoint(path: Path) -> tuple[Policy, Card]:
         raise UserError(f"{path}: not a safetensors file ({error}); train it again") from None
     try:
         card = Card(**json.loads(metadata["captionrl"]))
-        policy = build_policy(card.model, card.features, len(card.words), Sizes(**card.sizes))
-        policy.load_state_dict(weights)
+        module = build_module(card.model, card.features, len(card.words), Sizes(**card.sizes))
+        module.load_state_dict(weights)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path}: not a checkpoint of this version of captionrl ({reason}); train it again") from None
-    return policy.eval(), card
+    return module.eval(), card

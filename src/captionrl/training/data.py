@@ -1,7 +1,7 @@
 """Batches: items' features as a policy reads them, and captions as token ids."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -63,13 +63,29 @@ def with_features(captions: Captions, store: FeatureStore) -> Captions:
     return replace(captions, items=kept)
 
 
+@dataclass(frozen=True)
+class Data:
+    """What learners learn from: a prepared corpus, and of its clips and segments what a phase needs."""
+
+    captions: Captions
+    vocabulary: Vocabulary
+    max_words: int  # of a caption, </s> not counted
+    device: torch.device
+    clips: Clips | None = None
+    boundaries: dict[str, list[list[bool]]] | None = None  # as of the captions' tokens: True ends a segment
+
+
 class CaptionPairs:
     """All (item, caption) pairs of a split; an epoch is one pass over them in an order of its own."""
 
-    def __init__(self, captions: Captions, split: str, vocabulary: Vocabulary, max_words: int, batch: int, seed: int):
+    def __init__(self, data: Data, split: str, batch: int, seed: int):
+        captions, most = data.captions, data.max_words
         pairs = [(item.id, tokens) for item in captions.items[split] for tokens in captions.tokens[item.id]]
         self.items = [item for item, _ in pairs]
-        self.tokens = [[*vocabulary.encode(tokens)[:max_words], EOS] for _, tokens in pairs]
+        self.tokens = [[*data.vocabulary.encode(tokens)[:most], EOS] for _, tokens in pairs]
+        if data.boundaries is not None:
+            ends = (bits[:most] for item in captions.items[split] for bits in data.boundaries[item.id])
+            self.ends = [[*bits, False] for bits in ends]
         self.batch_size, self.seed = batch, seed
         self._order: tuple[int, Tensor] | None = None
 
@@ -79,14 +95,21 @@ class CaptionPairs:
 
     def batch(self, epoch: int, index: int) -> tuple[list[str], Tensor]:
         """Item ids [B] and tokens [B, T] (</s> included, PAD beyond) of batch `index` of `epoch`."""
+        chosen = self._chosen(epoch, index)
+        return [self.items[i] for i in chosen], pad([self.tokens[i] for i in chosen])
+
+    def boundaries(self, epoch: int, index: int) -> Tensor:
+        """Bool [B, T] beside the tokens of the same batch: a segment ends at this word; False at </s> and padding."""
+        return pad([self.ends[i] for i in self._chosen(epoch, index)]).bool()
+
+    def _chosen(self, epoch: int, index: int) -> list[int]:
         if self._order is None or self._order[0] != epoch:  # a pure function of seed and epoch: nothing to save
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
             self._order = epoch, torch.randperm(len(self.items), generator=generator)
-        chosen = self._order[1][index * self.batch_size : (index + 1) * self.batch_size].tolist()
-        return [self.items[i] for i in chosen], pad([self.tokens[i] for i in chosen])
+        return self._order[1][index * self.batch_size : (index + 1) * self.batch_size].tolist()
 
 
 def pad(captions: Sequence[Sequence[int]]) -> Tensor:
-    """Token ids of captions as one tensor [B, T], PAD beyond each."""
+    """Token ids (or 0 and 1) of captions as one tensor [B, T], PAD (0) beyond each."""
     longest = max(len(caption) for caption in captions)
     return torch.tensor([[*caption, *[PAD] * (longest - len(caption))] for caption in captions])

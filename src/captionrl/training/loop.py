@@ -26,17 +26,24 @@ RESUME_ME = 75  # the exit status of an interrupted training (EX_TEMPFAIL): the 
 LOG_ROWS = 10  # rows of training statistics between two validations
 
 
+ParameterGroups = list[tuple[list[nn.Parameter], float]]
+
+
 class Learner(Protocol):
     """What a phase teaches: a module, a loss on each batch, and a score that says how good it is."""
 
     module: nn.Module  # all that is trained
     batches: int  # in an epoch
+    metric: str  # the score that training maximises
+
+    def parameter_groups(self) -> ParameterGroups:
+        """All parameters of the module, in groups, each with its share of the phase's learning rate."""
 
     def loss(self, epoch: int, index: int) -> tuple[Tensor, dict[str, float]]:
         """The loss of batch `index` of `epoch`, and statistics to log."""
 
     def validate(self) -> dict[str, float]:
-        """Scores on validation items; the first one is what training maximises."""
+        """Scores on validation items."""
 
 
 @dataclass
@@ -93,7 +100,11 @@ class Training:
         self.learner, self.phase, self.directory = learner, phase, directory
         torch.manual_seed(seed)
         optimisers = {"adadelta": torch.optim.Adadelta, "adam": torch.optim.Adam}
-        self.optimiser = optimisers[phase.optimiser](learner.module.parameters(), lr=phase.learning_rate)
+        groups: list[dict[str, Any]] = [
+            {"params": parameters, "lr": phase.learning_rate * rate} for parameters, rate in learner.parameter_groups()
+        ]
+        self.optimiser = optimisers[phase.optimiser](groups)
+        self._rates = [group["lr"] for group in groups]
         self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self.optimiser,
             mode="max",
@@ -106,7 +117,7 @@ class Training:
         self.progress = Progress()
         self.best_weights = _copy(learner.module.state_dict())
         self.history: list[dict[str, Any]] = []
-        self._sums: dict[str, float] = {}  # of statistics since the last logged row
+        self._sums: dict[str, list[float]] = {}  # of statistics since the last logged row: sum, number
         self._restore()
 
     def step(self, log_every: int) -> dict[str, float]:
@@ -115,8 +126,8 @@ class Training:
         progress = self.progress
         epoch, index = divmod(progress.update, self.learner.batches)
         if self.phase.anneal:
-            for group in self.optimiser.param_groups:
-                group["lr"] = self.phase.learning_rate * (1 - progress.update / self.total)
+            for group, rate in zip(self.optimiser.param_groups, self._rates, strict=True):
+                group["lr"] = rate * (1 - progress.update / self.total)
         self.learner.module.train()
         loss, statistics = self.learner.loss(epoch, index)
         self.optimiser.zero_grad(set_to_none=True)
@@ -126,11 +137,11 @@ class Training:
         self.optimiser.step()
         progress.update += 1
         progress.seconds += time.monotonic() - began
-        for name, value in {**statistics, "rows": 1.0}.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
+        for name, value in statistics.items():  # not every batch has all of them: HRL's parts learn in turns
+            total, number = self._sums.get(name, [0.0, 0])
+            self._sums[name] = [total + value, number + 1]
         if progress.update % log_every == 0:
-            rows = self._sums.pop("rows")
-            self._log("train", {name: total / rows for name, total in self._sums.items()})
+            self._log("train", {name: total / number for name, (total, number) in self._sums.items()})
             self._sums = {}
         return statistics
 
@@ -140,7 +151,7 @@ class Training:
         self.learner.module.eval()
         with torch.no_grad():
             scores = self.learner.validate()
-        score = next(iter(scores.values()))
+        score = scores[self.learner.metric]
         if score > self.progress.best:
             self.progress.best, self.progress.best_update = score, self.progress.update
             self.best_weights = _copy(self.learner.module.state_dict())

@@ -6,18 +6,19 @@ from typing import Any
 
 import torch
 
-from captionrl.config import Paper
+from captionrl.config import Paper, Sizes
 from captionrl.datasets.prepare import load_captions
+from captionrl.datasets.segments import load_segments
 from captionrl.device import pick_device
 from captionrl.errors import UserError
 from captionrl.features.store import FeatureStore
 from captionrl.files import fingerprint, read_json, sha256
-from captionrl.models import build_policy
+from captionrl.models import HRL, Critic, Policy, build_module
 from captionrl.provenance import code_version
 from captionrl.text.vocabulary import Vocabulary
 from captionrl.training.captioner import LEARNERS
-from captionrl.training.checkpoint import Card, load_checkpoint, save_checkpoint
-from captionrl.training.data import Clips, with_features
+from captionrl.training.checkpoint import Card, load_module, save_checkpoint
+from captionrl.training.data import Clips, Data, with_features
 from captionrl.training.loop import train
 from captionrl.training.state import open_state, write_metrics, write_provenance
 
@@ -31,7 +32,8 @@ class Job:
     corpus: str
     seed: int
     captions: Path  # the directory of a prepared corpus
-    features: Path  # a feature store; its manifest lies beside it, as .json
+    features: Path | None  # a feature store; its manifest lies beside it, as .json. A critic needs none
+    segments: Path | None  # where the captions' segments end; a critic needs it
     start: Path | None  # the checkpoint this phase starts from
     out: Path  # the checkpoint; .metrics.jsonl, .csv and .json come beside it
     state: Path  # below it lie the states of unfinished trainings
@@ -47,16 +49,24 @@ def train_phase(paper: Paper, job: Job) -> None:
     ):
         if name not in known:
             raise UserError(f"papers/{paper.paper}.yaml: {place}: no {name!r}; there are {', '.join(known)}")
-    run, phase, settings = paper.runs[job.run], paper.phases[job.phase], paper.corpora[job.corpus]
+    run, phase, settings = paper.runs[job.run], paper.phase_of(job.phase, job.corpus), paper.corpora[job.corpus]
+    sizes = paper.sizes_of(job.run, job.corpus)
+    needs = {"--features": run.model != "critic", "--segments": paper.needs_segments(job.phase, job.corpus)}
+    for option, given in (("--features", job.features), ("--segments", job.segments)):
+        if needs[option] and given is None:
+            raise UserError(f"{job.run}/{job.phase}: cannot be trained without {option}; give it")
     device = pick_device(job.device)
-    store = FeatureStore(job.features)
-    captions = with_features(load_captions(job.captions), store)
+    store = FeatureStore(job.features) if job.features else None
+    captions = load_captions(job.captions)
+    if store:
+        captions = with_features(captions, store)
     vocabulary = Vocabulary.load(job.captions / "vocabulary.json")
     config = paper.training_config(job.run, job.phase, job.corpus)
     inputs = {
         "captions": sha256(job.captions / "captions.parquet"),
         "vocabulary": sha256(job.captions / "vocabulary.json"),
-        "features": read_json(job.features.with_suffix(".json")),
+        "features": read_json(job.features.with_suffix(".json")) if job.features else None,
+        "segments": sha256(job.segments) if job.segments else None,
         "start": sha256(job.start) if job.start else None,
     }
     identity: dict[str, Any] = {
@@ -73,41 +83,63 @@ def train_phase(paper: Paper, job: Job) -> None:
     state = open_state(job.state, identity, title)
 
     torch.manual_seed(job.seed)
-    if job.start:
-        policy, card = load_checkpoint(job.start)
-        theirs = (card.model, tuple(card.words), card.sizes, card.features, card.backbone_sha256)
-        ours = (run.model, vocabulary.words, paper.sizes.model_dump(), store.dim, store.attributes["weights_sha256"])
-        if theirs != ours:
-            what = "model or vocabulary, sizes or backbone"
-            raise UserError(f"{job.start}: another {what} than this phase's; train it again")
-    else:
-        policy = build_policy(run.model, store.dim, len(vocabulary), paper.sizes)
-    clips = Clips(store, settings.max_frames, device, blind=run.blind)
-    learner = LEARNERS[phase.objective](policy, clips, captions, vocabulary, settings, phase, job.seed)
+    facts: dict[str, Any] = {
+        "model": run.model,
+        "words": list(vocabulary.words),
+        "sizes": sizes.model_dump(),
+        "features": store.dim if store else 0,
+        "backbone_sha256": store.attributes["weights_sha256"] if store else "",
+    }
+    module = _start(job.start, facts, sizes)
+    data = Data(
+        captions=captions,
+        vocabulary=vocabulary,
+        max_words=settings.max_words,
+        device=device,
+        clips=Clips(store, settings.max_frames, device, blind=run.blind) if store else None,
+        boundaries=load_segments(job.segments, captions.tokens) if job.segments else None,
+    )
+    learner = LEARNERS[phase.objective](module, data, phase, job.seed)
     history = train(learner, phase, state, seed=job.seed, title=title)
 
-    best = max((row for row in history if row["kind"] == "validation"), key=lambda row: row["val_cider"])
+    best = max((row for row in history if row["kind"] == "validation"), key=lambda row: row[learner.metric])
     write_metrics(job.out, history)
     card = Card(
+        **facts,
         paper=paper.paper,
         run=job.run,
         phase=job.phase,
         corpus=job.corpus,
         seed=job.seed,
-        model=run.model,
         blind=run.blind,
-        features=store.dim,
-        sizes=paper.sizes.model_dump(),
-        settings=settings.model_dump(),
-        words=list(vocabulary.words),
-        backbone=paper.backbone,
-        backbone_sha256=store.attributes["weights_sha256"],
+        settings=settings.model_dump(include={"max_frames", "max_words", "min_count"}),
+        backbone=paper.backbone_of(job.corpus) if store else "",
         fps=paper.fps,
         updates=history[-1]["update"],
         best_update=best["update"],
-        val_cider=best["val_cider"],
+        val_score=best[learner.metric],
         config=fingerprint(config),
         code=identity["code"],
     )
     write_provenance(job.out, identity, hours=history[-1]["seconds"] / 3600)
-    save_checkpoint(job.out, policy, card)
+    save_checkpoint(job.out, module, card)
+
+
+def _start(start: Path | None, facts: dict[str, Any], sizes: Sizes) -> Policy | Critic:
+    """What a phase begins with: fresh weights, those of a checkpoint, or (HRL) fresh ones around a trained critic."""
+    fresh = build_module(facts["model"], facts["features"], len(facts["words"]), sizes)
+    if start is None:
+        return fresh
+    module, card = load_module(start)
+    if isinstance(fresh, HRL) and isinstance(module, Critic):
+        mine = [facts["words"], sizes.critic, sizes.critic_reads]
+        fits = mine == [card.words, card.sizes["critic"], card.sizes["critic_reads"]]
+        if fits:
+            fresh.critic.load_state_dict(module.state_dict())
+            module = fresh
+    else:
+        fits = facts == {name: getattr(card, name) for name in facts}
+    if not fits:
+        what = "model or vocabulary, sizes or backbone"
+        raise UserError(f"{start}: another {what} than this phase's; train it again")
+    return module

@@ -30,7 +30,7 @@ from captionrl.progress import progress
 
 FRAME_RATES = (Fraction(12), Fraction(15), Fraction(24000, 1001), Fraction(25))  # real clips have all sorts
 SEED = 2018
-NAMES = ("msrvtt-mini", "charades-mini", "imagenet-mini")
+NAMES = ("msrvtt-mini", "charades-mini", "charades-annotations-mini", "imagenet-mini")
 
 
 def write_world(name: str, raw: Path, *, version: str, workers: int = 1) -> dict[str, int]:
@@ -54,6 +54,8 @@ def write_world(name: str, raw: Path, *, version: str, workers: int = 1) -> dict
             write_msrvtt(raw, workers)
         case "charades-mini":
             write_charades(raw, workers)
+        case "charades-annotations-mini":  # the same csv files, for who has no clips
+            write_charades(raw, workers, clips=False)
         case "imagenet-mini":
             write_imagenet(raw)
     files = sorted(path for path in raw.rglob("*") if path.is_file() and not path.name.startswith("."))
@@ -94,8 +96,8 @@ def write_msrvtt(raw: Path, workers: int, sizes: tuple[int, int, int] = (700, 10
     _write_clips(clips, workers)
 
 
-def write_charades(raw: Path, workers: int, sizes: tuple[int, int] = (900, 200)) -> None:
-    """Charades' csv files and its clips: two or three events of about three seconds, two to five captions each.
+def write_charades(raw: Path, workers: int, sizes: tuple[int, int] = (900, 200), clips: bool = True) -> None:
+    """Charades' csv files and, if asked for, its clips: two or three events of about three seconds, two to five captions each.
 
     The reader takes validation items out of the training file; they may share triples with training ones, as they
     do in the real data set. Test items never do.
@@ -103,14 +105,14 @@ def write_charades(raw: Path, workers: int, sizes: tuple[int, int] = (900, 200))
     random = Random(f"charades-{SEED}")
     columns = HEADER.split(",")
     classes = {(action, thing): f"c{i:03d}" for i, (action, thing) in enumerate(_pairs())}
-    clips, number = [], 0
+    rendered, number = [], 0
     for split, size in zip(("train", "test"), sizes, strict=True):
         rows = []
         for _ in range(size):
             events = random.choice((2, 3, 3))
             scene = sample_scene(random, train=split == "train", actors=PEOPLE, events=events, seconds=3.0)
             name, number = f"M{number:04d}", number + 1
-            clips.append((scene, raw / "Charades_v1_480" / f"{name}.mp4", FRAME_RATES[number % 4]))
+            rendered.append((scene, raw / "Charades_v1_480" / f"{name}.mp4", FRAME_RATES[number % 4]))
             texts = [grammar.description(scene, random) for _ in range(random.randint(1, 4))]
             timed = [f"{classes[e.action, e.object]} {e.start:.2f} {e.end:.2f}" for e in scene.events]
             rows.append(
@@ -132,7 +134,8 @@ def write_charades(raw: Path, workers: int, sizes: tuple[int, int] = (900, 200))
         csv.writer(text, lineterminator="\n").writerows([columns, *rows])
         write_text(raw / f"Charades_v1_{split}.csv", text.getvalue())
     write_text(raw / "Charades_v1_classes.txt", "".join(f"{c} {a} a {o}\n" for (a, o), c in classes.items()))
-    _write_clips(clips, workers)
+    if clips:
+        _write_clips(rendered, workers)
 
 
 def write_imagenet(raw: Path, size: int = 6000) -> None:

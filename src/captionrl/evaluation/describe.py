@@ -1,0 +1,72 @@
+"""Captions with what a captioner shows of how it came to them: segments and attention."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from captionrl.decoding import beam_search
+from captionrl.models import Features, Policy, shift
+from captionrl.models.hrl import HRLExtras
+from captionrl.models.policy import Extras
+from captionrl.text.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Description:
+    """A clip's caption of T words, read from N frames."""
+
+    words: list[str]  # without </s>
+    segments: list[list[str]] | None  # HRL: the words that each goal covers; together they are `words`
+    attention: np.ndarray | None  # [T, N] weights over the frames, a row a word (HRL: the worker's); each sums to 1
+    manager_attention: np.ndarray | None  # [T, N] likewise, HRL's manager's; held within a segment
+    log_probability: float  # of the caption, its </s> included where it has one
+
+    @property
+    def text(self) -> str:
+        """The words as one line, segments separated by ` | `."""
+        return " | ".join(" ".join(segment) for segment in self.segments or [self.words])
+
+    def segment_attention(self) -> np.ndarray | None:
+        """The mean of the attention over each segment's words [S, N]; without segments, over each word."""
+        if self.attention is None or self.segments is None:
+            return self.attention
+        ends = np.cumsum([len(segment) for segment in self.segments])
+        return np.stack([rows.mean(0) for rows in np.split(self.attention, ends[:-1])]) if len(ends) else self.attention
+
+
+@torch.inference_mode()
+def describe(
+    policy: Policy, vocabulary: Vocabulary, features: Features, max_tokens: int, beam: int
+) -> list[Description]:
+    """The best caption that beam search finds for each clip, and what the policy shows while it writes that caption.
+
+    `features` are a batch on the policy's device; `max_tokens` counts </s>.
+    """
+    memory = policy.encode(features)
+    found, scores = beam_search(policy, memory, max_tokens, beam)
+    tokens = found[:, 0]
+    state, steps = policy.start(memory), []
+    for words in shift(tokens).unbind(1):  # once more through the best captions, to see what beam search has seen
+        step = policy.step(words, state, memory)
+        steps.append(step.extras)
+        state = step.state
+    extras = type(steps[0]).stack(steps)
+    captions = [vocabulary.decode(row) for row in tokens.tolist()]
+    return [
+        _description(words, extras, row, features.mask[row], float(scores[row, 0]))
+        for row, words in enumerate(captions)
+    ]
+
+
+def _description(words: list[str], extras: Extras, row: int, mask: Tensor, log_probability: float) -> Description:
+    def weights(attention: Tensor | None) -> np.ndarray | None:
+        return None if attention is None else attention[row, : len(words), mask].cpu().numpy()
+
+    if not isinstance(extras, HRLExtras):
+        return Description(words, None, weights(extras.attention), None, log_probability)
+    begins = extras.begins[row, : len(words)].nonzero().flatten().tolist()
+    segments = [words[first:end] for first, end in pairwise([*begins, len(words)])]
+    return Description(words, segments, weights(extras.attention), weights(extras.manager_attention), log_probability)

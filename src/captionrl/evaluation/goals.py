@@ -1,0 +1,81 @@
+"""Do HRL's goals matter? Greedy captions with the manager's goals, with another clip's, and with none."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from captionrl.datasets.prepare import load_captions
+from captionrl.decoding import greedy
+from captionrl.errors import UserError
+from captionrl.evaluation.bootstrap import difference_interval, paired
+from captionrl.features.store import FeatureStore
+from captionrl.models import HRL
+from captionrl.rewards import CiderD
+from captionrl.text.ptb import PUNCTUATION
+from captionrl.training.checkpoint import load_checkpoint
+from captionrl.training.data import Clips, with_features
+
+SAMPLES = 2000  # bootstrap resamples
+
+
+class Zero(nn.Module):
+    def forward(self, goals: Tensor) -> Tensor:
+        return torch.zeros_like(goals)
+
+
+class Shuffle(nn.Module):
+    """Every clip gets the goal that another clip has at the same step: the one before it in the batch."""
+
+    def forward(self, goals: Tensor) -> Tensor:
+        return goals.roll(1, 0)
+
+
+def goal_scores(checkpoints: list[Path], captions: Path, features: Path, split: str) -> dict[str, Any]:
+    """CIDEr-D (times 100) of greedy captions, over the seeds' mean, and what it loses without its own goals."""
+    corpus, store = load_captions(captions), FeatureStore(features)
+    items = [item.id for item in with_features(corpus, store).items[split]]
+    scores: dict[str, list[np.ndarray]] = {"own": [], "shuffled": [], "zero": []}
+    for checkpoint in checkpoints:
+        policy, card = load_checkpoint(checkpoint)
+        if not isinstance(policy, HRL):
+            raise UserError(f"{checkpoint}: a captioner without goals ({card.model}); give checkpoints of hrl runs")
+        if card.backbone_sha256 != store.attributes["weights_sha256"]:
+            raise UserError(f"{features}: features of another backbone than {checkpoint} was trained on")
+        clips = Clips(store, card.corpus_settings.max_frames, torch.device("cpu"), blind=card.blind)
+        references = {item: corpus.tokens[item] for item in items}
+        cider = CiderD.from_captions(references, vocabulary=card.words, skip=PUNCTUATION)
+        goal = policy.manager.goal
+        for name, change in (("own", nn.Identity()), ("shuffled", Shuffle()), ("zero", Zero())):
+            policy.manager.goal = nn.Sequential(goal, change)  # type: ignore[assignment]
+            with torch.inference_mode():
+                memory = policy.encode(clips.batch(items))
+                rollout = greedy(policy, memory, card.corpus_settings.max_words + 1)
+            scores[name].append(cider.score(rollout.tokens, rollout.lengths, items).numpy())
+    statistics = {name: [np.stack([s, np.ones_like(s)], 1) for s in seeds] for name, seeds in scores.items()}
+    report: dict[str, Any] = {"split": split, "items": len(items), "seeds": len(checkpoints)}
+    for name, seeds in scores.items():
+        report[name] = {"CIDEr-D": 100 * float(np.mean(seeds))}
+        if name != "own":
+            pair = statistics[name], statistics["own"]
+            low, high = difference_interval("CIDEr-D", *pair, SAMPLES)
+            report[name] |= {
+                "difference": report[name]["CIDEr-D"] - report["own"]["CIDEr-D"],
+                "low": low,
+                "high": high,
+                "p": paired("CIDEr-D", *pair, SAMPLES),
+            }
+    return report
+
+
+def render(report: dict[str, Any]) -> str:
+    """A report as plain text."""
+    lines = [f"own goals {report['own']['CIDEr-D']:7.2f} CIDEr-D, greedy, {report['items']} {report['split']} items"]
+    for name in ("shuffled", "zero"):
+        r = report[name]
+        lines.append(
+            f"{name:<9} {r['CIDEr-D']:7.2f}  {r['difference']:+.2f} [{r['low']:+.2f}, {r['high']:+.2f}]  p = {r['p']:.4f}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,66 @@
+"""Captions of any video, GIF or image with a checkpoint's policy: the pipeline's own way from file to caption."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from captionrl.device import pick_device
+from captionrl.errors import UserError
+from captionrl.evaluation.describe import Description, describe
+from captionrl.features.backbones import Backbone, load_backbone
+from captionrl.features.video import sample_frames
+from captionrl.models import Features, Policy
+from captionrl.training.checkpoint import Card, load_checkpoint
+from captionrl.training.data import thin
+
+WEIGHTS = {  # where the pipeline keeps each backbone's weights; a rule of the same name makes them
+    "mini": Path("work/backbone/mini.safetensors"),
+    "resnet152": Path("data/weights/resnet152-394f9c45.pth"),
+}
+
+
+@dataclass(frozen=True)
+class Captioner:
+    """A policy and the backbone that it was trained with. Made by `load_captioner`."""
+
+    policy: Policy
+    card: Card
+    backbone: Backbone
+
+    def caption(self, media: Path, beam: int) -> tuple[Description, np.ndarray]:
+        """The best caption of a media file, and the numbers [N] of the sampled frames that it was read from.
+
+        Frame k is the one on show at k / fps seconds. Raises MediaError for a file that cannot be read to its end.
+        """
+        card = self.card
+        frames = np.stack([image for _, image in sample_frames(media, card.fps, self.backbone.resize)])
+        read = self.backbone.forward(torch.from_numpy(frames)).float()  # float16 before, as in a feature store
+        numbers = thin(np.arange(len(frames)), card.corpus_settings.max_frames)
+        batch = read[torch.from_numpy(numbers)].unsqueeze(0).to(self.backbone.device)
+        clip = Features(batch, torch.ones(batch.shape[:2], dtype=torch.bool, device=batch.device))
+        (description,) = describe(self.policy, card.vocabulary, clip, card.corpus_settings.max_words + 1, beam)
+        return description, numbers
+
+
+def load_captioner(checkpoint: Path, weights: Path | None, device: str) -> Captioner:
+    """The captioner of a checkpoint; its backbone's weights from `weights`, else from where the pipeline keeps them."""
+    policy, card = load_checkpoint(checkpoint)
+    if card.blind:
+        raise UserError(f"{checkpoint}: a blind control, which sees no video; give another run's checkpoint")
+    default = WEIGHTS.get(card.backbone)
+    if default is None:
+        raise UserError(
+            f"{checkpoint}: trained on {card.backbone} instead of frames; give one trained on {' or '.join(WEIGHTS)}"
+        )
+    path, where = weights or default, pick_device(device)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; make it with `snakemake {default}`, or name another with --weights")
+    backbone = load_backbone(card.backbone, path, where)
+    if backbone.weights_sha256 != card.backbone_sha256:
+        raise UserError(
+            f"{path}: other weights of {card.backbone} than {checkpoint} was trained with "
+            f"(sha256 {backbone.weights_sha256[:12]}, not {card.backbone_sha256[:12]}); name those with --weights"
+        )
+    return Captioner(policy.to(where), card, backbone)

@@ -1,0 +1,39 @@
+"""The internal critic of HRL: has the worker just finished a segment (HRL section 3.2, eq. 9 and 10)?"""
+
+import torch
+from torch import Tensor, nn
+
+from captionrl.config import Sizes
+from captionrl.models.layers import initialise
+from captionrl.text.vocabulary import BOS
+
+
+class Critic(nn.Module):
+    """Word embedding, GRU, linear (HRL supplement C). It reads <s> and then the caption's words.
+
+    Equation 9 lets z_t see a_t, equation 10 only the words before it. `sizes.critic_reads` chooses: by "this" the
+    output at a word says whether a segment ends there, by "previous" whether one will end at the next word.
+    """
+
+    def __init__(self, features: int, vocabulary: int, sizes: Sizes) -> None:
+        super().__init__()
+        self.reads_this = sizes.critic_reads == "this"
+        self.embedding = nn.Embedding(vocabulary, sizes.critic)
+        self.gru = nn.GRU(sizes.critic, sizes.critic, batch_first=True)
+        self.linear = nn.Linear(sizes.critic, 1)
+        initialise(self, sizes.init)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits [B, T] of "a segment ends at this word" for the words of captions [B, T]."""
+        inputs = torch.cat([tokens.new_full((len(tokens), 1), BOS), tokens], 1)
+        logits = self.read(self.embedding(inputs))
+        return logits[:, 1:] if self.reads_this else logits[:, :-1]
+
+    def read(self, embedded: Tensor) -> Tensor:
+        """Logits [B, T] after each of the embedded words [B, T, E], the first of which is <s>."""
+        return self.linear(self.gru(embedded)[0]).squeeze(-1)
+
+    def step(self, embedded: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """One word [B, E] more: logits [B], and the new hidden state [B, H]."""
+        hidden = torch.gru_cell(embedded, hidden, *self.gru.all_weights[0])
+        return self.linear(hidden).squeeze(-1), hidden

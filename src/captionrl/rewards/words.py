@@ -1,0 +1,189 @@
+"""What all rewards share: captions as word ids, and the scoring of a batch of token ids against an item's references.
+
+A word id is a token id of the model's vocabulary or, beyond those, stands for a reference word that the model lacks.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from captionrl import __version__
+from captionrl.errors import UserError
+from captionrl.rewards.ngrams import SKIPPED
+from captionrl.text.vocabulary import EOS, SPECIALS, UNK
+
+Caption = str | Sequence[str]  # tokens, or one string with white space between them
+Captions = Mapping[Any, Sequence[Caption]]  # the references of each item
+
+# (word of each token, tokens [N, T], lengths [N], the items' rows [N], every prefix?, scores to fill) -> the first row
+# with a token outside the vocabulary, or -1
+Loop = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool, np.ndarray], int]
+
+
+def scored_words(caption: Caption, skip: Iterable[str], eos: bool) -> list[str]:
+    """The caption as it is scored: without skipped words and markers, with a final `</s>` if that counts."""
+    tokens = caption.split() if isinstance(caption, str) else caption
+    words = [token for token in tokens if token not in skip and token not in SPECIALS[: EOS + 1]]
+    return [*words, SPECIALS[EOS]] if eos else words
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of a model and of the references, numbered."""
+
+    vocabulary: tuple[str, ...]  # the model's: a word's index is its token id
+    ids: dict[str, int]  # of every word but `<unk>`, which matches nothing and has the one id that is missing here
+    of_token: np.ndarray  # int64 [V]: a token's word id, SKIPPED where it is dropped
+    rows: dict[Hashable, int]  # the place of an item among the references
+    skip: frozenset[str]
+    eos: bool
+    signature: str  # the part that all rewards have in common
+
+    @property
+    def count(self) -> int:
+        """Word ids are below this."""
+        return len(self.ids) + 1
+
+    @classmethod
+    def number(
+        cls, captions: Captions, vocabulary: Sequence[str] | None, skip: Iterable[str], eos: bool
+    ) -> tuple[Words, list[list[list[int]]]]:
+        """The words, and each item's references as word ids; arguments and errors as in `CiderD.from_captions`."""
+        skip = frozenset(skip)
+        for item, references in captions.items():
+            if isinstance(references, str) or not references:
+                raise UserError(f"item {item!r} needs a list of at least one reference caption, not {references!r}")
+        if not captions:
+            raise UserError("scoring needs the captions of at least one item")
+        texts = [[scored_words(reference, skip, eos) for reference in references] for references in captions.values()]
+        if vocabulary is None:
+            seen = (word for item in texts for words in item for word in words)
+            vocabulary = list(dict.fromkeys((*SPECIALS, *sorted(skip), *seen)))
+        if tuple(vocabulary[: len(SPECIALS)]) != SPECIALS:
+            raise UserError(f"a vocabulary starts with {' '.join(SPECIALS)}, not {' '.join(vocabulary[:4])}")
+        if len(set(vocabulary)) != len(vocabulary):
+            twice = next(word for word, count in Counter(vocabulary).items() if count > 1)
+            raise UserError(f"the vocabulary has {twice!r} twice")
+
+        # Word ids are token ids, then reference words the model lacks. No word of a reference gets the id of <unk>.
+        ids = {word: token for token, word in enumerate(vocabulary) if token != UNK}
+        numbered = [[[ids.setdefault(word, len(ids) + 1) for word in words] for words in item] for item in texts]
+        of_token = np.arange(len(vocabulary), dtype=np.int64)
+        of_token[: EOS if eos else EOS + 1] = SKIPPED
+        of_token[[token for token, word in enumerate(vocabulary) if word in skip]] = SKIPPED
+        rows: dict[Hashable, int] = {item: row for row, item in enumerate(captions)}
+        sizes = sorted({len(references) for references in captions.values()})
+        signature = "|".join(
+            (
+                f"eos:{'in' if eos else 'out'}",
+                f"skip:{len(skip)}",
+                f"references:{'-'.join(map(str, sizes[:1] + sizes[1:][-1:]))}",
+                f"version:{__version__}",
+            )
+        )
+        return cls(tuple(vocabulary), ids, of_token, rows, skip, eos, signature), numbered
+
+
+class Reward:
+    """Sentence scores of token ids; made by the `from_captions` of a subclass."""
+
+    def __init__(self, words: Words, loop: Loop, signature: str) -> None:
+        self.vocabulary = words.vocabulary
+        self.signature = signature
+        self._words = words
+        self._loop = loop
+        self._token_of = {word: token for token, word in enumerate(words.vocabulary)}
+
+    def encode(self, captions: Sequence[Caption]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token ids int64 [N, T], padded with `<pad>`, and lengths int64 [N].
+
+        Words outside the vocabulary become `<unk>`, except skipped ones, which are left out. With `eos`, `</s>` is
+        appended and counted.
+        """
+        known = self._token_of
+        rows = []
+        for caption in captions:
+            words = caption.split() if isinstance(caption, str) else caption
+            row = [known.get(word, UNK) for word in words if word in known or word not in self._words.skip]
+            rows.append(torch.tensor([*row, EOS] if self._words.eos else row, dtype=torch.int64))
+        lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
+        if not rows:
+            return torch.zeros(0, 0, dtype=torch.int64), lengths
+        return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), lengths
+
+    def score(
+        self, tokens: torch.Tensor, lengths: torch.Tensor, items: Sequence[Hashable], *, threads: int = 1
+    ) -> torch.Tensor:
+        """Score whole captions: tokens [N, T], lengths [N], N item keys -> float64 [N] on the tokens' device.
+
+        Tokens beyond a caption's length are not read. One thread is the default because trainings share a machine.
+        Raises UserError for shapes that disagree, lengths outside 0..T, tokens outside the vocabulary, unknown items.
+        """
+        return self._score(tokens, lengths, items, False, threads)[:, 0]
+
+    def prefix_scores(
+        self, tokens: torch.Tensor, lengths: torch.Tensor, items: Sequence[Hashable], *, threads: int = 1
+    ) -> torch.Tensor:
+        """Like `score`, of every prefix: float64 [N, T]; column t is the score of the first t + 1 tokens.
+
+        Beyond a caption's length the score stays at that of the whole caption (0 for an empty one).
+        """
+        return self._score(tokens, lengths, items, True, threads)
+
+    def _score(
+        self,
+        tokens: torch.Tensor,
+        lengths: torch.Tensor,
+        items: Sequence[Hashable],
+        every_prefix: bool,
+        threads: int,
+    ) -> torch.Tensor:
+        if tokens.ndim != 2 or lengths.shape != tokens.shape[:1] or len(items) != len(tokens):
+            raise UserError(
+                "scoring needs tokens [N, T], lengths [N] and N items, "
+                f"not {list(tokens.shape)}, {list(lengths.shape)} and {len(items)}"
+            )
+        if tokens.is_floating_point() or lengths.is_floating_point():
+            raise UserError(f"tokens and lengths are integers, not {tokens.dtype} and {lengths.dtype}")
+        ids = np.ascontiguousarray(tokens.detach().cpu().numpy(), dtype=np.int64)
+        sizes = np.ascontiguousarray(lengths.detach().cpu().numpy(), dtype=np.int64)
+        width = ids.shape[1]
+        if len(sizes) and not 0 <= sizes.min() <= sizes.max() <= width:
+            raise UserError(f"lengths run from {sizes.min()} to {sizes.max()}, but tokens have {width} columns")
+        try:
+            rows = np.array([self._words.rows[item] for item in items], dtype=np.int64)
+        except KeyError as unknown:
+            raise UserError(f"no references were given for item {unknown}") from None
+
+        scores = np.empty((len(ids), width if every_prefix else 1))
+        bad = np.full(max(1, min(threads, len(ids))), -1)
+        bounds = np.linspace(0, len(ids), len(bad) + 1).astype(int)
+
+        def work(part: int) -> None:
+            low, high = bounds[part], bounds[part + 1]
+            row = self._loop(
+                self._words.of_token, ids[low:high], sizes[low:high], rows[low:high], every_prefix, scores[low:high]
+            )
+            bad[part] = row if row < 0 else low + row
+
+        # The loop lets go of the GIL. Plain threads, unlike a pool, leave nothing behind for a fork to trip over.
+        helpers = [threading.Thread(target=work, args=(part,)) for part in range(1, len(bad))]
+        for helper in helpers:
+            helper.start()
+        work(0)
+        for helper in helpers:
+            helper.join()
+        if bad.max() >= 0:
+            row = int(bad.max())
+            raise UserError(
+                f"row {row} has a token outside the vocabulary of {len(self.vocabulary)} words: "
+                f"{ids[row, : sizes[row]].tolist()}"
+            )
+        return torch.from_numpy(scores).to(tokens.device)

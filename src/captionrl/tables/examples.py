@@ -1,0 +1,153 @@
+"""Figures of single test items: captions of several runs side by side, and where HRL looks for each segment."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from captionrl.config import AttentionFigure, ExamplesFigure, Paper
+from captionrl.datasets.corpus import Item
+from captionrl.datasets.prepare import Captions, load_captions
+from captionrl.device import pick_device
+from captionrl.errors import UserError
+from captionrl.evaluation.describe import Description, describe
+from captionrl.evaluation.predict import open_clips
+from captionrl.features.store import FeatureStore
+from captionrl.features.video import MediaError
+from captionrl.tables.drawing import (
+    BLACK,
+    GREY,
+    MARGIN,
+    WIDTH,
+    Frames,
+    Sheet,
+    coloured,
+    film_strip,
+    plain,
+    read_frames,
+    segment_cells,
+)
+from captionrl.training.checkpoint import load_checkpoint
+from captionrl.training.data import thin, with_features
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the figures' data lie."""
+
+    checkpoints: dict[tuple[str, str], Path]  # by corpus and run
+    work: Path  # CORPUS/captions/ and CORPUS/features/BACKBONE.h5
+    raw: Path  # CORPUS/: the data set's own files; clips that are not there are not shown
+    device: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """A test item and what several runs say of it."""
+
+    item: Item
+    numbers: np.ndarray  # of the sampled frames that were read; frame k is on show at k / fps seconds
+    references: list[str]
+    found: dict[str, Description]  # by run
+
+
+def chosen(items: Iterable[str], count: int) -> list[str]:
+    """The `count` ids with the smallest SHA-256, smallest first: a choice that nobody can steer."""
+    return sorted(items, key=lambda id: hashlib.sha256(id.encode()).hexdigest())[:count]
+
+
+def by_captioner(files: Sequence[Path]) -> dict[tuple[str, str], Path]:
+    """Checkpoints by corpus and run, as their cards say."""
+    found: dict[tuple[str, str], Path] = {}
+    for path in files:
+        card = load_checkpoint(path)[1]
+        if other := found.get((card.corpus, card.run)):
+            raise UserError(f"{path}: {card.run} on {card.corpus} like {other}; give one checkpoint of each run")
+        found[card.corpus, card.run] = path
+    return found
+
+
+def draw_examples(paper: Paper, figure: ExamplesFigure, sources: Sources) -> Sheet:
+    """Frames, each method's caption and references of every example, one below the other (HRL figures 4 and 7)."""
+    sheet, label, y = Sheet(), 1.2, MARGIN
+    y = sheet.text(plain(f"{figure.title}, {figure.corpus}"), MARGIN, y, WIDTH - 2 * MARGIN, 10, "bold")
+    for example in _examples(paper, figure.corpus, [method.run for method in figure.methods], figure.items, sources):
+        shown = thin(example.numbers, figure.frames).tolist()
+        frames = _frames(example.item, paper, figure.corpus, shown, sources)
+        y = sheet.text(plain(example.item.id, GREY), MARGIN, y + 0.15, WIDTH - 2 * MARGIN, 9, "bold")
+        if frames:
+            y = film_strip(sheet, frames, shown, paper.fps, MARGIN, y + 0.02, 1.3 * len(shown))
+        rows = [(method.method, coloured(example.found[method.run])) for method in figure.methods]
+        for index, reference in enumerate(example.references[: figure.references]):
+            rows.append(("" if index else "references", plain(reference, GREY)))
+        for name, pieces in rows:
+            y += 0.03
+            sheet.text(plain(name), MARGIN, y, label, 9, "bold")
+            y = sheet.text(pieces, MARGIN + label, y, WIDTH - 2 * MARGIN - label)
+    return sheet
+
+
+def draw_attention(paper: Paper, figure: AttentionFigure, sources: Sources) -> Sheet:
+    """For every example each segment's key frame, words and attention over time (HRL figure 6)."""
+    sheet, y = Sheet(), MARGIN
+    y = sheet.text(plain(f"{figure.title}, {figure.corpus}"), MARGIN, y, WIDTH - 2 * MARGIN, 10, "bold")
+    what = "Mean of the worker's attention over a segment's words; the frame with most of it (dot) above; dotted: even"
+    y = sheet.text(plain(what, GREY), MARGIN, y, WIDTH - 2 * MARGIN)
+    for example in _examples(paper, figure.corpus, [figure.run], figure.items, sources):
+        found = example.found[figure.run]
+        weights = found.segment_attention()
+        assert weights is not None
+        keys = [int(example.numbers[peak]) for peak in weights.argmax(1)]
+        frames = _frames(example.item, paper, figure.corpus, keys, sources)
+        y = sheet.text(plain(example.item.id, BLACK), MARGIN, y + 0.1, WIDTH - 2 * MARGIN, 9, "bold")
+        y = segment_cells(sheet, found, example.numbers, frames, paper.fps, y + 0.03)
+    return sheet
+
+
+def _examples(paper: Paper, corpus: str, runs: Sequence[str], count: int, sources: Sources) -> list[Example]:
+    """The chosen test items with the captions of `runs`."""
+    home = sources.work / corpus
+    store_path = home / "features" / f"{paper.backbone_of(corpus)}.h5"
+    store = FeatureStore(store_path)
+    captions = with_features(load_captions(home / "captions"), store)
+    items = {item.id: item for item in captions.items["test"]}
+    ids = chosen(items, count)
+    found = {run: _captions(paper, corpus, run, ids, store_path, sources) for run in dict.fromkeys(runs)}
+    most = paper.corpora[corpus].max_frames
+    return [
+        Example(
+            items[id],
+            thin(np.arange(len(store.read(id))), most),
+            _references(captions, id),
+            {run: descriptions[id] for run, descriptions in found.items()},
+        )
+        for id in ids
+    ]
+
+
+def _captions(
+    paper: Paper, corpus: str, run: str, ids: Sequence[str], features: Path, sources: Sources
+) -> dict[str, Description]:
+    path = sources.checkpoints.get((corpus, run))
+    if path is None:
+        raise UserError(f"{paper.paper}/{run} on {corpus}: no checkpoint; give that of its last phase too")
+    policy, card = load_checkpoint(path)
+    where = pick_device(sources.device)
+    batch = open_clips(path, card, features, where).batch(ids)
+    found = describe(policy.to(where), card.vocabulary, batch, card.corpus_settings.max_words + 1, paper.beam)
+    return dict(zip(ids, found, strict=True))
+
+
+def _references(captions: Captions, id: str) -> list[str]:
+    return [" ".join(tokens) for tokens in captions.tokens[id]]
+
+
+def _frames(item: Item, paper: Paper, corpus: str, wanted: Sequence[int], sources: Sources) -> Frames:
+    """The pictures of these frames; none where the clip is not at hand."""
+    try:
+        frames = read_frames(sources.raw / corpus / item.media, paper.fps, wanted) if item.media else {}
+    except MediaError:
+        return {}
+    return frames if set(wanted) <= frames.keys() else {}

@@ -1,0 +1,56 @@
+"""A picture of one captioned file: its frames, the caption, and where the captioner looked while it wrote it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from captionrl.errors import UserError
+from captionrl.evaluation.describe import Description
+from captionrl.tables.drawing import (
+    MARGIN,
+    WIDTH,
+    Sheet,
+    coloured,
+    film_strip,
+    plain,
+    read_frames,
+    segment_cells,
+    word_rows,
+)
+from captionrl.training.data import thin
+
+FRAMES = 8  # shown of a clip
+LEFT = 1.1  # room for the words beside their attention
+
+
+def portrait_paths(files: Sequence[Path], directory: Path) -> dict[Path, Path]:
+    """Where the picture of each file goes: DIRECTORY/<stem>.png, which no two files may share."""
+    paths = {file: directory / f"{file.stem}.png" for file in files}
+    owners: dict[Path, Path] = {}
+    for file, path in paths.items():
+        if owners.setdefault(path, file) != file:
+            raise UserError(f"{path}: would show both {owners[path]} and {file}; caption them in two calls")
+    return paths
+
+
+def draw_portrait(media: Path, fps: float, found: Description, numbers: np.ndarray, out: Path) -> None:
+    """Draw the caption `found` for `media` from its sampled frames numbered `numbers` [N] (frame k at k / fps s)."""
+    chosen = thin(numbers, FRAMES).tolist()
+    weights = found.segment_attention() if len(numbers) > 1 else None  # a single frame leaves no choice
+    keys = [] if weights is None else [int(numbers[peak]) for peak in weights.argmax(1)]
+    frames = read_frames(media, fps, [*chosen, *keys])
+    sheet = Sheet()
+    left = LEFT if weights is not None and found.segments is None else MARGIN
+    width = min(WIDTH - MARGIN - left, 4 * len(chosen))  # a still image need not fill the sheet
+    y = sheet.text(plain(media.name), MARGIN, MARGIN, WIDTH - 2 * MARGIN, 10, "bold")
+    y = sheet.text(coloured(found), MARGIN, y + 0.04, WIDTH - 2 * MARGIN, 10)
+    y = film_strip(sheet, frames, chosen, fps, left, y + 0.1, width)
+    if weights is not None and len(weights):
+        if found.segments is None:
+            word_rows(sheet, found, width, left, y + 0.05)
+        else:
+            what = plain("Each segment: its key frame, its words, its attention over time")
+            y = sheet.text(what, MARGIN, y + 0.1, WIDTH - 2 * MARGIN)
+            segment_cells(sheet, found, numbers, frames, fps, y + 0.05)
+    sheet.save(out)

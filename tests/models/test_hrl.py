@@ -1,0 +1,88 @@
+"""The order of critic, manager and worker within a step, and what is held between boundaries."""
+
+import pytest
+import torch
+from torch import Tensor
+from toy import batch, every_caption, toy_clips, toy_policy
+
+from captionrl.models import HRL
+from captionrl.models.policy import shift
+from captionrl.text.vocabulary import EOS
+
+CAPTIONS = torch.tensor([[4, 5, 6, 4, 5, EOS], [6, 6, 5, 4, 4, EOS], [5, 4, 4, 6, 6, EOS]])
+
+
+@pytest.fixture(params=["this", "previous"])
+def policy(request) -> HRL:
+    return toy_policy("hrl", critic_reads=request.param)
+
+
+def walk(policy: HRL, tokens: Tensor = CAPTIONS, noise: Tensor | None = None) -> tuple[list, list]:
+    """States after, and extras of, each step of writing `tokens`."""
+    memory = policy.encode(batch(toy_clips(4, 2, 3)))
+    state, states, extras = policy.start(memory, noise), [], []
+    for words in shift(tokens).unbind(1):
+        step = policy.step(words, state, memory)
+        state = step.state
+        states.append(state)
+        extras.append(step.extras)
+    return states, extras
+
+
+def test_a_segment_begins_with_the_caption_and_after_every_boundary_of_the_critic(policy):
+    _, extras = walk(policy)
+    begins = torch.stack([extra.begins for extra in extras], 1)
+    ends = policy.critic(CAPTIONS) > 0
+    assert begins[:, 0].all()
+    assert torch.equal(begins[:, 1:], ends[:, :-1])
+    assert begins[:, 1:].any()
+    assert not begins[:, 1:].all()
+
+
+def test_state_and_goal_of_the_manager_are_held_between_boundaries_and_move_at_them(policy):
+    states, extras = walk(policy)
+    for t in range(1, len(states)):
+        for name in ("manager", "manager_cell", "manager_attention"):
+            before, after = getattr(states[t - 1], name), getattr(states[t], name)
+            same = (before == after).all(-1)
+            assert torch.equal(same, ~extras[t].begins), name
+        assert torch.equal((extras[t - 1].goal == extras[t].goal).all(-1), ~extras[t].begins)
+
+
+def test_noise_is_added_to_the_goal_of_its_segment(policy):
+    noise = torch.randn(3, 4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    states, extras = walk(policy, noise=noise)
+    for state, extra in zip(states, extras, strict=True):
+        clean = policy.manager.goal(extra.manager)
+        for row, number in enumerate(state.segment.tolist()):
+            added = noise[row, number - 1] if number <= 4 else torch.zeros(2, dtype=torch.float64)
+            torch.testing.assert_close(extra.goal[row], clean[row] + added)
+
+
+def test_given_boundaries_replace_the_critics(policy):
+    memory = policy.encode(batch(toy_clips(4, 2, 3)))
+    ends = policy.critic(CAPTIONS) > 0
+    torch.testing.assert_close(policy.read(CAPTIONS, memory, ends), policy.read(CAPTIONS, memory))
+    others = policy.read(CAPTIONS, memory, ~ends)
+    assert not torch.allclose(others, policy.read(CAPTIONS, memory))
+
+
+def test_the_critic_reads_the_word_itself_or_only_those_before_it():
+    """HRL eq. 9 against eq. 10."""
+    captions = every_caption()
+    for reads, depends in (("this", True), ("previous", False)):
+        first = toy_policy("hrl", critic_reads=reads).critic(captions)[:, 0]
+        assert (first.std() > 1e-3) == depends
+
+
+def test_teaching_freezes_the_others(policy):
+    def learning() -> set[str]:
+        return {name.split(".")[0] for name, parameter in policy.named_parameters() if parameter.requires_grad}
+
+    everything = {name.split(".")[0] for name, _ in policy.named_parameters()}
+    policy.teach("worker")
+    assert learning() == everything - {"manager", "critic"}
+    policy.teach("manager")
+    assert learning() == {"manager"}
+    policy.teach("both")
+    assert learning() == everything - {"critic"}

@@ -1,0 +1,266 @@
+"""HRL's two gradients on a toy whose captions can all be enumerated, in float64, and its rewards against CIDEr-D."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+from toy import batch, every_caption, rollout_of, toy_clips, toy_policy, trainable
+
+from captionrl.decoding import Rollout, greedy, log_probabilities
+from captionrl.models import HRL, Rows
+from captionrl.models.policy import shift
+from captionrl.objectives.hrl import delta_rewards, discounted_returns, segment_returns, segment_rewards
+from captionrl.objectives.reinforce import LinearBaseline, policy_gradient_loss
+from captionrl.rewards import CiderD
+from captionrl.text.vocabulary import PAD
+
+EXACT = {"atol": 1e-10, "rtol": 1e-6}
+
+
+@pytest.fixture
+def policy() -> HRL:
+    return toy_policy("hrl")
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 3
+
+
+def baseline_of(hidden: Tensor) -> Tensor:
+    torch.manual_seed(1)
+    baseline = LinearBaseline(hidden.shape[-1]).double()
+    torch.nn.init.normal_(baseline.regressor.weight)
+    torch.nn.init.normal_(baseline.regressor.bias)
+    return baseline(hidden)
+
+
+class TestWorker:
+    """All 40 captions of three words, with a reward for every word."""
+
+    @pytest.fixture
+    def captions(self) -> Tensor:
+        return every_caption()
+
+    @pytest.fixture
+    def rewards(self, captions: Tensor) -> Tensor:
+        """A reward of each word that depends on the words so far only, as the change of a prefix's score does."""
+        tree: dict[tuple[int, ...], float] = {}
+        draws = iter(random(1000).tolist())
+        rows = [
+            [tree.setdefault(tuple(row[: t + 1]), next(draws)) for t in range(len(row))] for row in captions.tolist()
+        ]
+        return torch.tensor(rows, dtype=torch.float64) * (captions != PAD)
+
+    @pytest.fixture
+    def memory(self, policy: HRL, captions: Tensor) -> Rows:
+        return policy.encode(batch(toy_clips(4))).select(torch.zeros(len(captions), dtype=torch.long))
+
+    def log_probs(self, policy: HRL, memory: Rows, captions: Tensor) -> Tensor:
+        log_p = log_probabilities(policy.teacher_forcing(captions, memory))
+        return log_p.gather(-1, captions.unsqueeze(-1)).squeeze(-1).masked_fill(captions == PAD, 0)
+
+    def expected_loss(self, rollout: Rollout, returns: Tensor, probability: Tensor) -> Tensor:
+        baseline = baseline_of(rollout.hidden)
+        losses = [
+            policy_gradient_loss(rollout.select(row), returns[row], baseline[row])
+            for row in torch.arange(len(returns)).split(1)
+        ]
+        return (probability * torch.stack(losses)).sum()
+
+    def test_segments_begin_at_different_words(self, policy, memory, captions):
+        """So that the manager, through which the worker's gradient passes, is at work."""
+        begins = rollout_of(policy, memory, captions).extras.begins
+        assert begins[:, 0].all()
+        assert 0.2 < begins[:, 1:].double().mean() < 0.8
+
+    def test_without_discount_its_gradient_is_that_of_the_expected_return(self, policy, memory, captions, rewards):
+        policy.teach("worker")
+        log_probs = self.log_probs(policy, memory, captions)
+        probability = log_probs.sum(1).exp()
+        torch.testing.assert_close(probability.sum().item(), 1.0)
+        exact = torch.autograd.grad(-(probability * rewards.sum(1)).sum(), trainable(policy), retain_graph=True)
+        rollout = rollout_of(policy, memory, captions)
+        loss = self.expected_loss(rollout, discounted_returns(rewards, 1.0), probability.detach())
+        torch.testing.assert_close(torch.autograd.grad(loss, trainable(policy)), exact, **EXACT)
+
+    def test_with_discount_it_is_the_enumerated_expectation_of_equation_14(self, policy, memory, captions, rewards):
+        policy.teach("worker")
+        gamma, log_probs = 0.95, self.log_probs(policy, memory, captions)
+        probability = log_probs.sum(1).exp().detach()
+        rollout = rollout_of(policy, memory, captions)
+        baseline = baseline_of(rollout.hidden).detach()
+        expectation = [torch.zeros_like(parameter) for parameter in trainable(policy)]
+        for row, caption in enumerate(captions.tolist()):
+            for t, word in enumerate(caption):
+                if word == PAD:
+                    continue
+                later = [gamma**k * rewards[row, t + k] for k in range(len(caption) - t)]
+                weight = -probability[row] * (sum(later) - baseline[row, t])
+                gradients = torch.autograd.grad(log_probs[row, t], trainable(policy), retain_graph=True)
+                expectation = [sum_ + weight * g for sum_, g in zip(expectation, gradients, strict=True)]
+        loss = self.expected_loss(rollout, discounted_returns(rewards, gamma), probability)
+        torch.testing.assert_close(list(torch.autograd.grad(loss, trainable(policy))), expectation, **EXACT)
+
+
+@dataclass
+class Explored:
+    """Greedy captions from perturbed goals, and what the manager learns from them."""
+
+    memory: Rows
+    noise: Tensor
+    rollout: Rollout
+    advantage: Tensor  # [B, T] R(e) - b of each word's segment
+
+    @property
+    def loss(self) -> Tensor:
+        return policy_gradient_loss(self.rollout, self.advantage, torch.zeros_like(self.advantage))
+
+
+class TestManager:
+    def explore(self, policy: HRL) -> Explored:
+        policy.teach("manager")
+        memory = policy.encode(batch(toy_clips(4, 2, 3)))
+        noise = 2 * random(3, 6, 2) - 3
+        rollout = greedy(policy, memory, 6, policy.start(memory, noise))
+        begins = rollout.extras.begins
+        rewards = random(*rollout.tokens.shape) * rollout.mask
+        returns = segment_returns(rewards, begins, 0.95)
+        return Explored(memory, noise, rollout, (returns - baseline_of(rollout.extras.manager)).detach())
+
+    def written(self, policy: HRL, explored: Explored) -> Tensor:
+        """log pi of the words written, [B, T], from goals of the manager as it is now and the same noise."""
+        memory = policy.encode(batch(toy_clips(4, 2, 3)))
+        state, columns = policy.start(memory, explored.noise), []
+        for words, target in zip(
+            shift(explored.rollout.tokens).unbind(1), explored.rollout.tokens.unbind(1), strict=True
+        ):
+            step = policy.step(words, state, memory)
+            state = step.state
+            columns.append(log_probabilities(step.logits).gather(-1, target.unsqueeze(-1)).squeeze(-1))
+        return torch.stack(columns, 1).masked_fill(~explored.rollout.mask, 0)
+
+    def written_by_segment(self, policy: HRL, explored: Explored, starts: list[Rows]) -> Tensor:
+        """The same, but each segment's goal is set in the state that `starts` recorded at its first word."""
+        memory = policy.encode(batch(toy_clips(4, 2, 3)))
+        begins, tokens, columns = explored.rollout.extras.begins, explored.rollout.tokens, []
+        state = starts[0]
+        for t, (words, target) in enumerate(zip(shift(tokens).unbind(1), tokens.unbind(1), strict=True)):
+            fresh = begins[:, t]
+            state = type(state)(**{
+                name: torch.where(fresh.view(-1, *[1] * (value.ndim - 1)), getattr(starts[t], name), value)
+                for name, value in vars(state).items()
+            })  # fmt: skip
+            step = policy.step(words, state, memory)
+            state = step.state
+            columns.append(log_probabilities(step.logits).gather(-1, target.unsqueeze(-1)).squeeze(-1))
+        return torch.stack(columns, 1).masked_fill(~explored.rollout.mask, 0)
+
+    def states(self, policy: HRL, explored: Explored) -> list[Rows]:
+        """The state before each word."""
+        with torch.no_grad():
+            memory = policy.encode(batch(toy_clips(4, 2, 3)))
+            states = [policy.start(memory, explored.noise)]
+            for words in shift(explored.rollout.tokens).unbind(1):
+                states.append(policy.step(words, states[-1], memory).state)
+        return states
+
+    def finite_differences(self, policy: HRL, explored: Explored, log_probs) -> list[Tensor]:
+        """Of mean over captions of -sum (R - b) log pi(a | g), in every number of the manager."""
+        gradients = []
+        with torch.no_grad():
+            for parameter in trainable(policy):
+                gradient = torch.empty_like(parameter).flatten()
+                for index in range(parameter.numel()):
+                    values = []
+                    for step in (1e-5, -1e-5):
+                        parameter.view(-1)[index] += step
+                        values.append(-(explored.advantage * log_probs(policy)).sum(1).mean())
+                        parameter.view(-1)[index] -= step
+                    gradient[index] = (values[0] - values[1]) / 2e-5
+                gradients.append(gradient.view_as(parameter))
+        return gradients
+
+    def test_its_gradient_is_the_finite_difference_through_each_segments_goal(self, policy):
+        """HRL eq. 22: a goal answers for the words of its own segment, in a state that is given."""
+        policy.gradients_cross_segments = False
+        explored = self.explore(policy)
+        begins = explored.rollout.extras.begins
+        assert (begins.sum(1) > 1).any()
+        assert (begins.sum(1) < explored.rollout.lengths).any()
+        starts = self.states(policy, explored)
+        torch.testing.assert_close(self.written_by_segment(policy, explored, starts), explored.rollout.log_probs)
+        ours = torch.autograd.grad(explored.loss, trainable(policy))
+        numeric = self.finite_differences(
+            policy, explored, lambda policy: self.written_by_segment(policy, explored, starts)
+        )
+        torch.testing.assert_close(list(ours), numeric, atol=1e-6, rtol=1e-6)
+        assert max(gradient.abs().max() for gradient in ours) > 1e-2
+
+    def test_across_segments_it_is_that_of_the_whole_caption(self, policy):
+        policy.gradients_cross_segments = True
+        explored = self.explore(policy)
+        ours = torch.autograd.grad(explored.loss, trainable(policy))
+        numeric = self.finite_differences(policy, explored, lambda policy: self.written(policy, explored))
+        torch.testing.assert_close(list(ours), numeric, atol=1e-6, rtol=1e-6)
+
+    def test_the_two_differ(self, policy):
+        gradients = []
+        for cross in (False, True):
+            policy.gradients_cross_segments = cross
+            gradients.append(torch.autograd.grad(self.explore(policy).loss, trainable(policy)))
+        assert max((a - b).abs().max() for a, b in zip(*gradients, strict=True)) > 1e-4
+
+    def test_only_the_managers_weights_have_a_gradient(self, policy):
+        explored = self.explore(policy)
+        explored.loss.backward()
+        for name, parameter in policy.named_parameters():
+            assert (parameter.grad is not None) == name.startswith("manager."), name
+
+
+REFERENCES = {"x": ["a man kicks a ball", "a man in red kicks the ball away"], "y": ["the dog sleeps on a bed"]}
+CAPTIONS = ("a man kicks the red ball </s>", "the dog kicks a ball on a bed </s>", "a </s>", "</s>")
+
+
+class TestRewards:
+    @pytest.fixture(params=[True, False])
+    def cider(self, request) -> CiderD:
+        return CiderD.from_captions(REFERENCES, eos=request.param)
+
+    @pytest.fixture
+    def scored(self, cider) -> tuple[Tensor, Tensor, Tensor]:
+        """Deltas [B, T], whole captions' scores [B] and the mask."""
+        tokens = [[2 if w == "</s>" else cider.vocabulary.index(w) for w in c.split()] for c in CAPTIONS]
+        lengths = torch.tensor([len(caption) for caption in tokens])
+        padded = torch.nn.utils.rnn.pad_sequence([torch.tensor(caption) for caption in tokens], batch_first=True)
+        items, mask = ["x", "y", "x", "y"], padded != PAD
+        prefixes = cider.prefix_scores(padded, lengths, items)
+        return delta_rewards(prefixes, mask), cider.score(padded, lengths, items), mask
+
+    def test_the_deltas_of_a_caption_add_up_to_its_cider_d(self, scored):
+        deltas, scores, mask = scored
+        torch.testing.assert_close(deltas.sum(1), scores, atol=1e-12, rtol=0)
+        assert (scores[:2] > 0.1).all()
+        assert (deltas[~mask] == 0).all()
+
+    @pytest.mark.parametrize("discount", [0.0, 0.95, 1.0])
+    def test_with_a_segment_a_word_the_managers_rewards_and_returns_are_the_workers(self, scored, discount):
+        deltas, _, _ = scored
+        begins = torch.ones_like(deltas, dtype=torch.bool)
+        assert torch.equal(segment_rewards(deltas, begins), deltas)
+        torch.testing.assert_close(segment_returns(deltas, begins, discount), discounted_returns(deltas, discount))
+
+    @pytest.mark.parametrize("discount", [0.0, 0.95, 1.0])
+    def test_with_one_segment_the_managers_reward_and_return_are_the_captions_score(self, scored, discount):
+        deltas, scores, _ = scored
+        begins = torch.zeros_like(deltas, dtype=torch.bool).index_fill(1, torch.tensor(0), True)
+        torch.testing.assert_close(segment_rewards(deltas, begins)[:, 0], scores)
+        returns = segment_returns(deltas, begins, discount)
+        torch.testing.assert_close(returns, scores.unsqueeze(1).expand_as(returns))
+
+    def test_by_hand(self):
+        rewards = torch.tensor([[1.0, 2.0, 4.0, 8.0, 0.0]])
+        assert discounted_returns(rewards, 0.5).tolist() == [[4.0, 6.0, 8.0, 8.0, 0.0]]
+        begins = torch.tensor([[True, False, True, False, False]])
+        assert segment_rewards(rewards, begins).tolist() == [[3.0, 12.0, 0.0, 0.0, 0.0]]
+        assert segment_returns(rewards, begins, 0.5).tolist() == [[9.0, 9.0, 12.0, 12.0, 12.0]]

@@ -1,0 +1,204 @@
+"""`captionrl caption`: any video, GIF or image gets the caption that the pipeline would give it."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny import World, tiny_world
+
+from captionrl import cli
+from captionrl.datasets.corpus import SPLITS, Corpus, Item
+from captionrl.datasets.mini import write
+from captionrl.datasets.prepare import prepare
+from captionrl.evaluation.media import WEIGHTS
+from captionrl.evaluation.predict import predict
+from captionrl.features.backbones import MiniResNet, load_backbone, save_mini
+from captionrl.features.extract import extract
+from captionrl.files import sha256
+
+BEAM = 3
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory) -> dict[str, Path]:
+    """Clips of the mini world, rendered, in a directory of their own; by id."""
+    raw = tmp_path_factory.mktemp("charades-mini")
+    write.write_charades(raw, 1, sizes=(1, 2))
+    return {path.stem: path for path in sorted(raw.rglob("*.mp4"))}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> World:
+    return tiny_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    """The mini backbone, untrained."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("backbone") / "mini.safetensors"
+    save_mini(MiniResNet({"place": 3}).eval(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def checkpoint(world, weights):
+    """Makes an untrained checkpoint of a model over that backbone's features."""
+
+    def make(model: str = "attention", **changes) -> Path:
+        facts = {"model": model, "features": MiniResNet.dim, "backbone_sha256": sha256(weights)} | changes
+        return world.untrained(world.root / f"{model}.safetensors", **facts)
+
+    return make
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, weights):
+    """(exit status, stdout, stderr) of `captionrl caption`."""
+
+    def call(*arguments, weights=weights):
+        options = ["--beam", BEAM, "--device", "cpu", *(["--weights", weights] if weights else [])]
+        monkeypatch.setattr(sys, "argv", ["captionrl", "caption", *map(str, [*arguments, *options])])
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as end:
+            status = end.code or 0
+        return status, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def predicted(media, weights, tmp_path):
+    """What the pipeline predicts for those clips with a checkpoint."""
+
+    def predicted(checkpoint: Path) -> dict[str, str]:
+        items = [Item(id, split, None) for id, split in zip(media, SPLITS, strict=True)]
+        prepare(Corpus("clips", items, {id: ["a clip"] for id in media}, "made up"), tmp_path / "captions", min_count=1)
+        store, out, found = tmp_path / "store.h5", tmp_path / "predicted.json", {}
+        files = {"out": store, "manifest": store.with_suffix(".json"), "state": tmp_path / "state"}
+        extract(list(media.items()), load_backbone("mini", weights), **files, code_version="v", workers=1)
+        for split in SPLITS:
+            predict(checkpoint, tmp_path / "captions", store, out, split=split, beam=BEAM, device="cpu")
+            found |= json.loads(out.read_text())
+        return found
+
+    return predicted
+
+
+@pytest.mark.parametrize("model", ["attention", "hrl"])
+def test_captions_are_those_of_the_pipeline(run, media, checkpoint, predicted, model):
+    path = checkpoint(model)
+    status, out, err = run(path, *media.values(), "--json")
+    assert (status, err) == (0, "")
+    assert {Path(found["file"]).stem: found["caption"] for found in json.loads(out)} == predicted(path)
+
+
+def test_a_line_a_file(run, media, checkpoint):
+    status, out, err = run(checkpoint(), *media.values())
+    assert (status, err) == (0, "")
+    assert [line.split(": ")[0] for line in out.splitlines()] == [str(path) for path in media.values()]
+    assert "|" not in out
+
+
+def test_hrls_segments_are_shown(run, media, checkpoint):
+    found = json.loads(run(checkpoint("hrl"), *media.values(), "--json")[1])
+    assert [" ".join(map(" ".join, one["segments"])) for one in found] == [one["caption"] for one in found]
+    lines = [f"{one['file']}: {' | '.join(map(' '.join, one['segments']))}" for one in found]
+    assert run(checkpoint("hrl"), *media.values())[1].splitlines() == lines
+    assert any("|" in line for line in lines)
+
+
+def test_json_says_what_was_read(run, media, checkpoint, world):
+    found = json.loads(run(checkpoint(), *media.values(), "--json")[1])
+    assert all(set(one) == {"file", "caption", "segments", "log_probability", "frames"} for one in found)
+    assert all(one["segments"] is None and one["log_probability"] < 0 for one in found)
+    assert {one["frames"] for one in found} == {world.card().settings["max_frames"]}  # the clips are longer
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif"])
+def test_a_still_image_is_a_clip_of_one_frame(run, checkpoint, tmp_path, suffix):
+    Image.fromarray(np.arange(48 * 64 * 3, dtype=np.uint8).reshape(48, 64, 3)).save(tmp_path / f"still.{suffix}")
+    (found,) = json.loads(run(checkpoint(), tmp_path / f"still.{suffix}", "--json", "--figure", tmp_path / "to")[1])
+    assert found["frames"] == 1
+    assert is_png(tmp_path / "to/still.png")
+
+
+def test_a_file_that_is_no_video_stops_no_other(run, media, checkpoint, tmp_path):
+    (tmp_path / "notes.txt").write_text("no video")
+    first, second, _ = media.values()
+    files = [first, tmp_path / "notes.txt", second, tmp_path / "absent.mp4"]
+    status, out, err = run(checkpoint(), *files)
+    assert status == 2
+    assert [line.split(": ")[0] for line in out.splitlines()] == [str(first), str(second)]
+    assert [line.split(": ")[:2] for line in err.splitlines()] == [["captionrl caption", str(files[i])] for i in (1, 3)]
+    status, out, _ = run(checkpoint(), *files, "--json")
+    assert status == 2
+    assert [one["file"] for one in json.loads(out)] == [str(first), str(second)]
+
+
+@pytest.fixture
+def refused(run, media):
+    """The one line with which a checkpoint or option is refused."""
+
+    def call(checkpoint, *arguments, **options):
+        status, out, err = run(checkpoint, *media.values(), *arguments, **options)
+        assert (status, out) == (2, "")
+        assert err.startswith("captionrl caption: ")
+        assert err.count("\n") == 1
+        return err
+
+    return call
+
+
+def test_other_weights_than_in_training_are_refused(refused, checkpoint, weights):
+    message = refused(checkpoint(backbone_sha256="1" * 64))
+    assert str(weights) in message
+    assert f"(sha256 {sha256(weights)[:12]}, not 111111111111); name those with --weights" in message
+
+
+@pytest.mark.parametrize("backbone", WEIGHTS)
+def test_absent_weights_name_the_rule_that_makes_them(refused, checkpoint, tmp_path, monkeypatch, backbone):
+    path = checkpoint(backbone=backbone)
+    monkeypatch.chdir(tmp_path)
+    assert f"{WEIGHTS[backbone]}: no such file; make it with `snakemake {WEIGHTS[backbone]}`" in refused(
+        path, weights=None
+    )
+    assert "elsewhere.pth: no such file" in refused(path, weights=tmp_path / "elsewhere.pth")
+
+
+def test_a_blind_checkpoint_captions_no_video(refused, checkpoint):
+    assert "attention.safetensors: a blind control, which sees no video" in refused(checkpoint(blind=True))
+
+
+def test_a_checkpoint_of_annotations_captions_no_video(refused, checkpoint):
+    message = refused(checkpoint(backbone="annotations"))
+    assert "attention.safetensors: trained on annotations instead of frames; give one trained on mini" in message
+
+
+@pytest.mark.parametrize("model", ["attention", "hrl", "s2vt"])
+def test_figures_are_pngs_and_equal_calls_draw_equal_ones(run, media, checkpoint, tmp_path, model):
+    drawn = []
+    for directory in (tmp_path / "a", tmp_path / "b"):
+        assert run(checkpoint(model), *media.values(), "--figure", directory)[0] == 0
+        assert {path.stem for path in directory.iterdir()} == set(media)
+        assert all(is_png(path) for path in directory.iterdir())
+        drawn.append([path.read_bytes() for path in sorted(directory.iterdir())])
+    assert drawn[0] == drawn[1]
+
+
+def test_two_files_of_one_name_would_share_a_figure(refused, checkpoint, media, tmp_path):
+    (tmp_path / "M0000.mp4").touch()
+    message = refused(checkpoint(), tmp_path / "M0000.mp4", "--figure", tmp_path / "to")
+    assert f"M0000.png: would show both {media['M0000']} and {tmp_path / 'M0000.mp4'}; caption them in two" in message
+
+
+def is_png(path: Path) -> bool:
+    with Image.open(path) as image:
+        image.load()
+        return image.format == "PNG" and image.width > 500

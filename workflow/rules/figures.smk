@@ -1,0 +1,34 @@
+"""Validation curves and checkpoints become a paper's figures. One rule a paper: its YAML says what they are called."""
+
+for paper_name in [name for name, paper in PAPERS.items() if paper.figures.names]:
+
+    rule:
+        name:
+            f"figures_{paper_name}"
+        input:
+            curves=curves_of(paper_name),
+            checkpoints=captioners_of(paper_name),
+            captions=expand(rules.captions.output, corpus=corpora_shown(paper_name)),
+            features=[manifest(paper_name, corpus) for corpus in corpora_shown(paper_name)],
+        output:
+            page=f"results/{SCALE}/{paper_name}/figures.html",
+            pictures=[f"results/{SCALE}/{paper_name}/{name}.png" for name in PAPERS[paper_name].figures.names],
+        log:
+            f"work/log/figures/{SCALE}/{paper_name}.log",
+        threads: 1 if MINI else 4
+        resources:
+            mem_mb=2000 if MINI else 16000,
+            runtime=15 if MINI else 120,
+        params:
+            paper=paper_name,
+            scale=SCALE,
+            out=f"results/{SCALE}/{paper_name}",
+            code=code_version("figures"),
+            config=fingerprint(PAPERS[paper_name].model_dump(include={"title", "beam", "figures"})),
+            overrides=lambda wildcards, input, paper=paper_name: overrides_option(paper),
+        message:
+            "Drawing {output.page}"
+        shell:
+            "exec env OMP_NUM_THREADS={threads} captionrl figures {params.paper} --scale {params.scale}"
+            " --curves {input.curves} --checkpoints {input.checkpoints} --out {params.out} --device cpu {params.overrides}"
+            " 2> >(trap '' TERM INT; exec tee {log} >&2)"
