@@ -231,7 +231,11 @@ def test_a_phase_starts_from_the_one_before_it(document, tmp_path):
         (("phases", "A phase"), {}, "phases.A phase"),
         (("runs", "s2vt", "model"), "s3vt", "runs.s2vt.model: Input should be 'attention'"),
         (("runs", "s2vt", "phases"), [], "runs.s2vt.phases: List should have at least 1 item"),
-        (("runs", "s2vt", "phases"), ["ex"], "runs.s2vt.phases: no phase is called 'ex'; there are critic, hrl, rl, xe, xe-continued, xe-warm"),
+        (
+            ("runs", "s2vt", "phases"),
+            ["ex"],
+            "runs.s2vt.phases: no phase is called 'ex'; there are critic, hrl, rl, xe, xe-continued, xe-warm",
+        ),
         (("runs", "rl-baseline", "from"), "xe", "runs.rl-baseline.from: no run is called 'xe'; there are blind"),
         (("runs", "rl-baseline", "from"), "s2vt", "runs.rl-baseline.from: s2vt is another model"),
         (("runs", "blind", "from"), "blind", "runs.blind.from: goes round in a circle"),
@@ -243,6 +247,67 @@ def test_a_phase_starts_from_the_one_before_it(document, tmp_path):
         (("tables", "table1", "rows", 0, "run"), "xe", "tables.table1.rows[0].run: no run is called 'xe'"),
         (("tables", "table1", "rows", 0, "cited"), [1, 2], "tables.table1.rows[0].cited: 2 numbers for 4 metrics"),
         (("tables", "table1", "rows", 3, "cited"), None, "tables.table1.rows[3]: v2t navigator has neither run nor"),
+        (("runs", "hrl-32", "from"), None, "runs.hrl-32.from: is missing; hrl starts from a run of its critic"),
+        (("runs", "hrl-32", "from"), "xe-baseline", "runs.hrl-32.from: xe-baseline is another model"),
+        (("runs", "rl-baseline", "from"), "critic", "runs.rl-baseline.from: critic is another model"),
+        (("runs", "critic", "from"), "hrl-16", "runs.critic.from: hrl-16 is another model"),
+        (("runs", "s2vt", "phases"), ["hrl"], "runs.s2vt.phases: hrl teaches no s2vt, only hrl"),
+        (("runs", "hrl-16", "phases"), ["critic"], "runs.hrl-16.phases: critic teaches no hrl, only critic"),
+        (("runs", "critic", "phases"), ["rl"], "runs.critic.phases: rl teaches no critic, only attention, "),
+        (
+            ("runs", "hrl-16", "sizes"),
+            {"goal": 0},
+            "runs.hrl-16.sizes.goal: Input should be greater than 0, but it is 0",
+        ),
+        (
+            ("corpora", "msrvtt", "sizes"),
+            {"critc": 9},
+            "corpora.msrvtt.sizes.critc: unknown key; did you mean 'critic'?",
+        ),
+        (
+            ("corpora", "msrvtt", "sizes"),
+            {"critic": "x"},
+            "corpora.msrvtt.sizes.critic: Input should be a valid integer",
+        ),
+        (("corpora", "msrvtt", "sizes"), [9], "corpora.msrvtt.sizes: Input should be a valid dictionary"),
+        (
+            ("corpora", "msrvtt", "phases"),
+            {"xee": {}},
+            "corpora.msrvtt.phases: no phase is called 'xee'; there are critic",
+        ),
+        (("corpora", "msrvtt", "phases"), {"xe": 3}, "corpora.msrvtt.phases.xe: Input should be a valid dictionary"),
+        (
+            ("corpora", "msrvtt", "phases"),
+            {"rl": {"epochs": -1}},
+            "corpora.msrvtt.phases.rl.epochs: Input should be greater than 0, but it is -1",
+        ),
+        (
+            ("corpora", "msrvtt", "phases"),
+            {"xe": {"scheduled_sampling": {"most": 2}}},
+            "corpora.msrvtt.phases.xe.scheduled_sampling.most: Input should be less than or equal to 1, but it is 2",
+        ),
+        (
+            ("corpora", "msrvtt", "phases"),
+            {"xe": {"objective": "hrl"}},
+            "corpora.msrvtt.phases.xe.objective: Input should be 'xe', but it is 'hrl'",
+        ),
+        (
+            ("corpora", "msrvtt", "phases"),
+            {"xe-warm": {"boundaries": "truth"}},
+            "corpora.msrvtt.phases.xe-warm: boundaries: truth holds for a caption's own words; set scheduled_sampling",
+        ),
+        (("corpora", "msrvtt", "segmentation"), "spacy", "corpora.msrvtt.segmentation: Input should be 'corenlp'"),
+        (("corpora", "msrvtt", "backbone"), "vgg", "corpora.msrvtt.backbone: Input should be 'resnet152'"),
+        (("phases", "xe-warm", "boundaries"), "truth", "phases.xe-warm: boundaries: truth holds for a caption's own"),
+        (("phases", "hrl", "noise"), -1, "phases.hrl.noise: Input should be greater than or equal to 0, but it is -1"),
+        (("phases", "hrl", "noise"), float("inf"), "phases.hrl.noise: Input should be a finite number"),
+        (("phases", "hrl", "discount"), 2, "phases.hrl.discount: Input should be less than or equal to 1, but it is 2"),
+        (("phases", "hrl", "reward"), "METEOR", "phases.hrl.reward: Input should be 'CIDEr-D' or 'BLEU-4'"),
+        (("phases", "hrl", "baseline"), "linear", "phases.hrl.baseline: unknown key; take it out"),
+        (("tables", "table1", "contrasts", 0, "run"), "hrl", "tables.table1.contrasts[0].run: no run is called 'hrl'"),
+        (("tables", "table1", "contrasts", 1, "to"), "hrl", "tables.table1.contrasts[1].to: no run is called 'hrl'"),
+        (("tables", "table1", "contrasts", 1, "to"), "critic", "tables.table1: critic writes no captions; give a run"),
+        (("tables", "table1", "rows", 12, "control"), "hrl", "tables.table1.rows[12].control: no run is called 'hrl'"),
     ],
     ids=lambda value: ".".join(map(str, value)) if isinstance(value, tuple) else None,
 )
@@ -251,6 +316,21 @@ def test_every_mistake_is_one_line_that_names_the_key(document, refusal, path, v
     document["mini"] = {}  # which would hide some of them
     spoil(document, path, value)
     assert refusal(document, scale).startswith(message)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_what_a_corpus_and_a_run_say_lies_over_the_papers_sizes_and_phases(document, tmp_path, scale):
+    document["mini"] = {}
+    document["corpora"]["msrvtt"] |= {"sizes": {"goal": 5, "critic": 7}, "phases": {"rl": {"epochs": 3}}}
+    (tmp_path / "hrl.yaml").write_text(yaml.safe_dump(document))
+    paper = load_paper(tmp_path / "hrl.yaml", scale)
+    here, there = (name + ("-mini" if scale == "mini" else "") for name in ("msrvtt", "charades"))
+    assert {paper.sizes_of(run, here).critic for run in paper.runs} == {7}
+    assert (paper.sizes_of("xe-baseline", here).goal, paper.sizes_of("hrl-32", here).goal) == (5, 32)
+    assert paper.sizes_of("xe-baseline", there).goal == paper.sizes.goal
+    assert (paper.phase_of("rl", here).epochs, paper.phase_of("rl", there).epochs) == (3, paper.phases["rl"].epochs)
+    assert paper.phase_of("rl", here).model_copy(update={"epochs": 20}) == paper.phases["rl"]
+    assert paper.training_config("rl-baseline", "rl", here)["phase"]["epochs"] == 3
 
 
 @pytest.mark.parametrize("key", ["title", "sizes", "tables"])

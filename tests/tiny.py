@@ -108,16 +108,17 @@ class World:
         return load_captions(self.captions), vocabulary, FeatureStore(self.features)
 
     def train(self, run: str, phase: str, out: Path, overrides: dict[str, Any] | None = None, **changes: Any) -> Path:
-        """Train a phase into `out`, its state below a directory beside it."""
+        """Train a phase into `out`, its state below a directory beside it; like the rule, with segments if need be."""
+        paper = tiny_paper(overrides)
         facts = {
             "captions": self.captions,
             "features": self.features,
-            "segments": self.segments,
+            "segments": self.segments if phase in paper.phases and paper.needs_segments(phase, CORPUS) else None,
             "start": None,
             "state": out.parent / "state",
         }
         facts |= {"run": run, "phase": phase, "corpus": CORPUS, "seed": 1, "device": "cpu", "out": out}
-        train_phase(tiny_paper(overrides), Job(**facts | changes))
+        train_phase(paper, Job(**facts | changes))
         return out
 
     def card(self, **changes: Any) -> Card:

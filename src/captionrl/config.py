@@ -17,6 +17,7 @@ from captionrl.files import decode_utf8, read_bytes
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Model = TypeVar("Model", bound=BaseModel)
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 Backbone = Literal["resnet152", "mini", "annotations"]
@@ -72,7 +73,7 @@ class Sizes(Strict):
 class ScheduledSampling(Strict):
     """The share of input words that are the model's own, over epochs (Bengio et al. 2015)."""
 
-    start: Annotated[float, Field(ge=0)] = 0  # epoch from which it grows
+    start: NotNegative = 0  # epoch from which it grows
     per_epoch: Share = 0
     most: Share = 0
 
@@ -134,8 +135,8 @@ class HRLPhase(RewardPhase):
     manager_turn: Annotated[int, Field(ge=0)]  # updates of the manager before it is the worker's turn again
     manager_rate: Positive = 1.0  # the manager's share of the learning rate
     baseline_warmup: Annotated[int, Field(ge=0)] = 0  # first updates in which only the baselines learn
-    noise: Annotated[float, Field(ge=0)]  # standard deviation of the manager's exploration at first (eq. 23) ...
-    noise_end: Annotated[float, Field(ge=0)]  # ... and at the end; linear in between
+    noise: NotNegative  # standard deviation of the manager's exploration at first (eq. 23) ...
+    noise_end: NotNegative  # ... and at the end; linear in between
     gradients_cross_segments: bool  # whether a goal also answers for the words of later segments
 
 
@@ -311,7 +312,7 @@ class Paper(Strict):
                 _known(phase, self.phases, f"runs.{name}.phases", "phase")
                 wanted = LEARNS[self.phases[phase].objective]
                 if run.model not in wanted:
-                    raise ValueError(f"runs.{name}.phases: {phase} teaches {' or '.join(wanted)}, not {run.model}")
+                    raise ValueError(f"runs.{name}.phases: {phase} teaches no {run.model}, only {', '.join(wanted)}")
             if run.start is not None:
                 _known(run.start, self.runs, f"runs.{name}.from", "run")
                 if self.runs[run.start].model not in (run.model, *(["critic"] if run.model == "hrl" else [])):
@@ -340,12 +341,16 @@ class Paper(Strict):
             for index, contrast in enumerate(table.contrasts):
                 for key, run_name in (("run", contrast.run), ("to", contrast.to)):
                     _known(run_name, self.runs, f"tables.{name}.contrasts[{index}].{key}", "run")
-        for corpus, settings in self.corpora.items():  # every combination must be whole, used or not
+            for run_name in self.runs_of(name):
+                if self.runs[run_name].model == "critic":
+                    raise ValueError(f"tables.{name}: {run_name} writes no captions; give a run that does")
+        for corpus, settings in self.corpora.items():  # used or not
             for name in settings.phases:
                 _known(name, self.phases, f"corpora.{corpus}.phases", "phase")
                 self.phase_of(name, corpus)
-            for name in self.runs:
-                self.sizes_of(name, corpus)
+            _within(Sizes, self.sizes, settings.sizes, f"corpora.{corpus}.sizes")
+        for name, run in self.runs.items():
+            _within(Sizes, self.sizes, run.sizes, f"runs.{name}.sizes")
         return self
 
     def sizes_of(self, run: str, corpus: str) -> Sizes:
@@ -446,8 +451,7 @@ def _within(model: type[Model], below: Model, above: dict[str, Any], place: str)
     try:
         return model.model_validate(overlay(below.model_dump(), above))
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"{place}.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise ValueError(_complaint(error, model, place)) from None
 
 
 def _known(name: str, known: dict[str, Any], place: str, what: str) -> None:
@@ -486,20 +490,26 @@ def _validate(model: type[Model], raw: dict[str, Any], place: str) -> Model:
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        # Below phases pydantic adds the objective that it chose the model by; and at a bad key "[key]".
-        loc = [part for i, part in enumerate(first["loc"]) if part != "[key]" and (first["loc"][0], i) != ("phases", 2)]
-        key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
-        if first["type"] == "extra_forbidden":
-            close = get_close_matches(str(first["loc"][-1]), _field_names(model), n=1)
-            mend = f"unknown key; did you mean {close[0]!r}?" if close else "unknown key; take it out"
-        elif first["type"] == "missing":
-            mend = "is missing; add it"
-        elif first["type"] == "value_error":  # one of ours, which names its place itself
-            mend = str(first["ctx"]["error"])
-        else:
-            mend = f"{first['msg']}, but it is {first['input']!r}"
-        raise UserError(f"{place}: {key}{': ' if key else ''}{mend}") from None
+        raise UserError(f"{place}: {_complaint(error, model)}") from None
+
+
+def _complaint(error: ValidationError, model: type[BaseModel], place: str = "") -> str:
+    """The first mistake in one line: its key, below `place`, and the mend."""
+    first = error.errors()[0]
+    # Below phases pydantic adds the objective that it chose the model by; and at a bad key "[key]".
+    loc = [part for i, part in enumerate(first["loc"]) if part != "[key]" and (first["loc"][0], i) != ("phases", 2)]
+    key = (place + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)).lstrip(".")
+    if first["type"] == "extra_forbidden":
+        known, name = _field_names(model), str(first["loc"][-1])
+        close = [] if name in known else get_close_matches(name, known, n=1)  # a key of somewhere else is no slip
+        mend = f"unknown key; did you mean {close[0]!r}?" if close else "unknown key; take it out"
+    elif first["type"] == "missing":
+        mend = "is missing; add it"
+    elif first["type"] == "value_error":  # one of ours, which names its place itself
+        mend = str(first["ctx"]["error"])
+    else:
+        mend = f"{first['msg']}, but it is {first['input']!r}"
+    return f"{key}{': ' if key else ''}{mend}"
 
 
 def _field_names(model: type[BaseModel]) -> set[str]:

@@ -2,10 +2,12 @@ import csv
 import io
 import json
 import zipfile
+from dataclasses import replace
 
 import pytest
 
 from captionrl.datasets.charades import HEADER, Action, Annotation, read_actions, read_annotations, validation
+from captionrl.datasets.download import require
 from captionrl.datasets.read import read_corpus
 from captionrl.errors import UserError
 
@@ -48,6 +50,19 @@ def test_captions_are_script_and_descriptions_of_verified_videos_without_repeats
     assert [(item.id, item.media) for item in corpus.split("test")] == [("ZZZZ1", "Charades_v1_480/ZZZZ1.mp4")]
     assert (len(corpus.split("train")), len(corpus.split("val"))) == (28, 3)
     assert "csv" in corpus.origin
+
+
+@pytest.mark.parametrize("name", ["charades-annotations", "charades-annotations-mini"])
+def test_annotations_alone_are_the_same_corpus_without_media(tmp_path, name):
+    write(tmp_path)
+    whole, alone = read_corpus("charades", tmp_path), read_corpus(name, tmp_path)
+    assert (alone.name, alone.captions, alone.origin) == (name, whole.captions, whole.origin)
+    assert alone.items == [replace(item, media=None) for item in whole.items]
+    assert all(item.media for item in whole.items)
+    # So both csv files are all that a user must have: `captionrl require` asks for no video.
+    assert require(alone, tmp_path).keys() == {"Charades_v1_train.csv", "Charades_v1_test.csv"}
+    with pytest.raises(UserError, match=r"Charades_v1_480/AAAA1\.mp4: missing"):
+        require(whole, tmp_path)
 
 
 def test_validation_does_not_depend_on_the_order_of_rows():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from captionrl.evaluation.aggregate import aggregate
-from captionrl.evaluation.bootstrap import interval, paired
+from captionrl.evaluation.bootstrap import difference_interval, interval, paired
 
 MEAN = "ROUGE-L"  # a mean over items: the cheapest metric there is
 
@@ -64,6 +64,46 @@ def test_seeds_are_averaged_on_the_same_items():
     scores = np.random.default_rng(0).random(50)
     low, high = interval(MEAN, [statistics(scores), statistics(1 - scores)])
     assert (low, high) == pytest.approx((50, 50))
+
+
+def jointly(metric, ours, other, samples, seed):
+    """The difference on each resample of the items, by a plain loop."""
+    items = len(ours[0])
+    found = []
+    for counts in np.random.default_rng(seed).multinomial(items, np.full(items, 1 / items), size=samples):
+        drawn = np.repeat(np.arange(items), counts)
+        means = [np.mean([aggregate(metric, rows[drawn].sum(axis=0)) for rows in system]) for system in (ours, other)]
+        found.append(means[0] - means[1])
+    return found
+
+
+def test_a_difference_is_resampled_jointly():
+    rng = np.random.default_rng(0)
+    ours, other = ([bleu_statistics(rng, 40, quality) for _ in range(2)] for quality in (0.7, 0.6))
+    low, high = difference_interval("BLEU-4", ours, other, samples=50, seed=3)
+    assert (low, high) == pytest.approx(tuple(np.percentile(jointly("BLEU-4", ours, other, 50, 3), [2.5, 97.5])))
+
+
+def test_a_difference_changes_its_sign_with_the_order_of_the_pair():
+    rng = np.random.default_rng(0)
+    ours, other = [bleu_statistics(rng, 60, 0.7)], [bleu_statistics(rng, 60, 0.5)]
+    low, high = difference_interval("BLEU-4", ours, other)
+    assert difference_interval("BLEU-4", other, ours) == pytest.approx((-high, -low))
+    assert 0 < low < high
+
+
+def test_equal_systems_differ_by_nothing_on_any_resample():
+    ours = [bleu_statistics(np.random.default_rng(0), 50, 0.6)]
+    assert difference_interval("BLEU-4", ours, ours) == (0, 0)
+
+
+def test_pairing_narrows_the_interval_of_a_difference():
+    """On the same items hard ones are hard for both, so that a small steady difference is seen."""
+    scores = np.random.default_rng(0).random(50)
+    better, worse = [statistics(scores + 0.02)], [statistics(scores)]
+    low, high = difference_interval(MEAN, better, worse)
+    assert (low, high) == pytest.approx((2, 2))
+    assert interval(MEAN, better)[0] < interval(MEAN, worse)[1]  # which the two intervals alone do not tell
 
 
 def test_equal_seeds_give_equal_numbers():

@@ -37,6 +37,53 @@ def test_select_leaves_the_original_alone():
     assert rows.flags.tolist() == [0, 1, 2]
 
 
+def test_masked_zeroes_whole_rows_and_nothing_else():
+    numbers, flags = torch.arange(1, 7).view(3, 2), torch.tensor([True, False, True])
+    kept = Outer(numbers, Inner(flags, absent=numbers.double())).masked(torch.tensor([True, True, False]))
+    assert kept.numbers.tolist() == [[1, 2], [3, 4], [0, 0]]
+    assert kept.inner.flags.tolist() == [True, False, False]
+    assert kept.inner.absent.tolist() == [[1, 2], [3, 4], [0, 0]]
+    assert (kept.numbers.dtype, kept.inner.flags.dtype, kept.inner.absent.dtype) == (
+        numbers.dtype,
+        torch.bool,
+        torch.float64,
+    )
+    assert kept.absent is None
+    assert numbers.tolist() == [[1, 2], [3, 4], [5, 6]]
+
+
+def test_stack_undoes_unbinding_in_time():
+    numbers, flags = torch.arange(24).view(3, 4, 2), torch.arange(12).view(3, 4) % 5 == 0
+    steps = [Outer(numbers[:, time], Inner(flags[:, time])) for time in range(4)]
+    whole = Outer.stack(steps)
+    assert torch.equal(whole.numbers, numbers)
+    assert torch.equal(whole.inner.flags, flags)
+    assert whole.inner.flags.dtype == torch.bool
+    assert whole.inner.absent is None
+    assert whole.absent is None
+    assert all(
+        torch.equal(whole.map(lambda tensor, time=time: tensor[:, time]).numbers, step.numbers)
+        for time, step in enumerate(steps)
+    )
+
+
+def test_what_every_captioner_shows_is_stacked_whole(policy):
+    memory = policy.encode(batch(toy_clips(4, 2, 3)))
+    state, steps = policy.start(memory), []
+    for words in (memory.first_words(), torch.tensor([4, 5, 6]), torch.tensor([5, 5, 4])):
+        step = policy.step(words, state, memory)
+        state = step.state
+        steps.append(step.extras)
+    whole = type(steps[0]).stack(steps)
+    for field in fields(whole):
+        value = getattr(whole, field.name)
+        if value is None:
+            assert all(getattr(step, field.name) is None for step in steps)
+        else:
+            assert value.shape[:2] == (3, 3)
+            assert all(torch.equal(value[:, time], getattr(step, field.name)) for time, step in enumerate(steps))
+
+
 def test_memory_state_and_extras_of_every_captioner_are_reordered_whole(policy):
     memory = policy.encode(batch(toy_clips(4, 2, 3)))
     step = policy.step(memory.first_words(), policy.start(memory), memory)

@@ -11,12 +11,14 @@ import pytest
 from captionrl.config import load_paper
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import aggregate
+from captionrl.evaluation.bootstrap import paired
 from captionrl.evaluation.metrics import Result
-from captionrl.evaluation.results import write_scores
-from captionrl.tables.table import build, write
+from captionrl.evaluation.results import read_scores, write_scores
+from captionrl.tables.table import SAMPLES, build, write
 
 ITEMS = 60
 QUALITY = {"xe-baseline": 0.4, "rl-baseline": 0.5, "equal-budget": 0.4}
+HRL_QUALITY = {"hrl-16": 0.6, "hrl-16-equal-budget": 0.6}
 METRICS = ["BLEU-4", "CIDEr-D"]
 ROWS = [
     {"method": "Aalto & friends, 100%_#1 | x", "cited": [39.8, 45.7]},
@@ -32,7 +34,17 @@ TABLE = {
     "control": "equal-budget",
     "rows": ROWS,
 }
-PAPER = load_paper(Path(__file__).parents[2] / "papers/hrl.yaml", "mini", {"tables": {"t": TABLE}})
+HRL_ROWS = [
+    {"method": "XE-baseline", "run": "xe-baseline"},
+    {"method": "equal-budget control", "run": "equal-budget"},
+    {"method": "HRL", "run": "hrl-16", "control": "hrl-16-equal-budget"},
+]
+CONTRASTS = [
+    {"run": "rl-baseline", "to": "hrl-16-equal-budget", "what": "flat | hierarchical, 100%"},
+    {"run": "hrl-16", "to": "hrl-16-equal-budget", "what": "nothing"},
+]
+TABLES = {"t": TABLE, "h": {**TABLE, "rows": HRL_ROWS, "contrasts": CONTRASTS}}
+PAPER = load_paper(Path(__file__).parents[2] / "papers/hrl.yaml", "mini", {"tables": TABLES})
 
 
 def results(quality, seed, items=ITEMS):
@@ -57,8 +69,18 @@ def results(quality, seed, items=ITEMS):
 @pytest.fixture
 def scores(tmp_path):
     """Score files of three runs with two seeds each."""
+    return score_files(tmp_path, QUALITY)
+
+
+@pytest.fixture
+def hrl_scores(tmp_path):
+    """Likewise, of HRL and its own control too: as good as each other, and better than the table's control."""
+    return score_files(tmp_path, QUALITY | HRL_QUALITY)
+
+
+def score_files(tmp_path, qualities):
     files = {}
-    for number, (run, quality) in enumerate(QUALITY.items()):
+    for number, (run, quality) in enumerate(qualities.items()):
         files[run] = [tmp_path / run / f"seed{seed}.json" for seed in (1, 2)]
         for seed, path in zip((1, 2), files[run], strict=True):
             facts = {"checkpoint_sha256": f"c{run}{seed}", "predictions_sha256": f"p{run}{seed}", "seed": seed}
@@ -87,7 +109,8 @@ def test_two_builds_are_equal_to_the_byte_whatever_the_order_of_scores(scores, t
     for suffix in (".csv", ".md", ".tex"):
         assert one.with_suffix(suffix).read_bytes() == other.with_suffix(suffix).read_bytes()
     again = written(scores, tmp_path / "again/t.csv")
-    assert sorted(path.name for path in again.parent.iterdir()) == ["t.cells.jsonl", "t.csv", "t.md", "t.tex"]
+    names = ["t.cells.jsonl", "t.contrasts.csv", "t.csv", "t.md", "t.tex"]
+    assert sorted(path.name for path in again.parent.iterdir()) == names
     for path in again.parent.iterdir():
         assert path.read_bytes() == (one.parent / path.name).read_bytes()
 
@@ -141,6 +164,90 @@ def test_a_run_equal_to_the_baseline_has_p_1(scores):
     scores["rl-baseline"] = scores["xe-baseline"]
     cells = {line.row.run: line.cells for line in build_t(scores)[0].lines}
     assert cells["rl-baseline"]["CIDEr-D"].p == 1
+
+
+def test_a_row_with_a_control_of_its_own_is_tested_against_that_one(hrl_scores):
+    built, provenance = build(PAPER, "h", "mini", "", hrl_scores)
+    cells = {line.row.run: line.cells for line in built.lines}
+    for metric in METRICS:
+        assert cells["hrl-16"][metric].p_control == p_value(hrl_scores, metric, "hrl-16", "hrl-16-equal-budget")
+        assert cells["hrl-16"][metric].p_control > 0.05 > p_value(hrl_scores, metric, "hrl-16", "equal-budget")
+        assert cells["hrl-16"][metric].p == p_value(hrl_scores, metric, "hrl-16", "xe-baseline")
+        assert cells["xe-baseline"][metric].p_control == p_value(hrl_scores, metric, "xe-baseline", "equal-budget")
+        assert cells["equal-budget"][metric].p_control is None
+    against = {(cell["run"], cell["p_against"], cell["p_control_against"]) for cell in provenance}
+    assert against == {
+        ("xe-baseline", "xe-baseline", "equal-budget"),
+        ("equal-budget", "xe-baseline", "equal-budget"),
+        ("hrl-16", "xe-baseline", "hrl-16-equal-budget"),
+    }
+
+
+def p_value(scores, metric, run, other):
+    ours, theirs = ([read_scores(path)[0][metric].statistics for path in scores[name]] for name in (run, other))
+    return paired(metric, ours, theirs, SAMPLES)
+
+
+def mean_of(scores, metric, run):
+    return np.mean([read_scores(path)[0][metric].value for path in scores[run]])
+
+
+def test_a_contrast_is_a_difference_of_means_with_an_interval_and_a_test(hrl_scores):
+    built, _ = build(PAPER, "h", "mini", "", hrl_scores)
+    assert [(contrast.run, contrast.to) for contrast, _ in built.contrasts] == [(c["run"], c["to"]) for c in CONTRASTS]
+    for contrast, differences in built.contrasts:
+        assert list(differences) == METRICS
+        for metric, difference in differences.items():
+            means = [mean_of(hrl_scores, metric, run) for run in (contrast.run, contrast.to)]
+            assert difference.value == pytest.approx(means[0] - means[1])
+            assert difference.low < difference.value < difference.high
+            assert difference.p == p_value(hrl_scores, metric, contrast.run, contrast.to)
+    (_, worse), (_, equal) = built.contrasts
+    assert all(difference.high < 0 and difference.p < 0.05 for difference in worse.values())
+    assert all(difference.low < 0 < difference.high and difference.p > 0.05 for difference in equal.values())
+
+
+def test_contrasts_have_a_csv_of_their_own_and_a_second_table_in_markdown(hrl_scores, tmp_path):
+    built, provenance = build(PAPER, "h", "mini", "", hrl_scores)
+    write(built, provenance, tmp_path / "h.csv")
+    with open(tmp_path / "h.contrasts.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    places = [(row["run"], row["to"], row["what"], row["scale"], row["corpus"], row["metric"]) for row in rows]
+    assert places == [
+        (c["run"], c["to"], c["what"], "mini", "msrvtt-mini", metric) for c in CONTRASTS for metric in METRICS
+    ]
+    found = [difference for _, differences in built.contrasts for difference in differences.values()]
+    for row, difference in zip(rows, found, strict=True):
+        numbers = [float(row[key]) for key in ("difference", "low", "high", "p")]
+        assert numbers == pytest.approx([difference.value, difference.low, difference.high, difference.p], abs=0.005)
+
+    first, second = (tmp_path / "h.md").read_text().split("\nDifferences, with their 95 % bootstrap intervals")
+    assert len([line for line in first.splitlines() if line.startswith("|")]) == 2 + len(HRL_ROWS)
+    lines = [re.split(r"(?<!\\)\|", line.strip("|")) for line in second.splitlines() if line.startswith("|")]
+    assert [cell.strip() for cell in lines[0]] == ["difference", *METRICS]
+    assert {len(cells) for cells in lines} == {1 + len(METRICS)}
+    for contrast, cells, (_, differences) in zip(CONTRASTS, lines[2:], built.contrasts, strict=True):
+        name = cells[0].replace("\\|", "|")
+        assert name.strip().startswith(contrast["run"])
+        assert contrast["to"] in name
+        assert contrast["what"] in name
+        assert [cell.strip() for cell in cells[1:]] == [
+            f"{d.value:+.1f} [{d.low:+.1f}, {d.high:+.1f}]" for d in differences.values()
+        ]
+
+
+def test_without_contrasts_there_is_one_table(scores, tmp_path):
+    out = written(scores, tmp_path / "t.csv")
+    assert "ifference" not in out.with_suffix(".md").read_text()
+    assert len(out.with_suffix(".contrasts.csv").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("run", ["hrl-16-equal-budget", "rl-baseline"])
+def test_what_only_a_test_or_a_contrast_needs_must_be_scored_too(hrl_scores, run):
+    assert run not in {row["run"] for row in HRL_ROWS}
+    del hrl_scores[run]
+    with pytest.raises(UserError, match=f"hrl/h: no scores of {run}"):
+        build(PAPER, "h", "mini", "", hrl_scores)
 
 
 def test_every_cell_of_ours_says_where_it_came_from(scores, tmp_path):

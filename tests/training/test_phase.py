@@ -83,6 +83,7 @@ def test_the_provenance_says_what_went_in(world, xe):
         "captions": sha256(world.captions / "captions.parquet"),
         "vocabulary": sha256(world.captions / "vocabulary.json"),
         "features": read_json(world.features.with_suffix(".json")),
+        "segments": None,
         "start": None,
     }
     assert facts["config"] == tiny_paper().training_config("xe-baseline", "xe", CORPUS)

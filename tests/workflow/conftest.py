@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -30,10 +31,19 @@ class Plan:
         return Counter({rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)})
 
     @property
-    def trainings(self) -> set[tuple[str, str, int]]:
-        """(run, phase, seed) of the first paper's."""
-        found = re.findall(r"^Job \d+: Training hrl/(\S+)/(\S+) on \S+, seed (\d+)$", self.text, re.MULTILINE)
-        return {(run, phase, int(seed)) for run, phase, seed in found}
+    def trainings(self) -> set[tuple[str, str, str, int]]:
+        """(corpus, run, phase, seed) of the first paper's."""
+        found = re.findall(r"^Job \d+: Training hrl/(\S+)/(\S+) on (\S+), seed (\d+)$", self.text, re.MULTILINE)
+        return {(corpus, run, phase, int(seed)) for run, phase, corpus, seed in found}
+
+    @property
+    def commands(self) -> dict[str, list[list[str]]]:
+        """{command: its arguments, of every job}, with --printshellcmds."""
+        found: dict[str, list[list[str]]] = {}
+        for line in re.findall(r"exec (?:env \S+ )?captionrl (.+?) 2> ", self.text):
+            command, *arguments = shlex.split(line)
+            found.setdefault(command, []).append(arguments)
+        return found
 
 
 @dataclass(frozen=True)

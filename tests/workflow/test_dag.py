@@ -1,33 +1,54 @@
 """What Snakemake plans to do for the first paper, at either scale and after a change; nothing is computed."""
 
+import json
 import re
 import shlex
-from collections import Counter
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
 from captionrl.cli import parser
-from captionrl.config import load_paper, load_params
+from captionrl.config import Table, load_paper, load_params
 
 ROOT = Path(__file__).parents[2]
 SEEDS = load_params(ROOT / "params.yaml").seeds
 ONE_SEED = ("seeds=[1]",)
-PAPER = load_paper(ROOT / "papers/hrl.yaml", "mini")
-RUNS = {
-    run for table in PAPER.tables.values() for run in (*(row.run for row in table.rows), table.baseline, table.control)
-}
-RUNS -= {None}  # of a row that is only cited
-DATA = {"mini": {"world", "backbone"}, "paper": {"require", "download_weights"}}
+PAPER = load_paper(ROOT / "papers/hrl.yaml", "paper")
+TABLES = {name: table for name, table in PAPER.tables.items() if not table.on_request}
+DATA = {"mini": {"world", "backbone"}, "paper": {"require", "download_weights", "download_corenlp"}}
+Step = tuple[str, str, str]  # (corpus, run, phase)
 
 
-def history(run: str, phase: str) -> list[tuple[str, str]]:
-    """(run, phase) of all trainings that lead to one, the first one first."""
+def runs_of(table: Table) -> set[str]:
+    """Every run that a table compares."""
+    rows = [run for row in table.rows for run in (row.run, row.control) if run]
+    return {*rows, table.baseline, table.control, *(run for c in table.contrasts for run in (c.run, c.to))}
+
+
+def history(corpus: str, run: str, phase: str) -> list[Step]:
+    """All trainings that lead to one, the first one first."""
     start = PAPER.start_of(run, phase)
-    return [*(history(*start) if start else []), (run, phase)]
+    return [*(history(corpus, *start) if start else []), (corpus, run, phase)]
 
 
-TRAININGS = {step for run in RUNS for step in history(run, PAPER.runs[run].phases[-1])}
+SCORED = {(table.corpus, run) for table in TABLES.values() for run in runs_of(table)}  # figures show no others
+TRAININGS = {step for corpus, run in SCORED for step in history(corpus, run, PAPER.runs[run].phases[-1])}
+
+
+def of(scale: str, steps: set[Step], *seeds: int) -> set[tuple[str, str, str, int]]:
+    """The trainings of `seeds` at a scale."""
+    suffix = "-mini" if scale == "mini" else ""
+    return {(corpus + suffix, run, phase, seed) for corpus, run, phase in steps for seed in seeds}
+
+
+def after(*changed: Step) -> set[Step]:
+    """These trainings and those that build on one of them."""
+    return {step for step in TRAININGS if set(changed) & set(history(*step))}
+
+
+def parsed(command: str, arguments: list[str]) -> Namespace:
+    return parser().parse_args([command, *arguments])
 
 
 @pytest.fixture(scope="module", params=["mini", "paper"])
@@ -40,31 +61,105 @@ def plan(project, scale):
     return project.plan("--printshellcmds", "hrl", config=(f"scale={scale}",))
 
 
-def test_the_whole_table_is_planned_without_any_data(plan, scale):
+def test_all_results_are_planned_without_any_data(plan, scale):
     assert plan.jobs.total() > 50
-    assert plan.jobs["table"] == len(PAPER.tables)
-    assert DATA[scale] | {"captions", "features", "train", "predict", "score"} <= set(plan.jobs)
+    assert plan.jobs["table"] == len(TABLES) == 2
+    assert plan.jobs["figures_hrl"] == 1
+    assert DATA[scale] | {"captions", "segments", "features", "train", "predict", "score"} <= set(plan.jobs)
     assert not (DATA["mini"] | DATA["paper"]) - DATA[scale] & set(plan.jobs)
 
 
-def test_every_training_of_every_seed_is_planned_once(plan):
-    expected = {(run, phase, seed) for run, phase in TRAININGS for seed in SEEDS}
+def test_every_training_of_every_seed_is_planned_once(plan, scale):
+    expected = of(scale, TRAININGS, *SEEDS)
     assert plan.trainings == expected
-    assert plan.jobs["train"] == len(expected) >= 21
+    assert plan.jobs["train"] == len(expected) >= 60
 
 
 def test_every_run_of_every_seed_is_scored_once(plan):
-    assert plan.jobs["predict"] == plan.jobs["score"] == len(RUNS) * len(SEEDS)
+    assert plan.jobs["predict"] == plan.jobs["score"] == len(SCORED) * len(SEEDS)
 
 
 def test_every_shell_line_is_a_command_that_captionrl_knows(plan):
-    lines = re.findall(r"exec (?:env \S+ )?captionrl (.+?) 2> ", plan.text)
-    counts = Counter(line.split()[0] for line in lines)
-    assert [counts[rule] for rule in ("train", "predict", "table")] == [
-        plan.jobs[rule] for rule in ("train", "predict", "table")
-    ]
-    for line in lines:
-        parser().parse_args(shlex.split(line))
+    names = {"train": "train", "predict": "predict", "table": "table", "segment": "segments", "figures": "figures_hrl"}
+    assert all(len(plan.commands[command]) == plan.jobs[rule] for command, rule in names.items())
+    for command, lines in plan.commands.items():
+        for arguments in lines:
+            parsed(command, arguments)
+
+
+def test_a_phase_is_given_what_it_learns_from_and_nothing_else(plan, scale):
+    seen = set()
+    for line in (parsed("train", arguments) for arguments in plan.commands["train"]):
+        paper, run, phase = line.phase
+        home = Path("work", line.corpus)
+        corpus = line.corpus.removesuffix("-mini")
+        critic = PAPER.runs[run].model == "critic"
+        backend = "grammar" if scale == "mini" else "corenlp"
+        backbone = "mini" if scale == "mini" else "resnet152"
+        assert line.captions == home / "captions"
+        assert line.features == (None if critic else home / f"features/{backbone}.h5")
+        assert line.segments == (home / f"segments/{backend}.parquet" if critic else None)
+        *before, _ = history(corpus, run, phase)
+        if before:
+            _, its_run, its_phase = before[-1]
+            name = f"seed{line.seed}.safetensors"
+            assert line.start == Path("checkpoints", line.corpus, paper, its_run, its_phase, name)
+        else:
+            assert line.start is None
+        seen.add((run, phase, bool(before)))
+    assert ("critic", "critic", False) in seen
+    assert ("hrl-16-warm", "xe-warm", True) in seen
+
+
+def test_true_boundaries_under_teacher_forcing_need_the_segments(project):
+    truth = {"boundaries": "truth", "scheduled_sampling": {"most": 0, "per_epoch": 0}}
+    overrides = {"hrl": {"phases": {"xe-warm": truth}}}
+    config = (*ONE_SEED, "overrides=" + json.dumps(overrides, separators=(",", ":")))
+    plan = project.plan("--printshellcmds", "results/mini/hrl/table1.csv", config=config)
+    lines = [parsed("train", arguments) for arguments in plan.commands["train"]]
+    assert {line.phase[2] for line in lines if line.segments} == {"critic", "xe-warm"}
+
+
+def test_figures_show_what_this_plan_trains(plan, scale):
+    (line,) = (parsed("figures", arguments) for arguments in plan.commands["figures"])
+    steps = {tuple(path.parts[1:2] + path.parts[3:5]) for path in line.curves}
+    assert len(line.curves) == len(steps) * len(SEEDS)
+    charades = "charades-mini" if scale == "mini" else "charades"
+    assert (charades, "hrl-16-warm", "xe-warm") in steps
+    assert not {step for step in steps if step[1] == "critic"}  # it writes no captions to score
+    assert {(*step, seed) for step in steps for seed in SEEDS} <= plan.trainings
+    assert {(*path.parts[1:2], *path.parts[3:5], SEEDS[0]) for path in line.checkpoints} <= plan.trainings
+    assert {path.name for path in line.checkpoints} == {f"seed{SEEDS[0]}.safetensors"}
+    assert {path.parts[1].removesuffix("-mini") for path in line.checkpoints} == {"msrvtt", "charades"}
+
+
+def test_table1_alone_plans_what_it_needs_and_no_more(project, scale):
+    plan = project.plan(f"results/{scale}/hrl/table1.csv", config=(f"scale={scale}",))
+    mine = {step for step in TRAININGS if step[0] == "msrvtt"}
+    assert plan.trainings == of(scale, mine, *SEEDS)
+    assert ("msrvtt", "critic", "critic") in mine
+    assert {rule: plan.jobs[rule] for rule in ("captions", "segments", "features", "table")} == dict.fromkeys(
+        ("captions", "segments", "features", "table"), 1
+    )
+    assert "figures_hrl" not in plan.jobs
+    assert "charades" not in plan.text
+
+
+def test_a_table_on_request_comes_on_request_only_and_from_annotation_alone(project, plan, scale):
+    assert "annotations" not in plan.text
+    alone = project.plan(
+        "--printshellcmds", f"results/{scale}/hrl/table2-annotations.csv", config=(*ONE_SEED, f"scale={scale}")
+    )
+    corpus = "charades-annotations" + ("-mini" if scale == "mini" else "")
+    maker = "world" if scale == "mini" else "require"
+    made = {rule: alone.jobs[rule] for rule in (maker, "captions", "segments", "annotations", "table")}
+    assert made == dict.fromkeys(made, 1)
+    assert f"data/{corpus}/raw.json" in alone.text
+    assert not {"features", "backbone", "download_weights", "figures_hrl"} & set(alone.jobs)
+    assert {step[0] for step in alone.trainings} == {corpus}
+    stores = {parsed("train", arguments).features for arguments in alone.commands["train"]}
+    assert stores == {None, Path("work", corpus, "features/annotations.h5")}
+    assert {parsed("predict", arguments).features for arguments in alone.commands["predict"]} == stores - {None}
 
 
 def test_overrides_come_through_the_shell_unharmed(project):
@@ -124,31 +219,61 @@ def test_another_device_makes_nothing_anew(done):
 
 def test_another_beam_trains_nothing(done):
     jobs = done.plan("hrl", config=(*ONE_SEED, 'overrides={"hrl":{"beam":3}}')).jobs
-    assert jobs == {"predict": len(RUNS), "score": len(RUNS), "table": len(PAPER.tables), "hrl": 1}
+    assert jobs == {"predict": len(SCORED), "score": len(SCORED), "table": 2, "figures_hrl": 1, "hrl": 1}
 
 
-def test_another_setting_of_a_phase_trains_that_phase_and_what_builds_on_it(done):
-    plan = done.plan("hrl", config=(*ONE_SEED, 'overrides={"hrl":{"phases":{"rl":{"learning_rate":0.5}}}}'))
-    concerned = {step for step in TRAININGS if "rl" in {phase for _, phase in history(*step)}}
-    assert 0 < len(concerned) < len(TRAININGS)
-    assert plan.trainings == {(*step, 1) for step in concerned}
-    assert plan.jobs["predict"] == len({run for run, _ in concerned})
+@pytest.mark.parametrize(
+    ("change", "retrained"),
+    [
+        ({"phases": {"rl": {"learning_rate": 0.123}}}, after(*(step for step in TRAININGS if step[2] == "rl"))),
+        ({"phases": {"hrl": {"noise": 0.123}}}, after(*(step for step in TRAININGS if step[2] == "hrl"))),
+        ({"runs": {"hrl-32": {"sizes": {"goal": 33}}}}, after(("charades", "hrl-32", "xe-warm"))),
+        ({"corpora": {"msrvtt": {"segmentation": "shallow"}}}, after(("msrvtt", "critic", "critic"))),
+        (
+            {"corpora": {"msrvtt": {"phases": {"xe": {"epochs": 91}}}}},
+            {s for s in TRAININGS if s[0] == "msrvtt"} & after(*(step for step in TRAININGS if step[2] == "xe")),
+        ),
+    ],
+    ids=["a phase", "its noise", "a run's goals", "what cuts captions", "a phase on one corpus"],
+)
+def test_another_setting_trains_what_it_concerns_and_what_builds_on_that(done, change, retrained):
+    overrides = json.dumps({"hrl": change}, separators=(",", ":"))
+    plan = done.plan("hrl", config=(*ONE_SEED, f"overrides={overrides}"))
+    assert 0 < len(retrained) < len(TRAININGS)
+    assert plan.trainings == of("mini", retrained, 1)
+    assert plan.jobs["predict"] == len({(corpus, run) for corpus, run, _ in retrained} & SCORED)
+    assert not set(plan.jobs) & {"captions", "features", "backbone", "world"}
+    assert plan.jobs["segments"] == ("corpora" in change and "segmentation" in change["corpora"]["msrvtt"])
+
+
+def test_other_segments_concern_neither_flat_captioners_nor_another_corpus():
+    concerned = after(("msrvtt", "critic", "critic"))
+    assert {(corpus, run) for corpus, run, _ in concerned} == {
+        ("msrvtt", run) for run in ("critic", "hrl-16-warm", "hrl-16-equal-budget", "hrl-16")
+    }
+
+
+def test_noise_concerns_the_last_phase_of_hrl_alone():
+    assert after(*(step for step in TRAININGS if step[2] == "hrl")) == {
+        ("msrvtt", "hrl-16", "hrl"),
+        *(("charades", f"hrl-{goal}", "hrl") for goal in (16, 32, 64)),
+    }
 
 
 def test_other_sizes_train_everything(done):
     plan = done.plan("hrl", config=(*ONE_SEED, 'overrides={"hrl":{"sizes":{"decoder":9}}}'))
-    assert plan.trainings == {(*step, 1) for step in TRAININGS}
-    assert not set(plan.jobs) & {"captions", "features", "backbone", "world"}
+    assert plan.trainings == of("mini", TRAININGS, 1)
+    assert not set(plan.jobs) & {"captions", "segments", "features", "backbone", "world"}
 
 
 def test_another_seed_is_only_added(done):
     plan = done.plan("hrl", config=("seeds=[1,2]",))
-    assert plan.trainings == {(*step, 2) for step in TRAININGS}
-    assert plan.jobs["predict"] == plan.jobs["score"] == len(RUNS)
+    assert plan.trainings == of("mini", TRAININGS, 2)
+    assert plan.jobs["predict"] == plan.jobs["score"] == len(SCORED)
 
 
 def test_the_scales_share_no_file(done):
     """With all of the mini scale there, the other one has everything to do."""
     plan = done.plan("hrl", config=(*ONE_SEED, "scale=paper"))
-    assert plan.trainings == {(*step, 1) for step in TRAININGS}
+    assert plan.trainings == of("paper", TRAININGS, 1)
     assert DATA["paper"] <= set(plan.jobs)

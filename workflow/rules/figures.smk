@@ -22,7 +22,7 @@ for paper_name in [name for name, paper in PAPERS.items() if paper.figures.names
         params:
             paper=paper_name,
             scale=SCALE,
-            out=f"results/{SCALE}/{paper_name}",
+            out=lambda wildcards, output: Path(output.page).parent,
             code=code_version("figures"),
             config=fingerprint(PAPERS[paper_name].model_dump(include={"title", "beam", "figures"})),
             overrides=lambda wildcards, input, paper=paper_name: overrides_option(paper),

@@ -74,8 +74,6 @@ def render(report: dict[str, Any]) -> str:
     """A report as plain text."""
     lines = [f"own goals {report['own']['CIDEr-D']:7.2f} CIDEr-D, greedy, {report['items']} {report['split']} items"]
     for name in ("shuffled", "zero"):
-        r = report[name]
-        lines.append(
-            f"{name:<9} {r['CIDEr-D']:7.2f}  {r['difference']:+.2f} [{r['low']:+.2f}, {r['high']:+.2f}]  p = {r['p']:.4f}"
-        )
+        value, difference, low, high, p = (report[name][key] for key in ("CIDEr-D", "difference", "low", "high", "p"))
+        lines.append(f"{name:<9} {value:7.2f} CIDEr-D, {difference:+.2f} [{low:+.2f}, {high:+.2f}], p = {p:.4f}")
     return "\n".join(lines)

@@ -188,14 +188,14 @@ def markdown(built: Built) -> str:
     for line in built.lines:
         cells = [_with_interval(line.cells.get(metric), line, built) for metric in metrics]
         cited = [f"{line.cited[metric]:.1f}" if metric in line.cited else "" for metric in metrics]
-        rows.append(f"| {line.row.method.replace('|', chr(92) + '|')} | {' | '.join([*cells, *cited])} |")
+        rows.append(f"| {_barred(line.row.method)} | {' | '.join([*cells, *cited])} |")
     text = f"**{built.table.title}.** {_legend(built)}\n\n" + "\n".join(rows) + "\n"
     if not built.contrasts:
         return text
     rows = [f"| difference | {' | '.join(metrics)} |", "|---" * (1 + len(metrics)) + "|"]
     for contrast, differences in built.contrasts:
         cells = [f"{d.value:+.1f} [{d.low:+.1f}, {d.high:+.1f}]" for d in differences.values()]
-        rows.append(f"| {contrast.run} − {contrast.to}: {contrast.what} | {' | '.join(cells)} |")
+        rows.append(f"| {contrast.run} less {contrast.to}: {_barred(contrast.what)} | {' | '.join(cells)} |")
     return f"{text}\nDifferences, with their 95 % bootstrap intervals over items:\n\n" + "\n".join(rows) + "\n"
 
 
@@ -214,6 +214,11 @@ def latex(built: Built) -> str:
         f"\\begin{{table}}\n\\centering\n\\begin{{tabular}}{{{columns}}}\n\\toprule\n{head} \\\\\n\\midrule\n{body}\n"
         f"\\bottomrule\n\\end{{tabular}}\n\\caption{{{caption}}}\n\\end{{table}}\n"
     )
+
+
+def _barred(text: str) -> str:
+    """`text` with Markdown's bar between cells as itself."""
+    return text.replace("|", r"\|")
 
 
 def _escaped(text: str) -> str:

@@ -150,6 +150,21 @@ def test_every_item_has_its_clip_and_every_file_is_listed(tiny_worlds, tmp_path,
     assert write_world(name, tmp_path, version="1") == files
 
 
+def test_annotations_alone_are_the_same_bytes_without_a_clip(tiny_worlds, tmp_path):
+    whole, alone = tmp_path / "whole", tmp_path / "alone"
+    write_world("charades-mini", whole, version="1")
+    files = write_world("charades-annotations-mini", alone, version="1")
+    texts = {name: data for name, data in contents(whole).items() if not name.endswith(".mp4")}
+    assert contents(alone) == texts
+    assert files == {name: len(data) for name, data in texts.items()}
+    assert {"Charades_v1_train.csv", "Charades_v1_test.csv"} <= texts.keys()
+    assert len(clips(whole)) == 8
+    assert clips(alone) == []
+    corpora = read_corpus("charades-mini", whole), read_corpus("charades-annotations-mini", alone)
+    assert corpora[0].captions == corpora[1].captions
+    assert [(item.id, item.split) for item in corpora[0].items] == [(item.id, item.split) for item in corpora[1].items]
+
+
 @pytest.mark.parametrize(
     ("writer", "arguments"),
     [

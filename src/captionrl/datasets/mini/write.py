@@ -97,7 +97,7 @@ def write_msrvtt(raw: Path, workers: int, sizes: tuple[int, int, int] = (700, 10
 
 
 def write_charades(raw: Path, workers: int, sizes: tuple[int, int] = (900, 200), clips: bool = True) -> None:
-    """Charades' csv files and, if asked for, its clips: two or three events of about three seconds, two to five captions each.
+    """Charades' csv files and, unless asked not to, its clips: two or three events, two to five captions each.
 
     The reader takes validation items out of the training file; they may share triples with training ones, as they
     do in the real data set. Test items never do.
