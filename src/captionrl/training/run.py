@@ -51,12 +51,16 @@ def train_phase(paper: Paper, job: Job) -> None:
             raise UserError(f"papers/{paper.paper}.yaml: {place}: no {name!r}; there are {', '.join(known)}")
     run, phase, settings = paper.runs[job.run], paper.phase_of(job.phase, job.corpus), paper.corpora[job.corpus]
     sizes = paper.sizes_of(job.run, job.corpus)
-    needs = {"--features": run.model != "critic", "--segments": paper.needs_segments(job.phase, job.corpus)}
-    for option, given in (("--features", job.features), ("--segments", job.segments)):
-        if needs[option] and given is None:
+    needs_features, needs_segments = run.model != "critic", paper.needs_segments(job.phase, job.corpus)
+    for option, needed, given in (
+        ("--features", needs_features, job.features),
+        ("--segments", needs_segments, job.segments),
+    ):
+        if needed and given is None:
             raise UserError(f"{job.run}/{job.phase}: cannot be trained without {option}; give it")
+    features, segments = job.features if needs_features else None, job.segments if needs_segments else None
     device = pick_device(job.device)
-    store = FeatureStore(job.features) if job.features else None
+    store = FeatureStore(features) if features else None
     captions = load_captions(job.captions)
     if store:
         captions = with_features(captions, store)
@@ -65,8 +69,8 @@ def train_phase(paper: Paper, job: Job) -> None:
     inputs = {
         "captions": sha256(job.captions / "captions.parquet"),
         "vocabulary": sha256(job.captions / "vocabulary.json"),
-        "features": read_json(job.features.with_suffix(".json")) if job.features else None,
-        "segments": sha256(job.segments) if job.segments else None,
+        "features": read_json(features.with_suffix(".json")) if features else None,
+        "segments": sha256(segments) if segments else None,
         "start": sha256(job.start) if job.start else None,
     }
     identity: dict[str, Any] = {
@@ -97,7 +101,7 @@ def train_phase(paper: Paper, job: Job) -> None:
         max_words=settings.max_words,
         device=device,
         clips=Clips(store, settings.max_frames, device, blind=run.blind) if store else None,
-        boundaries=load_segments(job.segments, captions.tokens) if job.segments else None,
+        boundaries=load_segments(segments, captions.tokens) if segments else None,
     )
     learner = LEARNERS[phase.objective](module, data, phase, job.seed)
     history = train(learner, phase, state, seed=job.seed, title=title)

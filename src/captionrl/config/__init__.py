@@ -1,0 +1,61 @@
+"""What can be configured: pydantic models of params.yaml and papers/*.yaml, the one place where defaults live.
+
+`params.yaml` holds the knobs a user turns, `papers/<paper>.yaml` a paper's facts. A paper's `mini:` block is laid over
+the rest at the mini scale, and `overrides: {<paper>: …}` of params.yaml over both. Every mistake in them is one
+`UserError` that names the file, the key and the mend.
+"""
+
+from captionrl.config.base import Backbone, overlay
+from captionrl.config.load import Params, load_paper, load_params, validate_params
+from captionrl.config.paper import CorpusSettings, Paper, Run, Sizes
+from captionrl.config.phases import (
+    AnyPhase,
+    BackbonePhase,
+    CriticPhase,
+    HRLPhase,
+    Phase,
+    ReinforcePhase,
+    RewardPhase,
+    ScheduledSampling,
+    XEPhase,
+)
+from captionrl.config.results import (
+    AttentionFigure,
+    Contrast,
+    CurvesFigure,
+    ExamplesFigure,
+    Figures,
+    Method,
+    Row,
+    Table,
+)
+
+__all__ = [
+    "AnyPhase",
+    "AttentionFigure",
+    "Backbone",
+    "BackbonePhase",
+    "Contrast",
+    "CorpusSettings",
+    "CriticPhase",
+    "CurvesFigure",
+    "ExamplesFigure",
+    "Figures",
+    "HRLPhase",
+    "Method",
+    "Paper",
+    "Params",
+    "Phase",
+    "ReinforcePhase",
+    "RewardPhase",
+    "Row",
+    "Run",
+    "ScheduledSampling",
+    "Sizes",
+    "Table",
+    "XEPhase",
+    "load_paper",
+    "load_params",
+    "overlay",
+    "validate_params",
+]

@@ -1,0 +1,97 @@
+"""The phases of training and what each can be told."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from captionrl.config.base import NotNegative, Positive, Share, Strict
+
+
+class ScheduledSampling(Strict):
+    """The share of input words that are the model's own, over epochs (Bengio et al. 2015)."""
+
+    start: NotNegative = 0  # epoch from which it grows
+    per_epoch: Share = 0
+    most: Share = 0
+
+    def at(self, epoch: float) -> float:
+        return min(self.most, max(0.0, (epoch - self.start) * self.per_epoch))
+
+
+class Phase(Strict):
+    """What all phases of training share. An epoch is a pass over all training captions."""
+
+    epochs: Positive
+    validate_every: Positive = 1  # epochs
+    batch: PositiveInt = 64
+    optimiser: Literal["adadelta", "adam"]
+    learning_rate: Positive
+    halve_after: PositiveInt | None = None  # validations without a new best before the rate is halved
+    anneal: bool = False  # the rate falls linearly to zero, instead of by halves
+    clip: Positive | None = None  # every gradient into [-clip, clip]
+
+
+class XEPhase(Phase):
+    objective: Literal["xe"]
+    scheduled_sampling: ScheduledSampling = ScheduledSampling()
+    boundaries: Literal["critic", "truth"] = "critic"  # HRL: whose boundaries hold under teacher forcing
+
+    @model_validator(mode="after")
+    def _own_words_have_no_truth(self) -> "XEPhase":
+        if self.boundaries == "truth" and self.scheduled_sampling.most > 0:
+            raise ValueError("boundaries: truth holds for a caption's own words; set scheduled_sampling.most to 0")
+        return self
+
+
+class CriticPhase(Phase):
+    """The internal critic learns the segments' boundaries (HRL eq. 9, 10)."""
+
+    objective: Literal["critic"]
+    close_caption: bool  # whether a caption's last word ends a segment, so that </s> gets a goal of its own
+
+
+class RewardPhase(Phase):
+    """What both ways of reinforcement share: the reward of a caption."""
+
+    reward: Literal["CIDEr-D", "BLEU-4"] = "CIDEr-D"
+    eos_in_reward: bool  # whether </s> is a token of reward and references
+    punctuation_in_reward: bool = False
+
+
+class ReinforcePhase(RewardPhase):
+    objective: Literal["reinforce"]
+    baseline: Literal["linear", "greedy", "none"]
+
+
+class HRLPhase(RewardPhase):
+    """Worker and manager learn in turns, each from the change of the reward that its words bring (HRL section 3.3)."""
+
+    objective: Literal["hrl"]
+    discount: Share  # gamma of eq. 24 and 25: per word for the worker, per segment for the manager
+    worker_turn: PositiveInt  # updates of the worker before it is the manager's turn; the worker begins
+    manager_turn: Annotated[int, Field(ge=0)]  # updates of the manager before it is the worker's turn again
+    manager_rate: Positive = 1.0  # the manager's share of the learning rate
+    baseline_warmup: Annotated[int, Field(ge=0)] = 0  # first updates in which only the baselines learn
+    noise: NotNegative  # standard deviation of the manager's exploration at first (eq. 23) ...
+    noise_end: NotNegative  # ... and at the end; linear in between
+    gradients_cross_segments: bool  # whether a goal also answers for the words of later segments
+
+
+class BackbonePhase(Phase):
+    """The mini backbone's training on attribute labels of rendered frames; an epoch is a pass over these frames."""
+
+    objective: Literal["attributes"] = "attributes"
+    epochs: Positive = 5
+    batch: PositiveInt = 32
+    optimiser: Literal["adadelta", "adam"] = "adam"
+    learning_rate: Positive = 3e-3
+    anneal: bool = True
+
+
+AnyPhase = Annotated[XEPhase | CriticPhase | ReinforcePhase | HRLPhase, Field(discriminator="objective")]
+LEARNS: dict[str, tuple[str, ...]] = {  # which models a phase can teach, by its objective
+    "xe": ("attention", "soft-attention", "mean-pooling", "s2vt", "hrl"),
+    "reinforce": ("attention", "soft-attention", "mean-pooling", "s2vt", "hrl"),
+    "critic": ("critic",),
+    "hrl": ("hrl",),
+}
