@@ -9,7 +9,7 @@ from captionrl.datasets.corpus import Item
 from captionrl.datasets.prepare import Captions
 from captionrl.features.store import FeatureStore
 from captionrl.text.vocabulary import EOS, PAD, UNK, Vocabulary
-from captionrl.training.data import CaptionPairs, Clips, pad, thin, with_features
+from captionrl.training.data import CaptionPairs, Clips, Data, pad, thin, with_features
 
 CPU = torch.device("cpu")
 VOCABULARY = Vocabulary.build([["a", "man", "runs", "home"]], min_count=1)
@@ -92,7 +92,8 @@ def corpus(*captions: str) -> Captions:
 
 
 def pairs(captions: Captions, batch: int = 2, seed: int = 1, max_words: int = 3) -> CaptionPairs:
-    return CaptionPairs(captions, "train", VOCABULARY, max_words, batch, seed)
+    data = Data(captions, VOCABULARY, max_words, torch.device("cpu"))
+    return CaptionPairs(data, "train", batch, seed)
 
 
 def epoch(source: CaptionPairs, number: int) -> list[tuple[str, tuple[int, ...]]]:

@@ -10,7 +10,7 @@ from torch import nn
 
 from captionrl.config import XEPhase
 from captionrl.device import pick_device
-from captionrl.training.loop import Training, stop_flag
+from captionrl.training.loop import ParameterGroups, Training, stop_flag
 from captionrl.training.loop import train as train_loop
 
 BATCHES = 4
@@ -21,6 +21,7 @@ class Scripted:
     """One weight that every update moves, and the scores it is to get, one a validation."""
 
     batches = BATCHES
+    metric = "score"
 
     def __init__(self, scores: Sequence[float], scale: float = 1.0) -> None:
         self.module: nn.Module = nn.Linear(1, 1, bias=False)
@@ -28,6 +29,9 @@ class Scripted:
         self.batches_seen: list[tuple[int, int]] = []
         self.validated: list[float] = []  # the weight at each validation
         self.modes: set[tuple[str, bool, bool]] = set()
+
+    def parameter_groups(self) -> ParameterGroups:
+        return [(list(self.module.parameters()), 1.0)]
 
     def loss(self, epoch: int, index: int) -> tuple[torch.Tensor, dict[str, float]]:
         self.modes.add(("loss", self.module.training, torch.is_grad_enabled()))
