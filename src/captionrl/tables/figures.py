@@ -49,7 +49,7 @@ def page(paper: Paper, scale: str, pictures: dict[str, Path]) -> str:
     drawn = {name: figure for figures in paper.figures.kinds.values() for name, figure in figures.items()}
     titles = {name: f"{figure.title}, {figure.corpus}" for name, figure in drawn.items()}
     body = [
-        f'<figure id="{name}"><figcaption>{name.capitalize()}. {escape(titles[name])}</figcaption>\n'
+        f'<figure id="{name}"><figcaption>{name.replace("figure", "Figure ")}. {escape(titles[name])}</figcaption>\n'
         f'<img alt="{escape(titles[name])}" src="data:image/png;base64,{b64encode(path.read_bytes()).decode()}">'
         "</figure>"
         for name, path in pictures.items()
