@@ -21,8 +21,9 @@ def boundary_counts(found: Tensor, truth: Tensor, words: Tensor) -> Tensor:
 def precision_recall_f1(counts: Tensor) -> tuple[float, float, float]:
     """Of counts [..., 3] summed over captions; 0 where nothing was found or nothing was there."""
     right, wrong, missed = counts.reshape(-1, 3).sum(0).tolist()
-    share = lambda part, whole: part / whole if whole else 0.0  # noqa: E731
-    return share(right, right + wrong), share(right, right + missed), share(2 * right, 2 * right + wrong + missed)
+    pairs = ((right, right + wrong), (right, right + missed), (2 * right, 2 * right + wrong + missed))
+    precision, recall, f1 = (part / whole if whole else 0.0 for part, whole in pairs)
+    return precision, recall, f1
 
 
 def is_word(tokens: Tensor) -> Tensor:

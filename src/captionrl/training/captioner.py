@@ -150,10 +150,6 @@ class HRLLearner(RewardLearner):
         others = [parameter for parameter in self.module.parameters() if id(parameter) not in theirs]
         return [(others, 1.0), (manager, self.phase.manager_rate)]
 
-    def validate(self) -> dict[str, float]:
-        self.policy.gradients_cross_segments = True
-        return super().validate()
-
     def _worker(self, items: list[str]) -> tuple[Tensor, Tensor, dict[str, float]]:
         """Sampled captions without exploration of goals; the manager stays as it is (HRL eq. 14, 24)."""
         self.policy.teach("worker")
