@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from captionrl.datasets.charades import HEADER, Action, Annotation, read_actions, read_annotations, validation
+from captionrl.datasets.charades import HEADER, Action, Annotation, read_annotations, validation
 from captionrl.datasets.download import require
 from captionrl.datasets.read import read_corpus
 from captionrl.errors import UserError
@@ -85,7 +85,7 @@ def test_the_publishers_zip_serves_as_well(tmp_path):
 
 def test_actions_are_those_of_all_videos(tmp_path):
     write(tmp_path)
-    actions = read_actions(tmp_path)
+    actions = {id: list(annotation.actions) for id, annotation in read_annotations(tmp_path).items()}
     assert actions["AAAA2"] == [Action("c147", 0.0, 12.6), Action("c092", 11.9, 21.2)]
     assert actions["ZZZZ1"] == []
 
@@ -122,7 +122,7 @@ def test_annotations_of_a_video_that_is_listed_twice_are_refused(tmp_path):
 def test_a_bad_action_names_its_line(tmp_path, bad):
     write(tmp_path, train=table(row("AAAA1"), row("AAAA2", actions=f"c001 0 1;{bad}")))
     with pytest.raises(UserError, match=rf"Charades_v1_train.csv: line 3: actions: '{bad}'; must be CLASS START END"):
-        read_actions(tmp_path)
+        read_annotations(tmp_path)
 
 
 @pytest.mark.parametrize(

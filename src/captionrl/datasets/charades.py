@@ -54,11 +54,6 @@ def read(name: str, raw: Path) -> Corpus:
     return _read_authors(name, raw) if (raw / AUTHORS).is_file() else _read_csv(name, raw)
 
 
-def read_actions(raw: Path) -> dict[str, list[Action]]:
-    """The timed actions of every video in the csv files, verified or not."""
-    return {id: list(annotation.actions) for id, annotation in read_annotations(raw).items()}
-
-
 def read_annotations(raw: Path) -> dict[str, Annotation]:
     """What the csv files say of every video, verified or not, by id; also where the captions are the authors' own.
 

@@ -11,12 +11,12 @@ from captionrl.datasets.prepare import load_captions
 from captionrl.decoding import greedy
 from captionrl.errors import UserError
 from captionrl.evaluation.bootstrap import difference_interval, paired
-from captionrl.features.store import FeatureStore
+from captionrl.evaluation.predict import open_clips
 from captionrl.models import HRL
 from captionrl.rewards import CiderD
 from captionrl.text.ptb import PUNCTUATION
 from captionrl.training.checkpoint import load_checkpoint
-from captionrl.training.data import Clips, with_features
+from captionrl.training.data import with_features
 
 SAMPLES = 2000  # bootstrap resamples
 
@@ -35,16 +35,14 @@ class Shuffle(nn.Module):
 
 def goal_scores(checkpoints: list[Path], captions: Path, features: Path, split: str) -> dict[str, Any]:
     """CIDEr-D (times 100) of greedy captions, over the seeds' mean, and what it loses without its own goals."""
-    corpus, store = load_captions(captions), FeatureStore(features)
-    items = [item.id for item in with_features(corpus, store).items[split]]
+    corpus = load_captions(captions)
     scores: dict[str, list[np.ndarray]] = {"own": [], "shuffled": [], "zero": []}
     for checkpoint in checkpoints:
         policy, card = load_checkpoint(checkpoint)
         if not isinstance(policy, HRL):
             raise UserError(f"{checkpoint}: a captioner without goals ({card.model}); give checkpoints of hrl runs")
-        if card.backbone_sha256 != store.attributes["weights_sha256"]:
-            raise UserError(f"{features}: features of another backbone than {checkpoint} was trained on")
-        clips = Clips(store, card.corpus_settings.max_frames, torch.device("cpu"), blind=card.blind)
+        clips = open_clips(checkpoint, card, features, torch.device("cpu"))
+        items = [item.id for item in with_features(corpus, clips.store).items[split]]
         references = {item: corpus.tokens[item] for item in items}
         cider = CiderD.from_captions(references, vocabulary=card.words, skip=PUNCTUATION)
         goal = policy.manager.goal

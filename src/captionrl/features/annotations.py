@@ -52,19 +52,8 @@ def write_annotations(captions: Path, raw: Path, out: Path, *, fps: float, code_
         "code_version": code_version,
         "dim": len(columns),
     }
-    digest, frames = hashlib.sha256(), 0
-
-    def arrays() -> Iterator[tuple[str, np.ndarray]]:
-        nonlocal frames
-        for item, array in annotation_features(annotations, items, columns, fps):
-            digest.update(f"{item}\0{array.shape}\0".encode())
-            digest.update(array.tobytes())
-            frames += len(array)
-            yield item, array
-
-    write_store(out, arrays(), attributes)
-    summary = {"items": len(items), "frames": frames, "sha256": digest.hexdigest(), "failures": {}, "columns": columns}
-    write_json(out.with_suffix(".json"), attributes | summary)
+    manifest = write_store(out, annotation_features(annotations, items, columns, fps), attributes)
+    write_json(out.with_suffix(".json"), {**manifest, "failures": {}, "columns": columns})
 
 
 def columns_of(annotations: Iterable[Annotation]) -> list[str]:

@@ -8,7 +8,6 @@ So nobody resumes into another run's shards, and a clip that was replaced is ext
 One extraction at a time per `state` (Snakemake's lock sees to it).
 """
 
-import hashlib
 import json
 import os
 import sys
@@ -86,7 +85,7 @@ def extract(
             f"{len(failures)} of {len(items)} items have no features ({allowed_failures} may fail); mend or fetch "
             "their files and run again, the others are kept:\n" + "\n".join(lines)
         )
-    summary = _join(shards, out, attributes)
+    summary = write_store(out, (pair for shard in shards for pair in shard.read()), attributes)
     summary["failures"] = failures
     write_json(manifest, summary)
     return summary
@@ -173,21 +172,3 @@ def _decode_ahead(
             yield item, future.result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _join(shards: Sequence[Shard], out: Path, attributes: dict[str, Any]) -> dict[str, Any]:
-    """Write the store from its shards; return the manifest's facts about it."""
-    digest = hashlib.sha256()
-    items = frames = 0
-
-    def arrays() -> Iterator[tuple[str, np.ndarray]]:
-        nonlocal items, frames
-        for shard in shards:
-            for item, array in shard.read():
-                digest.update(f"{item}\0{array.shape}\0".encode())
-                digest.update(array.tobytes())
-                items, frames = items + 1, frames + len(array)
-                yield item, array
-
-    write_store(out, arrays(), attributes)
-    return {**attributes, "items": items, "frames": frames, "sha256": digest.hexdigest()}

@@ -7,6 +7,7 @@
 Equal contents give equal bytes: the HDF5 version is pinned and no times are recorded.
 """
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -60,16 +61,26 @@ class FeatureStore:
         return {**self.__dict__, "_file": None}
 
 
-def write_store(path: Path | str, arrays: Iterable[tuple[str, np.ndarray]], attributes: Mapping[str, Any]) -> None:
-    """Write a store (or a shard of one) item by item; `path` appears only when whole."""
-    items = []
+def write_store(
+    path: Path | str, arrays: Iterable[tuple[str, np.ndarray]], attributes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write a store (or a shard of one) item by item; `path` appears only when whole.
+
+    Returns what its manifest tells: the attributes, the numbers of items and frames, a SHA-256 of the contents.
+    """
+    items, frames, digest = [], 0, hashlib.sha256()
     with atomic(path) as temporary, h5py.File(temporary, "w", libver=LIBVER, locking=LOCKING) as file:
         features = file.create_group("features")
         for item, array in arrays:
-            features.create_dataset(item, data=array.astype(np.float16, copy=False), track_times=False)
+            array = array.astype(np.float16, copy=False)
+            features.create_dataset(item, data=array, track_times=False)
             items.append(item.encode())
+            frames += len(array)
+            digest.update(f"{item}\0{array.shape}\0".encode())
+            digest.update(array.tobytes())
         file.create_dataset("items", data=np.array(items, dtype="S" if items else "S1"), track_times=False)
         file.attrs.update(attributes)
+    return {**attributes, "items": len(items), "frames": frames, "sha256": digest.hexdigest()}
 
 
 def check_item_ids(items: Iterable[str]) -> None:

@@ -12,7 +12,7 @@ import av
 import numpy as np
 import pytest
 
-from captionrl.datasets.charades import read_actions
+from captionrl.datasets.charades import read_annotations
 from captionrl.datasets.mini import write
 from captionrl.datasets.mini.draw import render
 from captionrl.datasets.mini.world import LABELS, PLACES, frame_labels, held_out
@@ -70,7 +70,7 @@ def test_the_official_reader_reads_charades(charades):
     counts = Counter(item.split for item in corpus.items)
     assert 800 < counts["train"] + counts["val"] < 900  # some are not verified
     assert 170 < counts["test"] < 200
-    actions = read_actions(charades.raw)
+    actions = {id: list(annotation.actions) for id, annotation in read_annotations(charades.raw).items()}
     assert actions.keys() == charades.scenes.keys()
     classes = dict(line.split(" ", 1) for line in (charades.raw / "Charades_v1_classes.txt").read_text().splitlines())
     for id, timed in actions.items():
