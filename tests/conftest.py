@@ -1,3 +1,7 @@
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from toy import toy_policy
 
@@ -8,3 +12,15 @@ from captionrl.models import CLASSES, Policy
 def policy(request: pytest.FixtureRequest) -> Policy:
     """Each captioner in turn, as a toy."""
     return toy_policy(request.param)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"mounting a small disk takes root: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)

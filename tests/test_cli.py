@@ -15,7 +15,7 @@ import pytest
 from captionrl import __version__, cli
 from captionrl.evaluation.aggregate import METRICS
 from captionrl.files import write_json
-from captionrl.training.run import open_state
+from captionrl.state import open_state
 
 PAPERS = Path(__file__).parents[1] / "papers"
 COMMANDS = tuple(cli.parser()._subparsers._group_actions[0].choices)
@@ -236,8 +236,8 @@ def test_score_prints_every_metric(run, captions):
 def states(tmp_path):
     """The states of an old and of a new training."""
     for title, days in (("hrl/xe-baseline/xe old", 40), ("hrl/rl-baseline/rl new", 3)):
-        directory = open_state(tmp_path / "state", {"name": title}, title)
-        (directory / "last.pt").write_bytes(bytes(1 << 20))
+        with open_state(tmp_path / "state", {"name": title}, title) as directory:
+            (directory / "last.pt").write_bytes(bytes(1 << 20))
         for path in directory.iterdir():
             os.utime(path, (time.time() - days * 86400,) * 2)
     return tmp_path / "state"

@@ -1,5 +1,6 @@
 """A corpus with random features and the first paper's runs, so small that a phase trains in a second."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -166,3 +167,12 @@ def write_features(path: Path, items: Sequence[str], seed: int = 0, **changes: A
     attributes = BACKBONE | {"dim": DIM} | changes
     write_store(path, arrays, attributes)
     write_json(path.with_suffix(".json"), {**attributes, "seed": seed})
+
+
+def fill(disk: Path, leave: int) -> Path:
+    """A file that leaves so many bytes of the disk free."""
+    usage = os.statvfs(disk)
+    filler = disk / "filler"
+    with open(filler, "wb") as file:
+        os.posix_fallocate(file.fileno(), 0, max(1, usage.f_bavail * usage.f_frsize - leave))
+    return filler

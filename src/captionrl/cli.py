@@ -5,6 +5,7 @@ imports stand inside the functions.
 """
 
 import argparse
+import errno
 import json
 import sys
 from collections.abc import Callable
@@ -39,7 +40,8 @@ def segment(args: argparse.Namespace) -> None:
     from captionrl.datasets.segments import write_segments
 
     tokens = load_captions(args.captions).tokens
-    write_segments(args.out, segment(tokens, args.backend, corenlp=args.corenlp, workers=args.workers))
+    segmented = segment(tokens, args.backend, corenlp=args.corenlp, workers=args.workers, state=args.state / "segments")
+    write_segments(args.out, segmented)
 
 
 def world(args: argparse.Namespace) -> None:
@@ -211,11 +213,12 @@ def score(args: argparse.Namespace) -> None:
 
 
 def state(args: argparse.Namespace) -> None:
-    from captionrl.training.state import list_states, prune_states
+    from captionrl.state import list_states, prune_states
 
     rows = list_states(args.state) if args.what == "list" else prune_states(args.state, args.days)
     for row in rows:
-        print(f"{row['directory']}  {row['bytes'] / 2**20:8.1f} MiB  {row['days']:6.1f} days  {row['title']}")
+        holder = f"  ({row['holder']} is at it)" if row["holder"] else ""
+        print(f"{row['directory']}  {row['bytes'] / 2**20:8.1f} MiB  {row['days']:6.1f} days  {row['title']}{holder}")
     print(f"{len(rows)} {'kept' if args.what == 'list' else 'deleted'}")
 
 
@@ -242,7 +245,9 @@ def main() -> None:
         print(f"captionrl {args.command}: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:  # no space, no permission: the system's own words, and the file's name
-        print(f"captionrl {args.command}: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        mend = "; make room and run the same command again" if error.errno == errno.ENOSPC else ""
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"captionrl {args.command}: {where}{error.strerror or error}{mend}", file=sys.stderr)
         sys.exit(1)
 
 
@@ -282,6 +287,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--backend", choices=("corenlp", "grammar", "shallow"), required=True)
     sub.add_argument("--corenlp", type=Path, help="backend corenlp: the zip file of Stanford CoreNLP")
     sub.add_argument("--workers", type=_positive, default=1, help="backend corenlp: parses at a time")
+    common(sub, "state")
 
     sub = command(world, "render a mini data set in a real one's format")
     sub.add_argument("name", help="msrvtt-mini, charades-mini or imagenet-mini")

@@ -24,18 +24,32 @@ def atomic(path: Path | str) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:  # a write that failed names no file; torch and HDF5 hide the reason, too
+        with writing(path):
+            yield temporary
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Let an error of the disk name `path`: a write that failed names no file; torch and HDF5 hide the reason, too."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
         full = shutil.disk_usage(path.parent).free < 2**20
         reason = errno.ENOSPC if full else getattr(error, "errno", None)
         if reason is None or getattr(error, "filename", None) is not None:
             raise
         raise OSError(reason, os.strerror(reason), str(path)) from None
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+def sweep(directory: Path, names: str = "*") -> None:
+    """Remove what processes killed inside `atomic` left of files so named; only where no other can be writing them."""
+    for leftover in directory.glob(f".[0-9]*.{names}"):
+        leftover.unlink(missing_ok=True)
 
 
 def write_text(path: Path | str, text: str) -> None:

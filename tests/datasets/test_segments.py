@@ -1,7 +1,11 @@
 """Segments are aligned with the tokens of their captions, on disk too, and say what made them."""
 
+import multiprocessing
+import os
+import signal
 import zipfile
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 from nltk import Tree
@@ -11,6 +15,7 @@ from captionrl.datasets.segment import segment
 from captionrl.datasets.segments import load_segments, write_segments
 from captionrl.errors import UserError
 from captionrl.files import read_json
+from captionrl.interrupt import RESUME_ME
 
 TEXTS = {
     "one": ["a man kicks a ball in the park", "a man kicks a ball in the park"],
@@ -34,7 +39,10 @@ def distribution(tmp_path, monkeypatch):
 
     def parse(url, sentences, *, workers):
         tree = Tree.fromstring("(ROOT (S (NP (DT a) (NN man)) (VP (VBZ sings))))")
-        return [tree if " ".join(sentence) == "a man sings" else None for sentence in sentences]
+        for sentence in sentences:
+            with open(tmp_path / "asked", "a") as asked:
+                asked.write(" ".join(sentence) + "\n")
+            yield tree if " ".join(sentence) == "a man sings" else None
 
     monkeypatch.setattr(backends.corenlp_backend, "server", server)
     monkeypatch.setattr(backends.corenlp_backend, "parse", parse)
@@ -64,10 +72,59 @@ def test_closed_class_rules_are_no_parser_and_say_so(capsys):
 
 def test_what_corenlp_cannot_parse_falls_back_and_is_counted(distribution):
     captions = {"x": [["a", "man", "sings"], ["he", "runs", "."]]}
-    for _ in range(2):  # unpacked once, then found
-        segmented = segment(captions, "corenlp", corenlp=distribution)
+    for index in range(2):  # unpacked once, then found
+        state = distribution.parent / f"state{index}"
+        segmented = segment(captions, "corenlp", corenlp=distribution, state=state)
         assert segmented.boundary == {"x": [[False, True, True], [True, False, True]]}
         assert segmented.record["fell_back"] == 1
+
+
+def sentences(number):
+    return {"x": [["a", "man", "sings"], *([str(index), "runs"] for index in range(1, number))]}
+
+
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_stopped_in_the_middle_corenlp_is_asked_for_the_rest_only(distribution, tmp_path, monkeypatch, stop):
+    captions, asked = sentences(9), tmp_path / "asked"
+    whole = segment(captions, "corenlp", corenlp=distribution, state=tmp_path / "whole")
+    everything = asked.read_text()
+    asked.unlink()
+    resumed = partial(segment, captions, "corenlp", corenlp=distribution, state=tmp_path / "state")
+    answer = backends.boundaries
+
+    def stopped(tree):  # at the first sentence, which alone has a tree
+        os.kill(os.getpid(), stop)
+        return answer(tree)
+
+    def child():
+        monkeypatch.setattr(backends, "boundaries", stopped)
+        resumed()
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join(30)
+    killed = stop == signal.SIGKILL
+    assert process.exitcode == (-stop if killed else RESUME_ME)
+    assert resumed() == whole
+    assert asked.read_text() == ("a man sings\n" if killed else "") + everything
+
+
+def test_a_line_cut_off_in_the_journal_is_parsed_again(distribution, tmp_path):
+    resumed = partial(segment, sentences(5), "corenlp", corenlp=distribution, state=tmp_path / "state")
+    whole = resumed()
+    (journal,) = tmp_path.glob("state/*/boundaries.jsonl")
+    lines = journal.read_bytes()
+    for size in (len(lines) - 2, len(lines) - len(lines.splitlines()[-1]) - 1, 3, 0):
+        journal.write_bytes(lines[:size])
+        assert resumed() == whole
+        assert journal.read_bytes() == lines
+
+
+def test_other_captions_are_another_work(distribution, tmp_path):
+    for number in (3, 4, 3):
+        segment(sentences(number), "corenlp", corenlp=distribution, state=tmp_path / "state")
+    assert len(list(tmp_path.glob("state/*"))) == 2
+    assert len((tmp_path / "asked").read_text().splitlines()) == 3 + 4
 
 
 def test_a_missing_corenlp_or_backend_is_named(tmp_path):

@@ -4,10 +4,13 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tiny import fill
 
 from captionrl.errors import UserError
 from captionrl.features import extract as module
@@ -16,6 +19,7 @@ from captionrl.features.extract import extract
 from captionrl.features.store import FeatureStore
 from captionrl.features.video import sample_frames
 from captionrl.files import sha256
+from captionrl.interrupt import RESUME_ME
 
 CLIPS = 10
 
@@ -32,8 +36,8 @@ def call(items, mini_weights, tmp_path):
     def call(name="a", **changes):
         backbone = load_backbone("mini", mini_weights)
         arguments = {"items": items, "backbone": backbone, "fps": 3.0, "shard_items": 3, "state": tmp_path / "state"}
-        arguments |= {"code_version": "1", "workers": 2, **changes}
-        return extract(out=tmp_path / f"{name}.h5", manifest=tmp_path / f"{name}.json", **arguments)
+        arguments |= {"code_version": "1", "workers": 2, "out": tmp_path / f"{name}.h5"}
+        return extract(manifest=tmp_path / f"{name}.json", **arguments | changes)
 
     return call
 
@@ -77,7 +81,10 @@ folder, weights = Path(sys.argv[1]), Path(sys.argv[2])
 forward = Backbone.forward
 def slow(self, frames):
     time.sleep(0.15)
-    return forward(self, frames)
+    features = forward(self, frames)
+    with open(folder / "forwards", "a") as file:
+        file.write(".")
+    return features
 Backbone.forward = slow
 items = [(f"clip{i}", folder / f"clip{i}.mp4") for i in range(int(sys.argv[3]))]
 extract(items, load_backbone("mini", weights), folder / "killed.h5", folder / "killed.json", fps=3.0, shard_items=3,
@@ -97,16 +104,45 @@ def test_stopped_in_the_middle_and_resumed_gives_the_same_bytes(call, forwards, 
         assert time.monotonic() < deadline
         time.sleep(0.01)
     child.send_signal(stop)
-    assert child.wait(20) != 0
-    finished = len(list(tmp_path.glob("killed-state/*/shard-*.h5")))
-    assert 1 <= finished < 4
+    status = child.wait(20)
+    kept = sum(len(FeatureStore(shard)) for shard in tmp_path.glob("killed-state/*/shard-*.h5"))
+    done = len((tmp_path / "forwards").read_text())
+    assert 3 <= kept < CLIPS
+    if stop == signal.SIGKILL:  # a shard is lost at most
+        assert (status, kept % 3) == (-stop, 0)
+        assert kept >= done - 3
+    else:  # nothing is
+        assert (status, kept) == (RESUME_ME, done)
     assert not (tmp_path / "killed.h5").exists()
 
     forwards.clear()
     call("killed", state=tmp_path / "killed-state")
-    assert len(forwards) == CLIPS - 3 * finished  # the finished shards were not computed again
+    assert len(forwards) == CLIPS - kept  # nothing that was kept was computed again
     for suffix in (".h5", ".json"):
         assert sha256(tmp_path / f"killed{suffix}") == sha256(tmp_path / f"whole{suffix}")
+
+
+@pytest.mark.filterwarnings("ignore:Exception ignored in. 'h5py")  # it complains once more when it closes the file
+@pytest.mark.parametrize("place", ["shards", "store"])
+def test_no_room_for_features_loses_none(call, forwards, items, small_disk, tmp_path, place):
+    """The file is named; what was finished stays; with room the same call goes on."""
+    call("whole", shard_items=4)
+    forwards.clear()
+    state, out = (small_disk, tmp_path / "a.h5") if place == "shards" else (tmp_path / "s", small_disk / "a.h5")
+    again = partial(call, state=state, out=out, shard_items=4)
+    filler = fill(small_disk, leave=(28 if place == "shards" else 12) << 10)  # room for one shard; for half a store
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        again()
+    assert Path(raised.value.filename).name == ("shard-00001.h5" if place == "shards" else "a.h5")
+    assert not out.exists()
+    assert not list(small_disk.rglob(".*"))
+    kept = sum(len(FeatureStore(shard)) for shard in state.glob("*/shard-*.h5"))
+    assert kept == (4 if place == "shards" else CLIPS)
+    filler.unlink()
+    forwards.clear()
+    again()
+    assert len(forwards) == CLIPS - kept
+    assert sha256(out) == sha256(tmp_path / "whole.h5")
 
 
 def test_half_a_shard_is_never_joined(call, tmp_path):

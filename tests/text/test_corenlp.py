@@ -1,7 +1,9 @@
 """The CoreNLP backend against servers that speak CoreNLP's JSON, and programs that play its part."""
 
 import json
+import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
@@ -103,13 +105,13 @@ def running(tmp_path):
 def test_trees_come_in_the_order_of_the_sentences_however_many_threads_ask():
     sentences = [["a", "man", str(i)] for i in range(300)]
     with fake_server() as (_, url):
-        trees = corenlp.parse(url, sentences, workers=4)
+        trees = list(corenlp.parse(url, sentences, workers=4))
     assert [tree.leaves() for tree in trees] == sentences
 
 
 def test_corenlp_is_told_to_keep_our_tokens_and_sentences():
     with fake_server() as (server, url):
-        corenlp.parse(url, [["do", "n't", "."]])
+        list(corenlp.parse(url, [["do", "n't", "."]]))
     ((words, properties),) = server.asked
     assert words == ["do", "n't", "."]
     assert properties["tokenize.whitespace"] == properties["ssplit.eolonly"] == "true"
@@ -118,13 +120,13 @@ def test_corenlp_is_told_to_keep_our_tokens_and_sentences():
 def test_a_sentence_that_comes_back_wrong_has_no_tree():
     asked = ["a wrong man", "two men", "a broken tree", "a slow dog", "a fine cat"]
     with fake_server() as (_, url):
-        trees = corenlp.parse(url, [sentence.split() for sentence in asked])
+        trees = list(corenlp.parse(url, [sentence.split() for sentence in asked]))
     assert [tree is not None for tree in trees] == [False, False, False, False, True]
 
 
 def test_brackets_and_spaces_inside_tokens_are_no_difference():
     with fake_server() as (_, url):
-        trees = corenlp.parse(url, [["(", "1\u00a01/2", "-rrb-"], ["-lrb-", "b"]])
+        trees = list(corenlp.parse(url, [["(", "1\u00a01/2", "-rrb-"], ["-lrb-", "b"]]))
     assert [len(tree.leaves()) for tree in trees] == [3, 2]
 
 
@@ -132,13 +134,29 @@ def test_a_server_that_goes_away_is_named():
     with fake_server() as (_, url):
         pass
     with pytest.raises(UserError, match=r"CoreNLP stopped answering at 'a man'"):
-        corenlp.parse(url, [["a", "man"]])
+        list(corenlp.parse(url, [["a", "man"]]))
 
 
 def test_the_server_is_stopped_when_the_block_ends(distribution, java, tmp_path):
     with corenlp.server(distribution, java=java("serves"), timeout=30) as url:
         assert url.startswith("http://127.0.0.1:")
         assert running(tmp_path)
+    assert not running(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what ends the server then is Linux's")
+def test_the_server_does_not_outlive_a_killed_process(distribution, java, tmp_path):
+    def child():
+        with corenlp.server(distribution, java=java("serves"), timeout=30):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join(30)
+    assert process.exitcode == -signal.SIGKILL
+    deadline = time.monotonic() + 10
+    while running(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert not running(tmp_path)
 
 

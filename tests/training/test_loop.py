@@ -1,6 +1,5 @@
 """The training loop, on a learner whose validation scores are given in advance."""
 
-import signal
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from torch import nn
 
 from captionrl.config import XEPhase
 from captionrl.device import pick_device
-from captionrl.training.loop import ParameterGroups, Training, stop_flag
+from captionrl.training.loop import ParameterGroups, Training
 from captionrl.training.loop import train as train_loop
 
 BATCHES = 4
@@ -48,9 +47,9 @@ class Scripted:
 def train(tmp_path):
     """Train a learner with a phase's `settings`; its history."""
 
-    def train(learner: Scripted, save_seconds: float = 60, **settings: Any) -> list[dict[str, Any]]:
+    def train(learner: Scripted, **settings: Any) -> list[dict[str, Any]]:
         phase = XEPhase(**PHASE | settings)
-        return train_loop(learner, phase, tmp_path, seed=1, title="test", save_seconds=save_seconds)
+        return train_loop(learner, phase, tmp_path, seed=1, title="test")
 
     return train
 
@@ -140,24 +139,12 @@ def test_logged_statistics_are_means_since_the_last_row(train):
     assert [row["loss"] for row in rows] == [update - 1.5 for update in range(4, 41, 4)]
 
 
-def test_the_state_is_saved_when_it_is_time_and_at_the_end(train, monkeypatch):
+@pytest.mark.parametrize(("seconds", "expected"), [(0.0, [1, 2, 3, 4, 4]), (60.0, [1, 4])])
+def test_a_hundredth_of_the_time_may_go_into_saving(train, monkeypatch, seconds, expected):
     saves: list[int] = []
-    monkeypatch.setattr(Training, "save", lambda self: saves.append(self.progress.update))
+    monkeypatch.setattr(Training, "save", lambda self: saves.append(self.progress.update) or seconds)
     train(Scripted([0] * 9), epochs=1)
-    assert saves == [4]
-    saves.clear()
-    train(Scripted([0] * 9), epochs=1, save_seconds=0)
-    assert saves == [1, 2, 3, 4, 4]
-
-
-def test_signals_are_only_noted_meanwhile(train):
-    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-    with stop_flag() as received:
-        assert not received
-        signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGINT)
-        assert received == [signal.SIGTERM, signal.SIGINT]
-    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+    assert saves == expected
 
 
 def test_the_cpu_has_as_many_threads_as_the_rule_says(monkeypatch):

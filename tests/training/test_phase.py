@@ -16,11 +16,11 @@ from captionrl.decoding import greedy
 from captionrl.errors import UserError
 from captionrl.files import read_json, sha256, write_json
 from captionrl.rewards import CiderD
+from captionrl.state import list_states, prune_states
 from captionrl.text.ptb import PUNCTUATION
 from captionrl.training import run
 from captionrl.training.checkpoint import load_checkpoint
 from captionrl.training.data import Clips
-from captionrl.training.state import list_states, prune_states
 
 SHORT = {"phases": {"xe": {"epochs": 0.4}, "rl": {"epochs": 0.4}}}  # two updates
 

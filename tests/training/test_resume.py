@@ -4,6 +4,7 @@ Attempts that die are forked off this process, which has everything imported; th
 """
 
 import json
+import math
 import multiprocessing
 import os
 import signal
@@ -22,8 +23,9 @@ from tiny import CORPUS, OVERRIDES, PAPER
 
 from captionrl.config import overlay
 from captionrl.errors import UserError
+from captionrl.interrupt import RESUME_ME
 from captionrl.training import loop, run
-from captionrl.training.loop import RESUME_ME, Training
+from captionrl.training.loop import Training
 
 
 @pytest.fixture(params=["cross-entropy", "greedy", "linear", "hrl", "critic"])
@@ -74,11 +76,11 @@ MOMENTS = {  # when the process is killed -> the update whose state is in the fi
 }
 
 
-def attempt(train: Callable[..., Path], out: Path, prepare: Callable[[], None], save_seconds: float = 0.0) -> int:
+def attempt(train: Callable[..., Path], out: Path, prepare: Callable[[], None], saving: float = math.inf) -> int:
     """Train in a process of its own after `prepare`; its exit status, or minus the signal that ended it."""
 
     def child() -> None:
-        run.train = partial(loop.train, save_seconds=save_seconds)
+        run.train = partial(loop.train, saving=saving)
         prepare()
         train(out)
 
@@ -149,7 +151,7 @@ def test_a_signal_saves_the_state_and_asks_to_be_run_again(world, xe, tmp_path, 
     train, out = partial(world.train, "xe-baseline", "xe"), tmp_path / "a.safetensors"
     for update in (4, 6):
         signalled = partial(at, "step", update, lambda: os.kill(os.getpid(), number))
-        assert attempt(train, out, signalled, save_seconds=60) == RESUME_ME == 75
+        assert attempt(train, out, signalled, saving=1e-9) == RESUME_ME == 75
         assert read_state(out)["progress"]["update"] == update + 1
         assert not out.exists()
     train(out)
@@ -165,7 +167,7 @@ def test_a_finished_training_is_not_trained_again(world, xe, tmp_path, monkeypat
 
 def test_a_state_saved_by_time_is_the_whole_state(world, xe, tmp_path, monkeypatch):
     """However often the state is written, the training is the same."""
-    monkeypatch.setattr(run, "train", partial(loop.train, save_seconds=0.0))
+    monkeypatch.setattr(run, "train", partial(loop.train, saving=math.inf))
     assert_same_training(xe, world.train("xe-baseline", "xe", tmp_path / "a.safetensors"))
 
 
@@ -206,7 +208,7 @@ def test_nothing_of_killed_attempts_is_left(world, tmp_path):
     for moment in ("writing the state", "renaming the state"):
         assert attempt(train, out, MOMENTS[moment][0]) == -signal.SIGKILL
     train(out)
-    assert sorted(path.name for path in state_file(out).parent.iterdir()) == ["identity.json", "state.pt"]
+    assert sorted(path.name for path in state_file(out).parent.iterdir()) == ["identity.json", "lock", "state.pt"]
 
 
 @pytest.mark.slow

@@ -3,9 +3,8 @@
 Threads decode (PyAV releases the GIL) while this thread runs the backbone. Every `shard_items` items become one file
 in `state/<fingerprint>/`, renamed into place when whole; at the end they are joined. The fingerprint covers all that
 decides the features but the media files themselves, whose size and time of change each shard records, item by item.
-So nobody resumes into another run's shards, and a clip that was replaced is extracted anew.
-
-One extraction at a time per `state` (Snakemake's lock sees to it).
+So nobody resumes into another run's shards, and a clip that was replaced is extracted anew. Told to stop (TERM, INT),
+it keeps every finished item; killed, every finished shard.
 """
 
 import json
@@ -28,8 +27,10 @@ from captionrl.errors import UserError
 from captionrl.features.backbones import Backbone
 from captionrl.features.store import FeatureStore, check_item_ids, write_store
 from captionrl.features.video import MediaError, sample_frames
-from captionrl.files import fingerprint, write_json
+from captionrl.files import fingerprint, sweep, write_json
+from captionrl.interrupt import Interrupted, stop_flag
 from captionrl.progress import progress
+from captionrl.state import open_state
 
 Item = tuple[str, Path]  # id, media file
 SHOWN = 20  # failures printed one by one; beyond that a count
@@ -63,36 +64,36 @@ def extract(
         "code_version": code_version,
         "dim": backbone.dim,
     }
-    key = fingerprint([attributes, shard_items, [item for item, _ in items]])
-    directory = Path(state) / key
-    directory.mkdir(parents=True, exist_ok=True)
-    write_json(directory / "identity.json", {"title": f"{backbone.name} features of {len(items)} items", **attributes})
-    for leftover in [*directory.glob(".[0-9]*.h5"), *Path(out).parent.glob(f".[0-9]*.{Path(out).name}")]:
-        leftover.unlink()  # of a process killed while writing
-
-    shards = [
-        Shard(directory / f"shard-{start // shard_items:05d}.h5", items[start : start + shard_items])
-        for start in range(0, len(items), shard_items)
-    ]
-    _fill(shards, backbone, fps, attributes, workers or len(os.sched_getaffinity(0)))
-
-    failures = {item: cause for shard in shards for item, cause in shard.failures.items()}
-    if len(failures) > allowed_failures:
-        lines = [f"  {item}: {cause}" for item, cause in islice(failures.items(), SHOWN)]
-        if len(failures) > SHOWN:
-            lines.append(f"  ... and {len(failures) - SHOWN} more")
-        raise UserError(
-            f"{len(failures)} of {len(items)} items have no features ({allowed_failures} may fail); mend or fetch "
-            "their files and run again, the others are kept:\n" + "\n".join(lines)
-        )
-    summary = write_store(out, (pair for shard in shards for pair in shard.read()), attributes)
-    summary["failures"] = failures
-    write_json(manifest, summary)
+    identity = {**attributes, "shard_items": shard_items, "items": fingerprint([item for item, _ in items])}
+    with open_state(state, identity, f"{backbone.name} features of {len(items)} items") as directory:
+        sweep(directory)
+        shards = [
+            Shard(directory / f"shard-{start // shard_items:05d}.h5", items[start : start + shard_items])
+            for start in range(0, len(items), shard_items)
+        ]
+        _fill(shards, backbone, fps, attributes, workers or len(os.sched_getaffinity(0)))
+        failures = {item: cause for shard in shards for item, cause in shard.failures.items()}
+        if len(failures) > allowed_failures:
+            raise UserError(_complaint(failures, len(items), allowed_failures))
+        sweep(out.parent, f"{out.stem}.*")
+        summary = write_store(out, (pair for shard in shards for pair in shard.read()), attributes)
+        summary["failures"] = failures
+        write_json(manifest, summary)
     return summary
 
 
+def _complaint(failures: dict[str, str], items: int, allowed: int) -> str:
+    lines = [f"  {item}: {cause}" for item, cause in islice(failures.items(), SHOWN)]
+    if len(failures) > SHOWN:
+        lines.append(f"  ... and {len(failures) - SHOWN} more")
+    return (
+        f"{len(failures)} of {items} items have no features ({allowed} may fail); mend or fetch their files and run "
+        "again, the others are kept:\n" + "\n".join(lines)
+    )
+
+
 class Shard:
-    """Some consecutive items and the file of their features, which exists once all of them have been tried."""
+    """Some consecutive items, and the file of the features that are known of them."""
 
     def __init__(self, path: Path, items: Sequence[Item]):
         self.path, self.items = path, items
@@ -129,12 +130,12 @@ def _stamp(media: Path) -> list[int]:
 
 
 def _fill(shards: Sequence[Shard], backbone: Backbone, fps: float, attributes: dict[str, Any], workers: int) -> None:
-    """Write every shard that misses items. Stopped by whatever signal, it leaves the finished ones."""
+    """Write every shard that misses items. Raises Interrupted, with all finished items written, on TERM or INT."""
     todo = [item for shard in shards for item in shard.missing]
     decoded = _decode_ahead(todo, backbone, fps, workers)
     bar = progress(total=len(todo), title=f"{backbone.name} features", unit="item", disable=not todo)
     start, frames_done = time.monotonic(), 0
-    with closing(decoded), bar:
+    with closing(decoded), bar, stop_flag() as stopped:
         for shard in shards:
             new: dict[str, np.ndarray] = {}
             for item, frames in islice(decoded, len(shard.missing)):
@@ -146,8 +147,12 @@ def _fill(shards: Sequence[Shard], backbone: Backbone, fps: float, attributes: d
                     frames_done += len(frames)
                 bar.set_postfix_str(f"{frames_done / (time.monotonic() - start):.0f} frames/s", refresh=False)
                 bar.update()
+                if stopped:
+                    break
             if shard.missing:
                 shard.write(new, attributes)
+            if stopped:
+                raise Interrupted
 
 
 def _decode_ahead(

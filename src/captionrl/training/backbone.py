@@ -17,10 +17,11 @@ from torch.nn.functional import cross_entropy
 from captionrl.config import BackbonePhase
 from captionrl.device import pick_device
 from captionrl.features.backbones import MINI_MEAN, MINI_RESIZE, MINI_STD, MiniResNet, normalise, save_mini
-from captionrl.files import sha256
+from captionrl.files import sha256, sweep
 from captionrl.provenance import code_version
+from captionrl.state import open_state
 from captionrl.training.loop import ParameterGroups, train
-from captionrl.training.state import open_state, write_metrics, write_provenance
+from captionrl.training.records import write_metrics, write_provenance
 
 HELD_BACK = 10  # every tenth still measures how well the backbone sees what it has not learnt
 
@@ -86,16 +87,17 @@ def train_backbone(images: Path, out: Path, states: Path, *, phase: BackbonePhas
         "torch": torch.__version__,
     }
     title = "mini backbone"
-    state = open_state(states, identity, title)
-    torch.manual_seed(seed)
-    network = MiniResNet(heads).to(where)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as frames are: faster on CPUs
-    held_back = torch.arange(len(frames.images)) % HELD_BACK == 0
-    learner = AttributeLearner(network, frames.where(~held_back), frames.where(held_back), phase, seed)
-    history = train(learner, phase, state, seed=seed, title=title)
-    write_metrics(out, history)
-    write_provenance(out, identity, hours=history[-1]["seconds"] / 3600)
-    save_mini(network, out)
+    with open_state(states, identity, title) as state:
+        torch.manual_seed(seed)
+        network = MiniResNet(heads).to(where)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as frames are: faster on CPUs
+        held_back = torch.arange(len(frames.images)) % HELD_BACK == 0
+        learner = AttributeLearner(network, frames.where(~held_back), frames.where(held_back), phase, seed)
+        history = train(learner, phase, state, seed=seed, title=title)
+        sweep(out.parent, f"{out.stem}.*")
+        write_metrics(out, history)
+        write_provenance(out, identity, hours=history[-1]["seconds"] / 3600)
+        save_mini(network, out)
 
 
 def _read(path: Path) -> tuple[Frames, dict[str, int]]:

@@ -6,10 +6,7 @@ so the same command finds it again, and goes on to bit-equal weights (same machi
 
 import math
 import pickle
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,12 +16,12 @@ from torch import Tensor, nn
 
 from captionrl.config import Phase
 from captionrl.errors import UserError
-from captionrl.files import atomic
+from captionrl.files import atomic, sweep
+from captionrl.interrupt import Interrupted, stop_flag
 from captionrl.progress import progress
 
-RESUME_ME = 75  # the exit status of an interrupted training (EX_TEMPFAIL): the same command goes on
 LOG_ROWS = 10  # rows of training statistics between two validations
-
+SAVING = 0.01  # the share of the time that may go into saving the state: what KILL costs is a hundred times a save
 
 ParameterGroups = list[tuple[list[nn.Parameter], float]]
 
@@ -56,36 +53,30 @@ class Progress:
     best_update: int = 0
 
 
-class Interrupted(SystemExit):
-    def __init__(self) -> None:
-        super().__init__(RESUME_ME)
-
-
 def train(
-    learner: Learner, phase: Phase, state: Path, *, seed: int, title: str, save_seconds: float = 60.0
+    learner: Learner, phase: Phase, state: Path, *, seed: int, title: str, saving: float = SAVING
 ) -> list[dict[str, Any]]:
     """Train `learner.module` and leave in it the weights that scored best; return the history, a dict a row.
 
-    `state` is the directory that the training can be resumed from; `save_seconds` the time between two saves.
+    `state` is the directory that the training can be resumed from, `saving` the share of the time that saving may take.
     Raises Interrupted, with everything saved, on TERM or INT.
     """
     run = Training(learner, phase, state, seed)
     total = run.total
     interval = max(1, round(phase.validate_every * learner.batches))
-    if run.progress.update == 0:
-        run.validate()
-    saved = time.monotonic()
+    due = time.monotonic()  # when to save next
     bar = progress(total=total, initial=run.progress.update, title=title, unit="item", unit_scale=phase.batch)
     with bar, stop_flag() as stopped:
+        if run.progress.update == 0:
+            run.validate()
         while run.progress.update < total:
             statistics = run.step(log_every=max(1, interval // LOG_ROWS))
             bar.update()
             if run.progress.update % interval == 0 or run.progress.update == total:
                 scores = run.validate()
                 bar.set_postfix({**statistics, **scores}, refresh=False)
-            if stopped or time.monotonic() - saved > save_seconds:
-                run.save()
-                saved = time.monotonic()
+            if stopped or time.monotonic() >= due:
+                due = time.monotonic() + run.save() / saving
             if stopped:
                 raise Interrupted
     run.save()
@@ -173,8 +164,9 @@ class Training:
             }
         )
 
-    def save(self) -> None:
-        """Write the whole state; the file is either the old one or the new one at every instant."""
+    def save(self) -> float:
+        """Write the whole state, in one instant; return the seconds it took."""
+        began = time.monotonic()
         state = {
             "module": self.learner.module.state_dict(),
             "best_weights": self.best_weights,
@@ -188,11 +180,11 @@ class Training:
         }
         with atomic(self.directory / "state.pt") as temporary:
             torch.save(state, temporary)
+        return time.monotonic() - began
 
     def _restore(self) -> None:
         path = self.directory / "state.pt"
-        for leftover in self.directory.glob(".*.state.pt"):  # of a process killed while writing
-            leftover.unlink()
+        sweep(self.directory)
         if not path.exists():
             return
         try:
@@ -213,15 +205,3 @@ class Training:
 
 def _copy(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in weights.items()}
-
-
-@contextmanager
-def stop_flag() -> Iterator[list[int]]:
-    """A list that is empty until TERM or INT arrives; the signals' old handlers come back at the end."""
-    received: list[int] = []
-    old = {number: signal.signal(number, lambda n, _: received.append(n)) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield received
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

@@ -12,15 +12,16 @@ from captionrl.datasets.segments import load_segments
 from captionrl.device import pick_device
 from captionrl.errors import UserError
 from captionrl.features.store import FeatureStore
-from captionrl.files import fingerprint, read_json, sha256
+from captionrl.files import fingerprint, read_json, sha256, sweep
 from captionrl.models import HRL, Critic, Policy, build_module
 from captionrl.provenance import code_version
+from captionrl.state import open_state
 from captionrl.text.vocabulary import Vocabulary
 from captionrl.training.captioner import LEARNERS
 from captionrl.training.checkpoint import Card, load_module, save_checkpoint
 from captionrl.training.data import Clips, Data, with_features
 from captionrl.training.loop import train
-from captionrl.training.state import open_state, write_metrics, write_provenance
+from captionrl.training.records import write_metrics, write_provenance
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,6 @@ def train_phase(paper: Paper, job: Job) -> None:
         "device": device.type,
         "torch": torch.__version__,
     }
-    title = f"{paper.paper}/{job.run}/{job.phase} {job.corpus} seed {job.seed}"
-    state = open_state(job.state, identity, title)
-
     torch.manual_seed(job.seed)
     facts: dict[str, Any] = {
         "model": run.model,
@@ -104,29 +102,31 @@ def train_phase(paper: Paper, job: Job) -> None:
         boundaries=load_segments(segments, captions.tokens) if segments else None,
     )
     learner = LEARNERS[phase.objective](module, data, phase, job.seed)
-    history = train(learner, phase, state, seed=job.seed, title=title)
-
-    best = max((row for row in history if row["kind"] == "validation"), key=lambda row: row[learner.metric])
-    write_metrics(job.out, history)
-    card = Card(
-        **facts,
-        paper=paper.paper,
-        run=job.run,
-        phase=job.phase,
-        corpus=job.corpus,
-        seed=job.seed,
-        blind=run.blind,
-        settings=settings.model_dump(include={"max_frames", "max_words", "min_count"}),
-        backbone=paper.backbone_of(job.corpus) if store else "",
-        fps=paper.fps,
-        updates=history[-1]["update"],
-        best_update=best["update"],
-        val_score=best[learner.metric],
-        config=fingerprint(config),
-        code=identity["code"],
-    )
-    write_provenance(job.out, identity, hours=history[-1]["seconds"] / 3600)
-    save_checkpoint(job.out, module, card)
+    title = f"{paper.paper}/{job.run}/{job.phase} {job.corpus} seed {job.seed}"
+    with open_state(job.state, identity, title) as state:
+        history = train(learner, phase, state, seed=job.seed, title=title)
+        best = max((row for row in history if row["kind"] == "validation"), key=lambda row: row[learner.metric])
+        card = Card(
+            **facts,
+            paper=paper.paper,
+            run=job.run,
+            phase=job.phase,
+            corpus=job.corpus,
+            seed=job.seed,
+            blind=run.blind,
+            settings=settings.model_dump(include={"max_frames", "max_words", "min_count"}),
+            backbone=paper.backbone_of(job.corpus) if store else "",
+            fps=paper.fps,
+            updates=history[-1]["update"],
+            best_update=best["update"],
+            val_score=best[learner.metric],
+            config=fingerprint(config),
+            code=identity["code"],
+        )
+        sweep(job.out.parent, f"{job.out.stem}.*")
+        write_metrics(job.out, history)
+        write_provenance(job.out, identity, hours=history[-1]["seconds"] / 3600)
+        save_checkpoint(job.out, module, card)
 
 
 def _start(start: Path | None, facts: dict[str, Any], sizes: Sizes) -> Policy | Critic:

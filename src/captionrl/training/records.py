@@ -1,4 +1,4 @@
-"""What lies beside a training: its state's directory, its metrics, its provenance."""
+"""What lies beside a checkpoint: its metrics and its provenance."""
 
 import csv
 import io
@@ -7,20 +7,11 @@ import os
 import platform
 import shutil
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-from captionrl.files import fingerprint, read_json, write_json, write_text
+from captionrl.files import write_json, write_text, writing
 from captionrl.provenance import commit
-
-
-def open_state(states: Path, identity: dict[str, Any], title: str) -> Path:
-    """The directory of the training that `identity` determines: its name is a hash of it."""
-    directory = states / fingerprint(identity)
-    if not (directory / "identity.json").exists():
-        write_json(directory / "identity.json", {"title": title, **identity})
-    return directory
 
 
 def write_metrics(out: Path, history: list[dict[str, Any]]) -> None:
@@ -37,7 +28,7 @@ def write_metrics(out: Path, history: list[dict[str, Any]]) -> None:
 
     events = out.with_suffix(".tensorboard")
     shutil.rmtree(events, ignore_errors=True)
-    with SummaryWriter(str(events)) as board:
+    with writing(events), SummaryWriter(str(events)) as board:
         for row in history:
             for name, value in row.items():
                 if name not in ("kind", "update"):
@@ -58,27 +49,3 @@ def write_provenance(out: Path, identity: dict[str, Any], hours: float) -> None:
             "command": " ".join(["captionrl", *sys.argv[1:]]),
         },
     )
-
-
-def list_states(states: Path) -> list[dict[str, Any]]:
-    """The trainings and extractions whose state is kept, oldest first: directory, title, bytes, days since saved."""
-    rows = []
-    for identity in states.rglob("identity.json"):
-        files = [path for path in identity.parent.rglob("*") if path.is_file()]
-        rows.append(
-            {
-                "directory": str(identity.parent.relative_to(states)),
-                "title": read_json(identity)["title"],
-                "bytes": sum(path.stat().st_size for path in files),
-                "days": round((time.time() - max(path.stat().st_mtime for path in files)) / 86400, 2),
-            }
-        )
-    return sorted(rows, key=lambda row: -row["days"])
-
-
-def prune_states(states: Path, days: float) -> list[dict[str, Any]]:
-    """Delete the states not touched for `days` days; return them."""
-    old = [row for row in list_states(states) if row["days"] >= days]
-    for row in old:
-        shutil.rmtree(states / row["directory"])
-    return old

@@ -1,0 +1,127 @@
+"""The directories that unfinished work is resumed from: one for each piece of work, and one process in each.
+
+A directory's name is a hash of all that determines the result: configuration, inputs, code. So the same command finds
+it again, and no other command does.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from captionrl.errors import UserError
+from captionrl.files import fingerprint, read_json, write_json
+
+PATIENCE = 30.0  # seconds that another process may take to end; one that was killed a moment ago is still at it
+
+
+@contextmanager
+def open_state(states: Path, identity: dict[str, Any], title: str, patience: float = PATIENCE) -> Iterator[Path]:
+    """The directory below `states` of the work that `identity` determines, for this process alone.
+
+    Raises UserError if another process is still in it after `patience` seconds.
+    """
+    directory = states / fingerprint(identity)
+    with _locked(directory, patience):
+        if not (directory / "identity.json").exists():
+            write_json(directory / "identity.json", {"title": title, **identity})
+        yield directory
+
+
+def list_states(states: Path) -> list[dict[str, Any]]:
+    """The work whose state is kept, oldest first: directory, title, bytes, days since saved, who is at it."""
+    rows = []
+    for identity in states.rglob("identity.json"):
+        files = [path for path in identity.parent.rglob("*") if path.is_file()]
+        rows.append(
+            {
+                "directory": str(identity.parent.relative_to(states)),
+                "title": read_json(identity)["title"],
+                "bytes": sum(path.stat().st_size for path in files),
+                "days": round((time.time() - max(path.stat().st_mtime for path in files)) / 86400, 2),
+                "holder": _holder(identity.parent),
+            }
+        )
+    return sorted(rows, key=lambda row: -row["days"])
+
+
+def prune_states(states: Path, days: float) -> list[dict[str, Any]]:
+    """Delete the states not touched for `days` days, but for those that a process is at; return them."""
+    pruned = []
+    for row in list_states(states):
+        if row["days"] >= days:
+            with suppress(UserError), _locked(states / row["directory"], patience=0):
+                shutil.rmtree(states / row["directory"])
+                pruned.append(row)
+    return pruned
+
+
+@contextmanager
+def _locked(directory: Path, patience: float) -> Iterator[None]:
+    """Hold the directory's lock, which the system takes back when its holder dies, by whatever death."""
+    deadline = time.monotonic() + patience
+    waiting = False
+    while (file := _lock(directory)) is None:
+        holder = _holder(directory) or "another process"
+        if time.monotonic() >= deadline:
+            raise UserError(f"{directory}: {holder} is at this; wait until it has finished, or stop it, and run again")
+        if not waiting:
+            print(f"{directory}: {holder} is at this; waiting up to {patience:g} s for its end", file=sys.stderr)
+            waiting = True
+        time.sleep(0.2)
+    with file:
+        file.truncate(0)
+        json.dump({"process": os.getpid(), "host": socket.gethostname(), "job": os.environ.get("SLURM_JOB_ID")}, file)
+        file.flush()
+        yield
+
+
+def _lock(directory: Path) -> IO[str] | None:
+    """The locked file, or None where another process has it. Closing it gives the lock back."""
+    while True:
+        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            file = open(directory / "lock", "a+", encoding="utf-8")  # noqa: SIM115 - it stays open while it is locked
+        except FileNotFoundError:
+            continue  # pruned at this very moment
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(directory / "lock")):
+                return file
+        except FileNotFoundError:
+            pass  # likewise
+        except BlockingIOError:
+            file.close()
+            return None
+        except OSError as error:
+            file.close()
+            if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                mend = "have it mounted with locks (Lustre: -o flock), or give --state a directory elsewhere"
+                raise UserError(f"{directory}: its file system has no locks; {mend}") from None
+            raise
+        file.close()
+
+
+def _holder(directory: Path) -> str | None:
+    """Who holds the directory's lock, in words; None if nobody does."""
+    try:
+        with open(directory / "lock", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                with suppress(ValueError):
+                    facts = json.load(file)
+                    job = f", SLURM job {facts['job']}" if facts["job"] else ""
+                    return f"process {facts['process']} on {facts['host']}{job}"
+                return "another process"
+    except FileNotFoundError:
+        pass
+    return None
