@@ -56,6 +56,8 @@ class Project:
         """Exit status and output."""
         command = [str(BIN / "snakemake"), *arguments, *(["--config", *config] if config else [])]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SNAKEMAKE_")}
+        if (self.path / "src").exists():
+            environment["PYTHONPATH"] = str(self.path / "src")
         both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         result = subprocess.run(command, cwd=self.path, env=environment, text=True, timeout=120, **both)
         return result.returncode, result.stdout

@@ -1,8 +1,11 @@
 """What Snakemake plans to do for the first paper, at either scale and after a change; nothing is computed."""
 
 import json
+import os
 import re
 import shlex
+import shutil
+import time
 from argparse import Namespace
 from pathlib import Path
 
@@ -277,3 +280,51 @@ def test_the_scales_share_no_file(done):
     plan = done.plan("hrl", config=(*ONE_SEED, "scale=paper"))
     assert plan.trainings == of("paper", TRAININGS, 1)
     assert DATA["paper"] <= set(plan.jobs)
+
+
+@pytest.fixture(scope="module")
+def editable(new_project):
+    """A finished project with a copy of the package, which may be edited."""
+    project = new_project()
+    shutil.copytree(ROOT / "src", project.path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    project.pretend_all_is_done("hrl", ONE_SEED)
+    return project
+
+
+def test_touching_files_makes_nothing_anew(editable):
+    later = time.time() + 100
+    for path in editable.path.rglob("*"):
+        if ".snakemake" not in path.parts:
+            os.utime(path, (later, later))
+            later += 0.01  # inputs after the outputs made from them, too
+    assert not editable.plan("hrl", config=ONE_SEED).jobs
+
+
+SCORING = {"score", "table"}
+LEARNING = {"train", "predict", "figures_hrl"} | SCORING
+
+
+@pytest.mark.parametrize(
+    ("module", "rerun"),
+    [
+        ("tables/drawing.py", {"figures_hrl"}),
+        ("tables/table.py", {"table"}),
+        ("evaluation/captions.py", SCORING),
+        ("decoding/beam.py", {"predict", "figures_hrl"} | SCORING),
+        ("objectives/hrl.py", LEARNING),
+        ("text/shallow.py", {"segments"} | LEARNING),
+        ("features/extract.py", {"features"} | LEARNING),
+        ("training/backbone.py", {"backbone", "features"} | LEARNING),
+        ("datasets/download.py", {"world", "captions", "segments", "backbone", "features"} | LEARNING),
+        ("tables/publish.py", set()),
+        ("evaluation/boundaries.py", set()),
+    ],
+)
+def test_an_edited_module_makes_anew_what_depends_on_it_and_nothing_else(editable, module, rerun):
+    path = editable.path / "src/captionrl" / module
+    before = path.read_text()
+    try:
+        path.write_text(before + "\n# edited\n")
+        assert set(editable.plan("hrl", config=ONE_SEED).jobs) == (rerun | {"hrl"} if rerun else set())
+    finally:
+        path.write_text(before)
