@@ -7,7 +7,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from captionrl.config import load_paper, load_params, validate_params
+from captionrl.config import BackbonePhase, load_paper, load_params, validate_params
 from captionrl.errors import UserError
 from captionrl.files import fingerprint
 from captionrl.provenance import code_version
@@ -77,6 +77,16 @@ for paper_name in PAPERS:
             paper_name
         input:
             results_of(paper_name),
+        localrule: True
+
+
+for corpus_name in sorted({corpus for paper in PAPERS for corpus in corpora_of(paper)}):
+
+    rule:
+        name:
+            corpus_name.removesuffix("-mini")
+        input:
+            prepared(corpus_name),
         localrule: True
 
 

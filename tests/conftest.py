@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from toy import toy_policy
 
-from captionrl.models import CLASSES, Policy
+from captionrl.models import POLICIES, Policy
 
 
-@pytest.fixture(params=CLASSES)
+@pytest.fixture(params=POLICIES)
 def policy(request: pytest.FixtureRequest) -> Policy:
     """Each captioner in turn, as a toy."""
     return toy_policy(request.param)

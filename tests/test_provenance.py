@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from captionrl import cli, provenance
+from captionrl.config.methods import LEARNERS, MODELS, module_of
 from captionrl.provenance import code_version, commit
 
 COMMANDS = tuple(cli.parser()._subparsers._group_actions[0].choices)
@@ -24,6 +25,14 @@ def package(tmp_path, monkeypatch):
     forget()
 
 
+MODEL_FILES = {module_of(place) for place in MODELS.values()}
+METHODS = {  # what a rule says that its command loads, if it is about all models and objectives
+    "train": MODEL_FILES | {module_of(place) for place in LEARNERS.values()},
+    "predict": MODEL_FILES,
+    "figures": MODEL_FILES,
+}
+
+
 def forget():
     code_version.cache_clear()
     provenance._imports_of.cache_clear()
@@ -31,7 +40,7 @@ def forget():
 
 def versions():
     forget()
-    return {command: code_version(command) for command in COMMANDS}
+    return {command: code_version(command, *METHODS.get(command, ())) for command in COMMANDS}
 
 
 def edit(path: Path) -> None:

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from captionrl.config import Sizes
-from captionrl.decoding import Rollout, log_probabilities, sample
+from captionrl.decoding.distribution import log_probabilities
+from captionrl.decoding.rollout import Rollout, sample
 from captionrl.models import Features, Policy, Rows, build_policy
 from captionrl.text.vocabulary import EOS, PAD, UNK
 

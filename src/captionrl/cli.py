@@ -194,6 +194,14 @@ def table(args: argparse.Namespace) -> None:
     write(*build(paper, table, args.scale, read_json(args.card)["origin"], scores), args.out)
 
 
+def metrics(args: argparse.Namespace) -> None:
+    from captionrl.config import load_paper
+    from captionrl.tables.metrics import write_metrics
+
+    paper = load_paper(args.papers / f"{args.paper}.yaml", args.scale, args.overrides)
+    write_metrics(paper, args.tables, args.curves, args.out)
+
+
 def figures(args: argparse.Namespace) -> None:
     from captionrl.config import load_paper
     from captionrl.tables.examples import Sources, by_captioner
@@ -365,6 +373,13 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("table", type=_parts(2), help="PAPER/TABLE, such as hrl/table1")
     paths(sub, card="the corpus card", out="the table (.csv); .md, .tex and .cells.jsonl come beside it")
     sub.add_argument("--scores", type=Path, nargs="+", required=True, help="…/RUN/seedK.json")
+    common(sub, "paper")
+
+    sub = command(metrics, "gather a paper's numbers and learning curves for DVC")
+    sub.add_argument("paper", metavar="PAPER", help="such as hrl")
+    paths(sub, out="the numbers (.json); curves/CORPUS-RUN.csv come beside it")
+    sub.add_argument("--tables", type=Path, nargs="+", required=True, help="the paper's tables (.csv)")
+    sub.add_argument("--curves", type=Path, nargs="*", default=[], help="…/CORPUS/PAPER/RUN/PHASE/seedK.csv")
     common(sub, "paper")
 
     sub = command(figures, "draw a paper's figures, and a page that shows them all")

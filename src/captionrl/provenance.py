@@ -7,6 +7,7 @@ A rule's shell line does not change when the module behind it does, so every rul
 import ast
 import hashlib
 import subprocess
+from collections.abc import Set
 from functools import cache
 from pathlib import Path
 
@@ -14,15 +15,23 @@ PACKAGE = Path(__file__).parent
 
 
 @cache
-def code_version(command: str) -> str:
-    """A hash of the function `command` of cli.py and of every module of this package that it comes to import."""
-    tree = ast.parse((PACKAGE / "cli.py").read_text(encoding="utf-8"))
-    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    function = functions[command.replace("-", "_")]
-    digest = hashlib.sha256(ast.unparse(function).encode())
-    for path in sorted(_closure(_imports(function))):
+def code_version(command: str, *modules: str) -> str:
+    """A hash of the function `command` of cli.py and of its `sources`."""
+    digest = hashlib.sha256(ast.unparse(_function(command)).encode())
+    for path in sorted(sources(command, *modules)):
         digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def sources(command: str, *modules: str) -> set[Path]:
+    """The files of this package that a command comes to import; `modules`: those it imports by name, as YAML says."""
+    return _closure(_imports(_function(command)) | set(modules))
+
+
+def _function(command: str) -> ast.FunctionDef:
+    tree = ast.parse((PACKAGE / "cli.py").read_text(encoding="utf-8"))
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    return functions[command.replace("-", "_")]
 
 
 def commit() -> str:
@@ -34,13 +43,16 @@ def commit() -> str:
         return "unknown"
 
 
-def _closure(modules: frozenset[str]) -> set[Path]:
-    """The files of `modules` and of all that they import from this package, however deep."""
+def _closure(modules: Set[str]) -> set[Path]:
+    """The files of `modules` and of all that they import from this package, however deep, but for config/.
+
+    What config/ says enters every rule as a hash of the values that its command uses.
+    """
     found: set[Path] = set()
     waiting = list(modules)
     while waiting:
         path = _file(waiting.pop())
-        if path is not None and path not in found:
+        if path is not None and path not in found and path.parent != PACKAGE / "config":
             found.add(path)
             waiting += _imports_of(path)
     return found

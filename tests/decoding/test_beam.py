@@ -3,8 +3,10 @@ import torch
 from torch.nn.functional import pad
 from toy import MAX_TOKENS, batch, every_caption, toy_clips, toy_policy, word_log_probs
 
-from captionrl.decoding import beam_search, greedy, log_probabilities
-from captionrl.models import CLASSES
+from captionrl.decoding.beam import beam_search
+from captionrl.decoding.distribution import log_probabilities
+from captionrl.decoding.rollout import greedy
+from captionrl.models import POLICIES
 from captionrl.text.vocabulary import BOS, EOS, PAD, UNK
 
 CLIPS = toy_clips(*[4, 1, 3] * 4)
@@ -54,7 +56,7 @@ def test_scores_are_log_probabilities_and_come_best_first(policy, width):
     assert (scores.diff(dim=1) <= 0).all()
 
 
-@pytest.mark.parametrize("model", CLASSES)
+@pytest.mark.parametrize("model", POLICIES)
 @pytest.mark.parametrize("seed", [1, 3, 4])
 def test_a_beam_wide_enough_for_all_captions_is_exhaustive_search(model, seed):
     """Captions that end and captions cut at `max_tokens` compete on their log-probability alone."""
@@ -68,7 +70,7 @@ def test_a_beam_wide_enough_for_all_captions_is_exhaustive_search(model, seed):
         assert torch.equal(tokens[row], captions[order])
 
 
-@pytest.mark.parametrize("model", CLASSES)
+@pytest.mark.parametrize("model", POLICIES)
 @pytest.mark.parametrize("width", [2, 3, 5])
 def test_a_narrow_beam_is_the_textbooks(model, width):
     policy = toy_policy(model)
@@ -89,7 +91,7 @@ def test_neither_padding_nor_companions_change_a_clips_beam(policy):
 
 
 def test_places_that_no_caption_fills_have_score_minus_infinity():
-    for model in CLASSES:
+    for model in POLICIES:
         policy, captions = toy_policy(model, vocabulary=5), every_caption(max_tokens=2, vocabulary=5)
         tokens, scores = beam_search(policy, policy.encode(batch(CLIPS)), 2, 7)
         assert len(captions) == 3
@@ -110,7 +112,7 @@ def test_the_unwritable_are_never_written_and_nothing_follows_the_end(policy):
 
 
 def test_the_search_stops_when_every_caption_has_ended():
-    for model in CLASSES:
+    for model in POLICIES:
         policy = toy_policy(model, vocabulary=5)
         policy.head[-1].bias.data[EOS] += 100
         tokens, _ = beam_search(policy, policy.encode(batch(CLIPS)), 50, 2)

@@ -1,7 +1,7 @@
 import torch
 from toy import VOCABULARY, batch, every_caption, toy_clips, word_log_probs
 
-from captionrl.decoding import log_probabilities
+from captionrl.decoding.distribution import log_probabilities
 from captionrl.text.vocabulary import BOS, EOS, PAD, UNK
 
 

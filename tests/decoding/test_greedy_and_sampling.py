@@ -3,7 +3,7 @@ import torch
 from torch.nn.functional import pad
 from toy import MAX_TOKENS, batch, every_caption, toy_clips, trainable, word_log_probs
 
-from captionrl.decoding import greedy, sample
+from captionrl.decoding.rollout import greedy, sample
 from captionrl.text.vocabulary import BOS, EOS, PAD, UNK
 
 HOW = [greedy, sample]

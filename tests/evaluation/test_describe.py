@@ -7,7 +7,8 @@ import pytest
 import torch
 from toy import batch, toy_clips, toy_policy
 
-from captionrl.decoding import beam_search, log_probabilities
+from captionrl.decoding.beam import beam_search
+from captionrl.decoding.distribution import log_probabilities
 from captionrl.evaluation.describe import describe
 from captionrl.text.vocabulary import EOS, SPECIALS, Vocabulary
 

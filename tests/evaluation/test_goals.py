@@ -10,7 +10,7 @@ from tiny import World, tiny_world, write_features
 
 from captionrl import cli
 from captionrl.config import Sizes
-from captionrl.decoding import greedy
+from captionrl.decoding.rollout import greedy
 from captionrl.errors import UserError
 from captionrl.evaluation.bootstrap import difference_interval, paired
 from captionrl.evaluation.goals import SAMPLES, goal_scores, render

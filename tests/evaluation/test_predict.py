@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import World, tiny_world, write_features
 
-from captionrl.decoding import beam_search
+from captionrl.decoding.beam import beam_search
 from captionrl.errors import UserError
 from captionrl.evaluation import predict as module
 from captionrl.evaluation.predict import predict

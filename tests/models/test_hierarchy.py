@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from toy import batch, every_caption, toy_clips, toy_policy
 
-from captionrl.models import HRL
+from captionrl.models.hrl import HRL
 from captionrl.models.policy import shift
 from captionrl.text.vocabulary import EOS
 

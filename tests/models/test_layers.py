@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from toy import SIZES
 
-from captionrl.models import CLASSES, build_policy
+from captionrl.models import POLICIES, build_policy
 from captionrl.models.layers import Attention, BiLSTM, run_lstm, turn_round
 
 MASK = torch.tensor([[True, True, True, True], [True, True, False, False], [True, False, False, False]])
@@ -63,7 +63,7 @@ def test_turning_round_reverses_the_frames_and_leaves_the_padding():
     assert torch.equal(turn_round(turned, MASK), frames)
 
 
-@pytest.mark.parametrize("model", CLASSES)
+@pytest.mark.parametrize("model", POLICIES)
 def test_every_parameter_starts_uniform_within_the_bound(model):
     torch.manual_seed(0)
     policy = build_policy(model, 50, 100, SIZES.model_copy(update={"init": 0.1}))

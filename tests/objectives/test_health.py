@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from captionrl.decoding import Rollout
+from captionrl.decoding.rollout import Rollout
 from captionrl.models import Extras
 from captionrl.objectives.reinforce import health
 from captionrl.text.vocabulary import EOS, PAD

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 from toy import batch, every_caption, rollout_of, toy_clips, toy_policy, trainable
 
-from captionrl.decoding import Rollout, greedy, log_probabilities
-from captionrl.models import HRL, Rows
+from captionrl.decoding.distribution import log_probabilities
+from captionrl.decoding.rollout import Rollout, greedy
+from captionrl.models import Rows
+from captionrl.models.hrl import HRL
 from captionrl.models.policy import shift
 from captionrl.objectives.hrl import delta_rewards, discounted_returns, segment_returns, segment_rewards
 from captionrl.objectives.reinforce import LinearBaseline, policy_gradient_loss

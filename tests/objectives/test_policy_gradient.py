@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from toy import MAX_TOKENS, VOCABULARY, batch, every_caption, rollout_of, toy_clips, trainable, word_log_probs
 
-from captionrl.decoding import Rollout, greedy
+from captionrl.decoding.rollout import Rollout, greedy
 from captionrl.models import Extras, Policy, Rows
 from captionrl.objectives.reinforce import LinearBaseline, policy_gradient_loss
 from captionrl.text.vocabulary import PAD

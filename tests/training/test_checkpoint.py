@@ -8,13 +8,13 @@ from tiny import tiny_paper
 
 from captionrl.config import Sizes
 from captionrl.errors import UserError
-from captionrl.models import CLASSES, build_policy
+from captionrl.models import POLICIES, build_policy
 from captionrl.text.vocabulary import EOS, Vocabulary
 from captionrl.training.checkpoint import load_checkpoint, save_checkpoint
 from captionrl.training.data import Clips
 
 
-@pytest.mark.parametrize("model", CLASSES)
+@pytest.mark.parametrize("model", POLICIES)
 def test_a_loaded_checkpoint_has_the_saved_ones_logits_and_card(world, tmp_path, model):
     _, vocabulary, store = world.load()
     card = world.card(model=model)

@@ -13,12 +13,12 @@ from captionrl.config import HRLPhase
 from captionrl.datasets.segment import segment
 from captionrl.datasets.segments import write_segments
 from captionrl.errors import UserError
-from captionrl.models import HRL
+from captionrl.models.hrl import HRL
 from captionrl.rewards import Bleu, CiderD
 from captionrl.training import captioner
-from captionrl.training.captioner import HRLLearner
 from captionrl.training.checkpoint import load_checkpoint
 from captionrl.training.data import Clips, Data
+from captionrl.training.learners.hrl import HRLLearner
 from captionrl.training.loop import Training
 
 

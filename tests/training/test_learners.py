@@ -16,8 +16,8 @@ from captionrl.models import build_policy
 from captionrl.objectives.xe import xe_loss
 from captionrl.text.vocabulary import Vocabulary
 from captionrl.training import captioner
-from captionrl.training.captioner import ReinforceLearner
 from captionrl.training.data import Clips, Data
+from captionrl.training.learners.reinforce import ReinforceLearner
 from captionrl.training.loop import Training
 
 CPU = torch.device("cpu")

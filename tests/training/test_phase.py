@@ -12,7 +12,7 @@ import torch
 from tiny import CORPUS, XE_UPDATES, World, tiny_paper, write_features
 
 from captionrl.config import CorpusSettings
-from captionrl.decoding import greedy
+from captionrl.decoding.rollout import greedy
 from captionrl.errors import UserError
 from captionrl.files import read_json, sha256, write_json
 from captionrl.rewards import CiderD

@@ -222,7 +222,14 @@ def test_another_device_makes_nothing_anew(done):
 
 def test_another_beam_trains_nothing(done):
     jobs = done.plan("hrl", config=(*ONE_SEED, 'overrides={"hrl":{"beam":3}}')).jobs
-    assert jobs == {"predict": len(SCORED), "score": len(SCORED), "table": 2, "figures_hrl": 1, "hrl": 1}
+    assert jobs == {
+        "predict": len(SCORED),
+        "score": len(SCORED),
+        "table": 2,
+        "metrics_hrl": 1,
+        "figures_hrl": 1,
+        "hrl": 1,
+    }
 
 
 @pytest.mark.parametrize(
@@ -300,7 +307,7 @@ def test_touching_files_makes_nothing_anew(editable):
     assert not editable.plan("hrl", config=ONE_SEED).jobs
 
 
-SCORING = {"score", "table"}
+SCORING = {"score", "table", "metrics_hrl"}
 LEARNING = {"train", "predict", "figures_hrl"} | SCORING
 
 
@@ -308,7 +315,7 @@ LEARNING = {"train", "predict", "figures_hrl"} | SCORING
     ("module", "rerun"),
     [
         ("tables/drawing.py", {"figures_hrl"}),
-        ("tables/table.py", {"table"}),
+        ("tables/table.py", {"table", "metrics_hrl"}),
         ("evaluation/captions.py", SCORING),
         ("decoding/beam.py", {"predict", "figures_hrl"} | SCORING),
         ("objectives/hrl.py", LEARNING),
@@ -316,6 +323,8 @@ LEARNING = {"train", "predict", "figures_hrl"} | SCORING
         ("features/extract.py", {"features"} | LEARNING),
         ("training/backbone.py", {"backbone", "features"} | LEARNING),
         ("datasets/download.py", {"world", "captions", "segments", "backbone", "features"} | LEARNING),
+        ("models/s2vt.py", {"train", "predict"} | SCORING),
+        ("config/results.py", set()),  # the values that it reads are what counts
         ("tables/publish.py", set()),
         ("evaluation/boundaries.py", set()),
     ],
@@ -326,5 +335,24 @@ def test_an_edited_module_makes_anew_what_depends_on_it_and_nothing_else(editabl
     try:
         path.write_text(before + "\n# edited\n")
         assert set(editable.plan("hrl", config=ONE_SEED).jobs) == (rerun | {"hrl"} if rerun else set())
+    finally:
+        path.write_text(before)
+
+
+@pytest.mark.parametrize(
+    ("module", "retrained"),
+    [
+        ("models/s2vt.py", {step for step in TRAININGS if step[1] == "s2vt"}),
+        ("objectives/reinforce.py", after(*(step for step in TRAININGS if step[2] in ("rl", "hrl")))),
+        ("models/hrl.py", {step for step in TRAININGS if step[1].startswith("hrl")}),
+        ("training/learners/critic.py", after(*(step for step in TRAININGS if step[1] == "critic"))),
+    ],
+)
+def test_an_edited_method_trains_its_own_runs_and_what_builds_on_them(editable, module, retrained):
+    path = editable.path / "src/captionrl" / module
+    before = path.read_text()
+    try:
+        path.write_text(before + "\n# edited\n")
+        assert editable.plan("hrl", config=ONE_SEED).trainings == of("mini", retrained, 1)
     finally:
         path.write_text(before)

@@ -79,9 +79,8 @@ def ended(project: Path) -> Iterator[None]:
 def test_killed_at_random_moments_it_ends_in_the_same_bytes(new_project):
     whole, killed = new_project(), new_project()
     finish(whole.path, *BEFORE)
-    subprocess.run(
-        ["cp", "-a", *(whole.path / name for name in ("data", "work", ".snakemake")), killed.path], check=True
-    )
+    for folder in ("data", "work", ".snakemake"):
+        subprocess.run(["cp", "-a", whole.path / folder, killed.path], check=True)
     finish(whole.path, LAST)
     with ended(killed.path):
         print(disturb(killed, random.Random(1)))
@@ -89,11 +88,8 @@ def test_killed_at_random_moments_it_ends_in_the_same_bytes(new_project):
             time.sleep(0.2)
         unlock(killed.path)
         finish(killed.path, LAST)
-    made = [
-        path for folder in ("checkpoints", "work/msrvtt-mini") for path in (whole.path / folder).rglob("*.[hs][5a]*")
-    ]
-    assert {path.suffix for path in made} == {".h5", ".safetensors"}
-    assert len(made) == 4
+    made = [*whole.path.glob("work/msrvtt-mini/features/*"), *whole.path.glob("checkpoints/**/*.safetensors")]
+    assert len(made) == 2 + 3
     for path in made:
         assert sha256(path) == sha256(killed.path / path.relative_to(whole.path)), path
     assert not list(killed.path.glob("checkpoints/**/.[0-9]*"))
@@ -107,26 +103,22 @@ def disturb(project: Project, generator: random.Random) -> Counter[str]:
         if snakemake.poll() is not None:
             unlock(project.path)
             snakemake = start(project.path, LAST)
-        try:
-            snakemake.wait(generator.uniform(0, 15))
-            if not jobs(project.path):
-                continue  # it met an orphan's lock, or a job's end
-        except subprocess.TimeoutExpired:
-            pass
+        time.sleep(generator.uniform(0, 6))
         found = jobs(project.path)
-        victim = generator.choice(found) if found and generator.random() < 0.6 else snakemake.pid
+        victim = generator.choice(found) if found and generator.random() < 0.7 else snakemake.pid
         number = generator.choice([signal.SIGKILL, signal.SIGTERM])
-        try:
+        if victim == snakemake.pid and snakemake.poll() is not None:
+            continue  # it has ended by itself, at the lock of an orphan
+        with suppress(ProcessLookupError):
             os.kill(victim, number)
-        except ProcessLookupError:
-            continue
-        done[f"{'snakemake' if victim == snakemake.pid else 'job'} {number.name}"] += 1
-        with suppress(subprocess.TimeoutExpired):
-            snakemake.wait(20)
+            done[f"{'snakemake' if victim == snakemake.pid else 'job'} {number.name}"] += 1
+        if victim != snakemake.pid or number == signal.SIGKILL:
+            with suppress(subprocess.TimeoutExpired):
+                snakemake.wait(20)
         after = updates(project.path)
         assert all(after[name] >= update for name, update in before.items())  # nothing that was saved is lost
         before = after
-        assert not (project.path / LAST).exists(), "ended before it was killed often enough: train for longer"
+        assert not (project.path / LAST).exists(), f"ended after {done.total()} kills: train for longer"
     if snakemake.poll() is None:
         snakemake.kill()
         snakemake.wait()

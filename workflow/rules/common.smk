@@ -4,14 +4,32 @@ CHECKPOINT = "checkpoints/{corpus}/{paper}/{run}/{phase}/seed{seed}.safetensors"
 
 
 def results_of(paper):
-    """A paper's tables and figures, but for those built on request only."""
-    return [*tables_of(paper), *([f"results/{SCALE}/{paper}/figures.html"] if PAPERS[paper].figures.names else [])]
+    """A paper's tables and figures, but for those built on request only, and its numbers for DVC."""
+    names = [*(["figures.html"] if PAPERS[paper].figures.names else []), "metrics.json"]
+    return [*tables_of(paper), *(f"results/{SCALE}/{paper}/{name}" for name in names)]
 
 
 def tables_of(paper):
     return [
         f"results/{SCALE}/{paper}/{name}.csv" for name, table in PAPERS[paper].tables.items() if not table.on_request
     ]
+
+
+def corpora_of(paper):
+    """The corpora of a paper's tables, but for those built on request only."""
+    return {table.corpus for table in PAPERS[paper].tables.values() if not table.on_request}
+
+
+def prepared(corpus):
+    """A corpus ready to train on, for every paper with a table about it."""
+    papers = [PAPERS[paper] for paper in PAPERS if corpus in corpora_of(paper)]
+    features = {f"work/{corpus}/features/{paper.backbone_of(corpus)}.json" for paper in papers}
+    segments = {
+        f"work/{corpus}/segments/{paper.corpora[corpus].segmentation}.parquet"
+        for paper in papers
+        if any(paper.needs_segments(phase, corpus) for phase in paper.phases)
+    }
+    return [f"work/{corpus}/captions/captions.parquet", *sorted(features | segments)]
 
 
 def min_count(wildcards):
@@ -124,3 +142,9 @@ def captioners_of(paper):
 def corpora_shown(paper):
     """The corpora of which a paper's figures show items."""
     return sorted({corpus for corpus, _ in PAPERS[paper].figures.captioners})
+
+
+def models_shown(paper):
+    """The modules of the models whose captions a paper's figures show."""
+    facts = PAPERS[paper]
+    return sorted({module for _, run in facts.figures.captioners for module in facts.modules_of(run)})

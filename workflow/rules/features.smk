@@ -23,6 +23,7 @@ rule backbone:
     params:
         device=lambda wildcards, input: PARAMS.device,
         code=code_version("backbone"),
+        config=fingerprint(BackbonePhase().model_dump()),
     message:
         "Training the mini backbone on labelled stills of the mini world"
     shell:

@@ -21,7 +21,7 @@ rule predict:
         runtime=15 if MINI else 120,
     params:
         device=lambda wildcards, input: PARAMS.device,
-        code=code_version("predict"),
+        code=lambda wildcards: code_version("predict", *PAPERS[wildcards.paper].modules_of(wildcards.run)),
         beam=lambda wildcards: PAPERS[wildcards.paper].beam,
         store=lambda wildcards, input: str(input.features).replace(".json", ".h5"),
     message:
@@ -76,3 +76,33 @@ rule table:
     shell:
         "exec captionrl table {wildcards.paper}/{wildcards.table} --scale {params.scale} --scores {input.scores}"
         " --card {input.card} --out {output.csv} {params.overrides} 2> >(trap '' TERM INT; exec tee {log} >&2)"
+
+
+for paper_name in PAPERS:
+
+    rule:
+        # What `dvc metrics` and `dvc plots` show.
+        name:
+            f"metrics_{paper_name}"
+        input:
+            tables=tables_of(paper_name),
+            curves=curves_of(paper_name),
+        output:
+            metrics=f"results/{SCALE}/{paper_name}/metrics.json",
+            curves=[
+                f"results/{SCALE}/{paper_name}/curves/{corpus}-{run}.csv"
+                for corpus, run in PAPERS[paper_name].figures.learners
+            ],
+        log:
+            f"work/log/metrics/{SCALE}/{paper_name}.log",
+        localrule: True
+        params:
+            paper=paper_name,
+            scale=SCALE,
+            code=code_version("metrics"),
+            overrides=lambda wildcards, input, paper=paper_name: overrides_option(paper),
+        message:
+            "Gathering {output.metrics}"
+        shell:
+            "exec captionrl metrics {params.paper} --scale {params.scale} --tables {input.tables}"
+            " --curves {input.curves} --out {output.metrics} {params.overrides} 2> >(trap '' TERM INT; exec tee {log} >&2)"

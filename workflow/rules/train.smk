@@ -25,7 +25,9 @@ rule train:
     params:
         scale=SCALE,
         device=lambda wildcards, input: PARAMS.device,
-        code=code_version("train"),
+        code=lambda wildcards: code_version(
+            "train", *PAPERS[wildcards.paper].modules_of(wildcards.run, wildcards.phase)
+        ),
         config=lambda wildcards: fingerprint(
             PAPERS[wildcards.paper].training_config(wildcards.run, wildcards.phase, wildcards.corpus)
         ),

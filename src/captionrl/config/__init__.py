@@ -7,6 +7,7 @@ the rest at the mini scale, and `overrides: {<paper>: …}` of params.yaml over 
 
 from captionrl.config.base import Backbone, overlay
 from captionrl.config.load import Params, load_paper, load_params, validate_params
+from captionrl.config.methods import LEARNERS, MODELS, load_class
 from captionrl.config.paper import CorpusSettings, Paper, Run, Sizes
 from captionrl.config.phases import (
     AnyPhase,
@@ -31,6 +32,8 @@ from captionrl.config.results import (
 )
 
 __all__ = [
+    "LEARNERS",
+    "MODELS",
     "AnyPhase",
     "AttentionFigure",
     "Backbone",
@@ -54,6 +57,7 @@ __all__ = [
     "Sizes",
     "Table",
     "XEPhase",
+    "load_class",
     "load_paper",
     "load_params",
     "overlay",

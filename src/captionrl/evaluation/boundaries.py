@@ -13,7 +13,7 @@ from captionrl.datasets.segments import load_segments
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import Array
 from captionrl.evaluation.bootstrap import interval, paired
-from captionrl.models import Critic
+from captionrl.models.critic import Critic
 from captionrl.objectives.boundaries import boundary_counts, is_word, precision_recall_f1
 from captionrl.text.vocabulary import EOS
 from captionrl.training.checkpoint import load_module

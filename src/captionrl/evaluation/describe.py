@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from captionrl.decoding import beam_search
+from captionrl.decoding.beam import beam_search
 from captionrl.models import Features, Policy, shift
 from captionrl.models.hrl import HRLExtras
 from captionrl.models.policy import Extras

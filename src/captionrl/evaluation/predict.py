@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from captionrl.datasets.prepare import load_captions
-from captionrl.decoding import beam_search
+from captionrl.decoding.beam import beam_search
 from captionrl.device import pick_device
 from captionrl.errors import UserError
 from captionrl.features.store import FeatureStore

@@ -1,31 +1,23 @@
-"""Captioners over the decoder protocol, one file a method."""
+"""Captioners over the decoder protocol, one file a method; HRL's internal critic, too."""
 
-from captionrl.config import Sizes
-from captionrl.models.attention import AttentionCaptioner, SoftAttention
-from captionrl.models.critic import Critic
-from captionrl.models.hrl import HRL
-from captionrl.models.mean_pooling import MeanPooling
+from torch import nn
+
+from captionrl.config import MODELS, Sizes, load_class
 from captionrl.models.policy import Extras, Features, Policy, Rows, Step, shift
-from captionrl.models.s2vt import S2VT
 
-__all__ = ["HRL", "Critic", "Extras", "Features", "Policy", "Rows", "Step", "build_policy", "shift"]
+__all__ = ["POLICIES", "Extras", "Features", "Policy", "Rows", "Step", "build_module", "build_policy", "shift"]
 
-CLASSES: dict[str, type[AttentionCaptioner | MeanPooling | S2VT | HRL]] = {
-    "attention": AttentionCaptioner,
-    "soft-attention": SoftAttention,
-    "mean-pooling": MeanPooling,
-    "s2vt": S2VT,
-    "hrl": HRL,
-}
+POLICIES = tuple(model for model in MODELS if model != "critic")
+
+
+def build_module(model: str, features: int, vocabulary: int, sizes: Sizes) -> nn.Module:
+    """A freshly initialised model: `model` is a run's `model:`; widths of a frame's feature and the vocabulary."""
+    module: nn.Module = load_class(MODELS[model])(features, vocabulary, sizes)
+    return module
 
 
 def build_policy(model: str, features: int, vocabulary: int, sizes: Sizes) -> Policy:
-    """A freshly initialised captioner: `model` is a run's `model:`; widths of a frame's feature and the vocabulary."""
-    return CLASSES[model](features, vocabulary, sizes)
-
-
-def build_module(model: str, features: int, vocabulary: int, sizes: Sizes) -> Policy | Critic:
-    """Likewise, or HRL's internal critic, which is no policy."""
-    return (
-        Critic(features, vocabulary, sizes) if model == "critic" else build_policy(model, features, vocabulary, sizes)
-    )
+    """Likewise, of a model that writes captions."""
+    policy = build_module(model, features, vocabulary, sizes)
+    assert isinstance(policy, Policy)
+    return policy

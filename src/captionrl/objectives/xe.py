@@ -5,7 +5,6 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from captionrl.decoding.distribution import log_probabilities
-from captionrl.models.hrl import HRL
 from captionrl.models.policy import Features, Policy, Rows, shift
 from captionrl.text.vocabulary import PAD
 
@@ -23,7 +22,8 @@ def xe_loss(
     if own_words > 0:
         logits = _scheduled_sampling(policy, memory, tokens, own_words).flatten(0, 1).index_select(0, words)
     else:
-        hidden = policy.read(tokens, memory, boundaries) if isinstance(policy, HRL) else policy.read(tokens, memory)
+        told = {} if boundaries is None else {"boundaries": boundaries}
+        hidden = policy.read(tokens, memory, **told)
         logits = policy.head(hidden.flatten(0, 1).index_select(0, words))
     loss = cross_entropy(logits, tokens.flatten()[words])
     return loss, {"loss": loss.item()}

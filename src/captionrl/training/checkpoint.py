@@ -7,11 +7,12 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import nn
 
 from captionrl.config import CorpusSettings, Sizes
 from captionrl.errors import UserError
 from captionrl.files import atomic
-from captionrl.models import Critic, Policy, build_module
+from captionrl.models import Policy, build_module
 from captionrl.text.vocabulary import Vocabulary
 
 
@@ -48,7 +49,7 @@ class Card:
         return CorpusSettings(**self.settings)
 
 
-def save_checkpoint(path: Path, module: Policy | Critic, card: Card) -> None:
+def save_checkpoint(path: Path, module: nn.Module, card: Card) -> None:
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     with atomic(path) as temporary:
         temporary.write_bytes(save(weights, {"captionrl": json.dumps(asdict(card), sort_keys=True)}))
@@ -57,12 +58,12 @@ def save_checkpoint(path: Path, module: Policy | Critic, card: Card) -> None:
 def load_checkpoint(path: Path) -> tuple[Policy, Card]:
     """The policy, in evaluation mode on the CPU, and its card."""
     module, card = load_module(path)
-    if isinstance(module, Critic):
+    if not isinstance(module, Policy):
         raise UserError(f"{path}: HRL's internal critic, which writes no captions; give a run's last checkpoint")
     return module, card
 
 
-def load_module(path: Path) -> tuple[Policy | Critic, Card]:
+def load_module(path: Path) -> tuple[nn.Module, Card]:
     """Likewise, or HRL's internal critic."""
     try:
         with safe_open(path, "pt") as file:

@@ -12,6 +12,7 @@ from captionrl.features.store import FeatureStore
 from captionrl.models.policy import Features
 from captionrl.text.vocabulary import EOS, PAD, Vocabulary
 
+EVALUATION_BATCH = 128
 CACHE_BYTES = 2**30  # a store's arrays are kept in memory up to this
 
 

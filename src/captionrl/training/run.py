@@ -5,19 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from captionrl.config import Paper, Sizes
+from captionrl.config import LEARNERS, Paper, Sizes, load_class
 from captionrl.datasets.prepare import load_captions
 from captionrl.datasets.segments import load_segments
 from captionrl.device import pick_device
 from captionrl.errors import UserError
 from captionrl.features.store import FeatureStore
 from captionrl.files import fingerprint, read_json, sha256, sweep
-from captionrl.models import HRL, Critic, Policy, build_module
+from captionrl.models import build_module
 from captionrl.provenance import code_version
 from captionrl.state import open_state
 from captionrl.text.vocabulary import Vocabulary
-from captionrl.training.captioner import LEARNERS
 from captionrl.training.checkpoint import Card, load_module, save_checkpoint
 from captionrl.training.data import Clips, Data, with_features
 from captionrl.training.loop import train
@@ -79,7 +79,7 @@ def train_phase(paper: Paper, job: Job) -> None:
         "config": config,
         "inputs": inputs,
         "seed": job.seed,
-        "code": code_version("train"),
+        "code": code_version("train", *paper.modules_of(job.run, job.phase)),
         "threads": torch.get_num_threads(),
         "device": device.type,
         "torch": torch.__version__,
@@ -101,7 +101,7 @@ def train_phase(paper: Paper, job: Job) -> None:
         clips=Clips(store, settings.max_frames, device, blind=run.blind) if store else None,
         boundaries=load_segments(segments, captions.tokens) if segments else None,
     )
-    learner = LEARNERS[phase.objective](module, data, phase, job.seed)
+    learner = load_class(LEARNERS[phase.objective])(module, data, phase, job.seed)
     title = f"{paper.paper}/{job.run}/{job.phase} {job.corpus} seed {job.seed}"
     with open_state(job.state, identity, title) as state:
         history = train(learner, phase, state, seed=job.seed, title=title)
@@ -129,17 +129,17 @@ def train_phase(paper: Paper, job: Job) -> None:
         save_checkpoint(job.out, module, card)
 
 
-def _start(start: Path | None, facts: dict[str, Any], sizes: Sizes) -> Policy | Critic:
+def _start(start: Path | None, facts: dict[str, Any], sizes: Sizes) -> nn.Module:
     """What a phase begins with: fresh weights, those of a checkpoint, or (HRL) fresh ones around a trained critic."""
     fresh = build_module(facts["model"], facts["features"], len(facts["words"]), sizes)
     if start is None:
         return fresh
     module, card = load_module(start)
-    if isinstance(fresh, HRL) and isinstance(module, Critic):
+    if (facts["model"], card.model) == ("hrl", "critic"):
         mine = [facts["words"], sizes.critic, sizes.critic_reads]
         fits = mine == [card.words, card.sizes["critic"], card.sizes["critic_reads"]]
         if fits:
-            fresh.critic.load_state_dict(module.state_dict())
+            fresh.get_submodule("critic").load_state_dict(module.state_dict())
             module = fresh
     else:
         fits = facts == {name: getattr(card, name) for name in facts}

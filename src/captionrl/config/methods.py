@@ -1,0 +1,29 @@
+"""Where the methods are that YAML names. A run imports its own and no others: an edit of another is nothing to it."""
+
+from importlib import import_module
+from typing import Any
+
+MODELS = {  # by a run's `model:`
+    "attention": "captionrl.models.attention:AttentionCaptioner",
+    "soft-attention": "captionrl.models.attention:SoftAttention",
+    "mean-pooling": "captionrl.models.mean_pooling:MeanPooling",
+    "s2vt": "captionrl.models.s2vt:S2VT",
+    "hrl": "captionrl.models.hrl:HRL",
+    "critic": "captionrl.models.critic:Critic",
+}
+LEARNERS = {  # by a phase's `objective:`
+    "xe": "captionrl.training.learners.xe:XELearner",
+    "reinforce": "captionrl.training.learners.reinforce:ReinforceLearner",
+    "hrl": "captionrl.training.learners.hrl:HRLLearner",
+    "critic": "captionrl.training.learners.critic:CriticLearner",
+}
+
+
+def module_of(place: str) -> str:
+    return place.partition(":")[0]
+
+
+def load_class(place: str) -> Any:
+    """The class that stands at MODULE:NAME."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)

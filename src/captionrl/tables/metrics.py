@@ -1,0 +1,55 @@
+"""A paper's numbers as DVC reads them: one JSON of all its tables, and a CSV of every learning curve."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from captionrl.config import Paper
+from captionrl.errors import UserError
+from captionrl.files import decode_utf8, read_bytes, write_json, write_text
+
+Metrics = dict[str, dict[str, dict[str, float]]]  # by table, method and metric
+
+
+def write_metrics(paper: Paper, tables: Sequence[Path], curves: Sequence[Path], out: Path) -> None:
+    """Write `out`, and beside it curves/CORPUS-RUN.csv for every run whose training the paper's figures show.
+
+    `curves` are validation curves called …/CORPUS/PAPER/RUN/PHASE/seedK.csv, as training leaves them.
+    """
+    for corpus, run in paper.figures.learners:
+        write_text(out.parent / "curves" / f"{corpus}-{run}.csv", _curve(paper, corpus, run, curves))
+    write_json(out, read_tables(tables))
+
+
+def read_tables(paths: Sequence[Path]) -> Metrics:
+    """Our numbers of every table (.csv), none of the cited ones."""
+    return {
+        path.stem: {
+            row["method"]: {name: float(row[name]) for name in row if f"{name}_low" in row}
+            for row in _rows(path)
+            if row["source"] == "ours"
+        }
+        for path in paths
+    }
+
+
+def _curve(paper: Paper, corpus: str, run: str, files: Sequence[Path]) -> str:
+    """CSV of validation CIDEr-D, the mean over seeds, by updates since the run's first phase began."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["update", "CIDEr-D", "run", "phase"])
+    start = 0
+    for name, phase in paper.lineage(run):
+        seeds = [_rows(path) for path in files if path.parts[-5:-1] == (corpus, paper.paper, name, phase)]
+        if not seeds:
+            raise UserError(f"{paper.paper}/{name}/{phase} on {corpus}: no validation curve; give its .csv too")
+        for rows in zip(*seeds, strict=True):
+            mean = sum(float(row["val_cider"]) for row in rows) / len(rows)
+            writer.writerow([start + int(rows[0]["update"]), f"{mean:.4f}", name, phase])
+        start += int(seeds[0][-1]["update"])
+    return text.getvalue()
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(decode_utf8(read_bytes(path), path))))

@@ -1,0 +1,47 @@
+"""What all learners share who teach a policy to caption."""
+
+import torch
+from torch import Tensor, nn
+
+from captionrl.config import Phase
+from captionrl.decoding.rollout import Rollout, greedy
+from captionrl.models import Policy
+from captionrl.rewards import CiderD
+from captionrl.text.ptb import PUNCTUATION
+from captionrl.training.data import EVALUATION_BATCH, CaptionPairs, Data
+from captionrl.training.loop import ParameterGroups
+
+
+class CaptionLearner:
+    """The policy, its data, and CIDEr-D of greedy captions on validation items."""
+
+    metric = "val_cider"
+
+    def __init__(self, policy: Policy, data: Data, phase: Phase, seed: int) -> None:
+        assert data.clips is not None
+        self.policy, self.clips, self.device = policy.to(data.device), data.clips, data.device
+        self.module: nn.Module = nn.ModuleDict({"policy": self.policy})
+        self.max_tokens = data.max_words + 1  # </s>
+        self.pairs = CaptionPairs(data, "train", phase.batch, seed)
+        self.batches = len(self.pairs)
+        self.validation_items = [item.id for item in data.captions.items["val"]]
+        references = {item: data.captions.tokens[item] for item in self.validation_items}
+        self.cider = CiderD.from_captions(references, vocabulary=data.vocabulary.words, skip=PUNCTUATION)
+
+    def parameter_groups(self) -> ParameterGroups:
+        return [(list(self.module.parameters()), 1.0)]
+
+    def validate(self) -> dict[str, float]:
+        scores = [self.score(self.greedy(items), items) for items in _chunks(self.validation_items, EVALUATION_BATCH)]
+        return {self.metric: 100 * torch.cat(scores).mean().item()}
+
+    def greedy(self, items: list[str]) -> Rollout:
+        return greedy(self.policy, self.policy.encode(self.clips.batch(items)), self.max_tokens)
+
+    def score(self, rollout: Rollout, items: list[str]) -> Tensor:
+        """CIDEr-D [B], as the tables have it: </s> and punctuation out, document frequencies of validation items."""
+        return self.cider.score(rollout.tokens, rollout.lengths, items)
+
+
+def _chunks(items: list[str], size: int) -> list[list[str]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]

@@ -1,0 +1,47 @@
+"""The captions' segments teach HRL's internal critic."""
+
+import torch
+from torch import Tensor, nn
+
+from captionrl.config import CriticPhase
+from captionrl.models.critic import Critic
+from captionrl.objectives.boundaries import boundary_counts, boundary_loss, is_word, precision_recall_f1
+from captionrl.training.data import EVALUATION_BATCH, CaptionPairs, Data
+from captionrl.training.loop import ParameterGroups
+
+
+class CriticLearner:
+    """HRL's internal critic learns where segments end, from the captions alone."""
+
+    metric = "boundary_f1"
+
+    def __init__(self, critic: Critic, data: Data, phase: CriticPhase, seed: int) -> None:
+        self.module: nn.Module = critic.to(data.device)
+        self.critic, self.phase, self.device = critic, phase, data.device
+        self.pairs = CaptionPairs(data, "train", phase.batch, seed)
+        self.held_back = CaptionPairs(data, "val", EVALUATION_BATCH, seed)
+        self.batches = len(self.pairs)
+
+    def parameter_groups(self) -> ParameterGroups:
+        return [(list(self.module.parameters()), 1.0)]
+
+    def loss(self, epoch: int, index: int) -> tuple[Tensor, dict[str, float]]:
+        loss = boundary_loss(*self._read(self.pairs, epoch, index))
+        return loss, {"loss": loss.item()}
+
+    def validate(self) -> dict[str, float]:
+        counts = []
+        for index in range(len(self.held_back)):
+            logits, truth, words = self._read(self.held_back, 0, index)
+            counts.append(boundary_counts(logits > 0, truth, words))
+        precision, recall, f1 = precision_recall_f1(torch.cat(counts))
+        return {self.metric: 100 * f1, "precision": 100 * precision, "recall": 100 * recall}
+
+    def _read(self, pairs: CaptionPairs, epoch: int, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits, the truth and where there are words [B, T] of a batch."""
+        tokens, truth = pairs.batch(epoch, index)[1].to(self.device), pairs.boundaries(epoch, index).to(self.device)
+        words = is_word(tokens)
+        if not self.phase.close_caption:
+            last = words & ~torch.cat([words[:, 1:], torch.zeros_like(words[:, :1])], 1)
+            truth = truth & ~last
+        return self.critic(tokens), truth, words

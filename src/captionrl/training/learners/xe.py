@@ -1,0 +1,21 @@
+"""Cross-entropy teaches a captioner."""
+
+from torch import Tensor
+
+from captionrl.config import XEPhase
+from captionrl.models import Policy
+from captionrl.objectives.xe import xe_loss
+from captionrl.training.data import Data
+from captionrl.training.learners.captioner import CaptionLearner
+
+
+class XELearner(CaptionLearner):
+    def __init__(self, policy: Policy, data: Data, phase: XEPhase, seed: int) -> None:
+        super().__init__(policy, data, phase, seed)
+        self.phase = phase
+
+    def loss(self, epoch: int, index: int) -> tuple[Tensor, dict[str, float]]:
+        items, tokens = self.pairs.batch(epoch, index)
+        own_words = self.phase.scheduled_sampling.at(epoch)
+        boundaries = self.pairs.boundaries(epoch, index).to(self.device) if self.phase.boundaries == "truth" else None
+        return xe_loss(self.policy, self.clips.batch(items), tokens.to(self.device), own_words, boundaries)

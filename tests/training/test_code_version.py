@@ -1,0 +1,53 @@
+"""The code version of a training is about all the modules that it imports, and about no other method's."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny import CORPUS, OVERRIDES, PAPER, tiny_paper
+
+from captionrl.provenance import PACKAGE, code_version, sources
+
+SCRIPT = """
+import sys
+from captionrl.cli import main
+main()
+files = {module.__file__ for name, module in sys.modules.items() if name.split(".")[0] == "captionrl"}
+print(*files, sep="\\n")
+"""
+
+
+@pytest.mark.parametrize(
+    ("run", "phase", "before"),
+    [
+        ("s2vt", "xe", None),
+        ("rl-baseline", "rl", "xe"),
+        ("critic", "critic", None),
+        ("hrl-16-warm", "xe-warm", "critic"),
+        ("hrl-16", "hrl", "warm"),
+    ],
+)
+def test_a_training_imports_what_its_code_version_is_about(world, tmp_path, request, run, phase, before):
+    start = ["--start", request.getfixturevalue(before)] if before else []
+    command = [sys.executable, "-c", SCRIPT, "train", f"hrl/{run}/{phase}", "--corpus", CORPUS, "--seed", "1", *start]
+    command += ["--captions", world.captions, "--features", world.features, "--segments", world.segments]
+    command += ["--out", tmp_path / "a.safetensors", "--state", tmp_path / "state", "--device", "cpu"]
+    command += ["--papers", PAPER.parent, "--scale", "mini", "--overrides", json.dumps(OVERRIDES)]
+    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=120).stdout
+    imported = {path for path in map(Path, printed.split()) if path.read_text() and path.parent != PACKAGE / "config"}
+    counted = sources("train", *tiny_paper().modules_of(run, phase))
+    assert imported - {PACKAGE / "__init__.py", PACKAGE / "cli.py"} <= counted
+    idle = {path for path in counted - imported if path.read_text()}
+    assert len(idle) <= 2, idle  # imported inside functions that this training does not call
+
+
+def test_another_methods_edit_is_nothing_to_a_run():
+    paper = tiny_paper()
+    flat, hrl = sources("train", *paper.modules_of("s2vt", "xe")), sources("train", *paper.modules_of("hrl-16", "hrl"))
+    for name in ("models/hrl.py", "models/critic.py", "objectives/hrl.py", "training/learners/hrl.py"):
+        assert PACKAGE / name in hrl - flat
+    for name in ("models/s2vt.py", "objectives/xe.py"):
+        assert PACKAGE / name in flat - hrl
+    assert code_version("train", *paper.modules_of("s2vt", "xe")) != code_version("train", "captionrl.models.hrl")
