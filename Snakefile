@@ -21,11 +21,10 @@ except UserError as error:
 configfile: "params.yaml"
 
 
-container: "docker://python:3.11-slim"
-
-
-# Rules call `captionrl` of the environment that Snakemake itself runs in.
-shell.prefix(f"set -euo pipefail; export PATH='{Path(sys.executable).parent}':$PATH; ")
+# Rules call `captionrl` of the environment that Snakemake itself runs in; in a container, the container's.
+shell.prefix(
+    f"[ -n \"$APPTAINER_CONTAINER\" ] || export PATH='{Path(sys.executable).parent}':$PATH; set -euo pipefail; "
+)
 
 try:
     PARAMS = validate_params(config)
@@ -37,6 +36,10 @@ try:
         raise UserError(f"params.yaml: overrides.{min(strange)}: no such paper; there are {', '.join(PAPERS)}")
 except UserError as error:
     raise WorkflowError(str(error)) from None
+
+
+container: PARAMS.container
+
 
 SCALE = PARAMS.scale
 MINI = SCALE == "mini"

@@ -122,7 +122,6 @@ def test_stopped_in_the_middle_and_resumed_gives_the_same_bytes(call, forwards, 
         assert sha256(tmp_path / f"killed{suffix}") == sha256(tmp_path / f"whole{suffix}")
 
 
-@pytest.mark.filterwarnings("ignore:Exception ignored in. 'h5py")  # it complains once more when it closes the file
 @pytest.mark.parametrize("place", ["shards", "store"])
 def test_no_room_for_features_loses_none(call, forwards, items, small_disk, tmp_path, place):
     """The file is named; what was finished stays; with room the same call goes on."""

@@ -15,9 +15,9 @@ from captionrl.datasets.segments import write_segments
 from captionrl.errors import UserError
 from captionrl.models.hrl import HRL
 from captionrl.rewards import Bleu, CiderD
-from captionrl.training import captioner
 from captionrl.training.checkpoint import load_checkpoint
 from captionrl.training.data import Clips, Data
+from captionrl.training.learners import hrl as learners
 from captionrl.training.learners.hrl import HRLLearner
 from captionrl.training.loop import Training
 
@@ -103,13 +103,13 @@ class TestTurns:
         learner = learner_of(world, warm, self.PHASE)
         asked = []
         for name in ("sample", "greedy"):
-            original = getattr(captioner, name)
+            original = getattr(learners, name)
 
             def recorded(policy, memory, most, state=None, name=name, original=original):
                 asked.append((name, state is not None and state.noise is not None))
                 return original(policy, memory, most, *([] if state is None else [state]))
 
-            monkeypatch.setattr(captioner, name, recorded)
+            monkeypatch.setattr(learners, name, recorded)
         learner.module.train()
         for index in range(3):
             learner.loss(0, index)

@@ -15,8 +15,8 @@ from captionrl.features.store import FeatureStore, write_store
 from captionrl.models import build_policy
 from captionrl.objectives.xe import xe_loss
 from captionrl.text.vocabulary import Vocabulary
-from captionrl.training import captioner
 from captionrl.training.data import Clips, Data
+from captionrl.training.learners import xe as learners
 from captionrl.training.learners.reinforce import ReinforceLearner
 from captionrl.training.loop import Training
 
@@ -121,7 +121,7 @@ def test_scheduled_sampling_follows_the_epochs(world, tmp_path, monkeypatch):
         shares.append(own_words)
         return xe_loss(policy, features, tokens)
 
-    monkeypatch.setattr(captioner, "xe_loss", recorded)
+    monkeypatch.setattr(learners, "xe_loss", recorded)
     sampling = {"start": 1, "per_epoch": 0.125, "most": 0.25}
     xe = {"epochs": 5, "validate_every": 5, "batch": 22, "scheduled_sampling": sampling}  # of two batches each
     world.train("xe-baseline", "xe", tmp_path / "a.safetensors", {"phases": {"xe": xe}})

@@ -8,6 +8,7 @@ Equal contents give equal bytes: the HDF5 version is pinned and no times are rec
 """
 
 import hashlib
+import io
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -69,18 +70,40 @@ def write_store(
     Returns what its manifest tells: the attributes, the numbers of items and frames, a SHA-256 of the contents.
     """
     items, frames, digest = [], 0, hashlib.sha256()
-    with atomic(path) as temporary, h5py.File(temporary, "w", libver=LIBVER, locking=LOCKING) as file:
-        features = file.create_group("features")
-        for item, array in arrays:
-            array = array.astype(np.float16, copy=False)
-            features.create_dataset(item, data=array, track_times=False)
-            items.append(item.encode())
-            frames += len(array)
-            digest.update(f"{item}\0{array.shape}\0".encode())
-            digest.update(array.tobytes())
-        file.create_dataset("items", data=np.array(items, dtype="S" if items else "S1"), track_times=False)
-        file.attrs.update(attributes)
+    with atomic(path) as temporary, _Disk(temporary) as disk:
+        with h5py.File(disk, "w", libver=LIBVER) as file:
+            features = file.create_group("features")
+            for item, array in arrays:
+                array = array.astype(np.float16, copy=False)
+                features.create_dataset(item, data=array, track_times=False)
+                disk.complain()
+                items.append(item.encode())
+                frames += len(array)
+                digest.update(f"{item}\0{array.shape}\0".encode())
+                digest.update(array.tobytes())
+            file.create_dataset("items", data=np.array(items, dtype="S" if items else "S1"), track_times=False)
+            file.attrs.update(attributes)
+        disk.complain()
     return {**attributes, "items": len(items), "frames": frames, "sha256": digest.hexdigest()}
+
+
+class _Disk(io.FileIO):
+    """A file that keeps its errors from HDF5, which crashes when it cannot write what it holds back until the end."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+")
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.error = error
+            return len(data)
+
+    def complain(self) -> None:
+        if self.error:
+            raise self.error
 
 
 def check_item_ids(items: Iterable[str]) -> None:

@@ -1,0 +1,66 @@
+"""What DVC reads: our numbers of every table in one JSON, and one CSV a learning curve."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from captionrl.config import load_paper
+from captionrl.errors import UserError
+from captionrl.tables.metrics import read_tables, write_metrics
+
+ROOT = Path(__file__).parents[2]
+PAPER = load_paper(ROOT / "papers/hrl.yaml", "mini")
+TABLES = [ROOT / f"docs/results/mini/hrl/{name}.csv" for name in ("table1", "table2")]
+
+
+@pytest.fixture
+def curves(tmp_path):
+    """Of every phase that a figure shows and two seeds: the second one scores 1 more than the first."""
+    files = []
+    for corpus, run in PAPER.figures.learners:
+        for name, phase in PAPER.lineage(run):
+            for seed in (1, 2):
+                path = tmp_path / "checkpoints" / corpus / "hrl" / name / phase / f"seed{seed}.csv"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(f"update,epoch,val_cider\n0,0.0,{seed}\n10,0.5,{seed + 0.5}\n20,1.0,{seed + 0.25}\n")
+                files.append(path)
+    return list(dict.fromkeys(files))
+
+
+def test_every_number_of_ours_and_no_cited_one_is_there():
+    metrics = read_tables(TABLES)
+    assert set(metrics) == {"table1", "table2"}
+    for path in TABLES:
+        with open(path, encoding="utf-8") as file:
+            rows = {row["method"]: row for row in csv.DictReader(file)}
+        assert set(metrics[path.stem]) == {name for name, row in rows.items() if row["source"] == "ours"}
+        names = list(map(str, PAPER.tables[path.stem].metrics))
+        for method, numbers in metrics[path.stem].items():
+            assert numbers == {name: float(rows[method][name]) for name in names}
+
+
+def test_equal_tables_give_equal_bytes(tmp_path, curves):
+    write_metrics(PAPER, TABLES, curves, tmp_path / "a/metrics.json")
+    write_metrics(PAPER, TABLES[::-1], curves[::-1], tmp_path / "b/metrics.json")
+    files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.*"))
+    assert files == [*sorted(Path("curves", f"{c}-{r}.csv") for c, r in PAPER.figures.learners), Path("metrics.json")]
+    for file in files:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    assert json.loads((tmp_path / "a/metrics.json").read_text()) == read_tables(TABLES)
+
+
+def test_a_curve_is_the_mean_over_seeds_and_goes_on_from_phase_to_phase(tmp_path, curves):
+    write_metrics(PAPER, TABLES, curves, tmp_path / "metrics.json")
+    assert (tmp_path / "curves/charades-mini-rl-baseline.csv").read_text() == (
+        "update,CIDEr-D,run,phase\n"
+        "0,1.5000,xe-baseline,xe\n10,2.0000,xe-baseline,xe\n20,1.7500,xe-baseline,xe\n"
+        "20,1.5000,rl-baseline,rl\n30,2.0000,rl-baseline,rl\n40,1.7500,rl-baseline,rl\n"
+    )
+
+
+def test_a_missing_curve_is_named(tmp_path, curves):
+    rest = [path for path in curves if "rl-baseline" not in path.parts]
+    with pytest.raises(UserError, match="hrl/rl-baseline/rl on charades-mini: no validation curve"):
+        write_metrics(PAPER, TABLES, rest, tmp_path / "metrics.json")
