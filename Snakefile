@@ -21,6 +21,10 @@ except UserError as error:
 configfile: "params.yaml"
 
 
+if workflow.nodes is not None:
+    # A cluster: the `cores: all` of profiles/default, this machine's, are no bound for the jobs of others.
+    workflow.resource_settings.cores = workflow.global_resources["_cores"] = sys.maxsize
+
 # Rules call `captionrl` of the environment that Snakemake itself runs in; in a container, the container's.
 shell.prefix(
     f"[ -n \"$APPTAINER_CONTAINER\" ] || export PATH='{Path(sys.executable).parent}':$PATH; set -euo pipefail; "

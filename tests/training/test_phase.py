@@ -176,7 +176,7 @@ def test_whatever_changes_the_weights_changes_the_state(world, xe, state_of, tmp
     store = world.load()[2]
     write_features(tmp_path / "other.h5", store.items, seed=7)
     names.append(state_of(features=tmp_path / "other.h5"))
-    monkeypatch.setattr(run, "code_version", lambda command: f"another {command}")
+    monkeypatch.setattr(run, "code_version", lambda command, *modules: f"another {command}")
     names.append(state_of())
     monkeypatch.setattr(torch, "__version__", "99")
     names.append(state_of())
