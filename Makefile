@@ -32,6 +32,7 @@ test-all: setup
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "slow or not slow"
 
 # After `git clone`, `dvc checkout` or `dvc exp apply`: fetch what was pushed, and let Snakemake take it for its own work.
+adopt: SCALE = $(shell sed -n 's/^scale: *\([a-z]*\).*/\1/p' params.yaml)
 adopt: STAGES = $(shell sed -n 's/^  \([a-z0-9_]*\):$$/\1/p' dvc.lock)
 adopt: setup
 	@test -e dvc.lock || { echo "adopt: there is no dvc.lock, so nothing was pushed; dvc repro makes everything" >&2; exit 1; }
@@ -40,8 +41,8 @@ adopt: setup
 	  echo "adopt: nothing came; is the remote there? dvc remote list" >&2; exit 1; }
 	@plan=$$($(BIN)/dvc repro --dry --allow-missing $(STAGES)) && ! echo "$$plan" | grep "^Running" || { \
 	  echo "adopt: not what dvc.lock records: other code or parameters; dvc repro makes what they ask for" >&2; exit 1; }
-	$(BIN)/snakemake --touch --forceall -- $(filter-out backbone,$(STAGES))
-	$(if $(filter hrl,$(STAGES)),$(BIN)/snakemake --allowed-rules copy_table -- results/table1.csv results/table2.csv)
+	$(BIN)/snakemake --touch --forceall --config scale=$(SCALE) -- $(filter-out backbone,$(STAGES))
+	$(if $(filter hrl,$(STAGES)),$(BIN)/snakemake --allowed-rules copy_table --config scale=$(SCALE) -- results/table1.csv results/table2.csv)
 
 # Copy the mini scale's tables and figures into git, after looking at them.
 publish: setup

@@ -1,6 +1,7 @@
 """captionrl: from raw data to a paper's tables. `snakemake results/table1.csv`, or `snakemake hrl`."""
 
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -25,9 +26,10 @@ if workflow.nodes is not None:
     # A cluster: the `cores: all` of profiles/default, this machine's, are no bound for the jobs of others.
     workflow.resource_settings.cores = workflow.global_resources["_cores"] = sys.maxsize
 
-# Rules call `captionrl` of the environment that Snakemake itself runs in; in a container, the container's.
+# Rules call `captionrl` of the environment that Snakemake itself runs in; in a container of their own, the container's.
 shell.prefix(
-    f"[ -n \"$APPTAINER_CONTAINER\" ] || export PATH='{Path(sys.executable).parent}':$PATH; set -euo pipefail; "
+    f"[ \"$APPTAINER_CONTAINER\" != '{os.environ.get('APPTAINER_CONTAINER', '')}' ]"
+    f" || export PATH='{Path(sys.executable).parent}':$PATH; set -euo pipefail; "
 )
 
 try:

@@ -3,9 +3,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from toy import toy_policy
+from toy import POLICIES, toy_policy
 
-from captionrl.models import POLICIES, Policy
+from captionrl.models import Policy
 
 
 @pytest.fixture(params=POLICIES)

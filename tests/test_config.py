@@ -120,7 +120,8 @@ def test_paper_scale_has_the_supplements_numbers():
     assert paper.phases["xe-warm"].epochs < paper.phases["xe"].epochs  # section 4.3: "a shorter warm-start period"
     xe = paper.phases["xe"]
     assert (xe.optimiser, xe.learning_rate, xe.halve_after, xe.validate_every) == ("adadelta", 1, 4, 1)
-    assert xe.scheduled_sampling.at(xe.epochs) > 0
+    assert 0 < xe.scheduled_sampling.start < xe.epochs
+    assert xe.scheduled_sampling.per_epoch > 0
     assert paper.phases["rl"].learning_rate == 0.1
     assert paper.start_of("rl-baseline", "rl") == ("xe-baseline", "xe")
 

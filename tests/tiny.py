@@ -17,7 +17,7 @@ from captionrl.datasets.segment import segment
 from captionrl.datasets.segments import write_segments
 from captionrl.features.store import FeatureStore, write_store
 from captionrl.files import write_json
-from captionrl.models import build_policy
+from captionrl.models import build_module
 from captionrl.text.vocabulary import Vocabulary
 from captionrl.training.checkpoint import Card, save_checkpoint
 from captionrl.training.run import Job, train_phase
@@ -135,7 +135,7 @@ class World:
         """A checkpoint of random weights, far from uniform; `changes` of its card."""
         card = self.card(**changes)
         torch.manual_seed(0)
-        policy = build_policy(card.model, card.features, len(card.words), Sizes(**card.sizes | {"init": 1.5}))
+        policy = build_module(card.model, card.features, len(card.words), Sizes(**card.sizes | {"init": 1.5}))
         save_checkpoint(path, policy, card)
         return path
 

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from captionrl.config import Sizes
+from captionrl.config import MODELS, Sizes
 from captionrl.decoding.distribution import log_probabilities
 from captionrl.decoding.rollout import Rollout, sample
-from captionrl.models import Features, Policy, Rows, build_policy
+from captionrl.models import Features, Policy, Rows, build_module
 from captionrl.text.vocabulary import EOS, PAD, UNK
 
+POLICIES = tuple(model for model in MODELS if model != "critic")
 SIZES = Sizes(
     projection=7, encoder=5, manager_encoder=4, decoder=8, manager=3, goal=2, critic=4, critic_reads="this",
     attention=6, embedding=9, dropout=0.5, init=1.5,
@@ -30,7 +31,7 @@ def toy_policy(model: str, vocabulary: int = VOCABULARY, seed: int | None = None
     With the default seed every captioner ends some greedy captions early and lets others be cut.
     """
     torch.manual_seed(seed or SEEDS.get(model, 4))
-    policy = build_policy(model, FEATURE, vocabulary, Sizes(**SIZES.model_dump() | sizes)).double().eval()
+    policy = build_module(model, FEATURE, vocabulary, Sizes(**SIZES.model_dump() | sizes)).double().eval()
     policy.head[-1].bias.data.zero_()
     if model == "hrl":  # some captions are cut into segments here, some there, some not at all
         with torch.no_grad():

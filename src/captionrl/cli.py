@@ -253,7 +253,7 @@ def main() -> None:
         print(f"captionrl {args.command}: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:  # no space, no permission: the system's own words, and the file's name
-        mend = "; make room and run the same command again" if error.errno == errno.ENOSPC else ""
+        mend = "; make room and run the same command again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         where = f"{error.filename}: " if error.filename else ""
         print(f"captionrl {args.command}: {where}{error.strerror or error}{mend}", file=sys.stderr)
         sys.exit(1)

@@ -1,10 +1,8 @@
 """Reading and writing files so that nothing is ever half-written, and every complaint names its file."""
 
-import errno
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,15 +33,13 @@ def atomic(path: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Let an error of the disk name `path`: a write that failed names no file; torch and HDF5 hide the reason, too."""
+    """Let an error of the disk name `path`: a write that failed names no file."""
     try:
         yield
-    except (OSError, RuntimeError) as error:
-        full = shutil.disk_usage(path.parent).free < 2**20
-        reason = errno.ENOSPC if full else getattr(error, "errno", None)
-        if reason is None or getattr(error, "filename", None) is not None:
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
             raise
-        raise OSError(reason, os.strerror(reason), str(path)) from None
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
 
 
 def sweep(directory: Path, names: str = "*") -> None:

@@ -15,17 +15,17 @@ PACKAGE = Path(__file__).parent
 
 
 @cache
-def code_version(command: str, *modules: str) -> str:
-    """A hash of the function `command` of cli.py and of its `sources`."""
-    digest = hashlib.sha256(ast.unparse(_function(command)).encode())
-    for path in sorted(sources(command, *modules)):
+def code_version(command: str, *methods: str) -> str:
+    """A hash of the function `command` of cli.py, of its `sources`, and of which methods it uses."""
+    digest = hashlib.sha256("\n".join([ast.unparse(_function(command)), *sorted(methods)]).encode())
+    for path in sorted(sources(command, *methods)):
         digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def sources(command: str, *modules: str) -> set[Path]:
-    """The files of this package that a command comes to import; `modules`: those it imports by name, as YAML says."""
-    return _closure(_imports(_function(command)) | set(modules))
+def sources(command: str, *methods: str) -> set[Path]:
+    """The files of this package that a command comes to import; `methods`: what YAML has it load, MODULE:NAME each."""
+    return _closure(_imports(_function(command)) | {method.partition(":")[0] for method in methods})
 
 
 def _function(command: str) -> ast.FunctionDef:

@@ -58,9 +58,17 @@ def prune_states(states: Path, days: float) -> list[dict[str, Any]]:
     pruned = []
     for row in list_states(states):
         if row["days"] >= days:
-            with suppress(UserError), _locked(states / row["directory"], patience=0):
-                shutil.rmtree(states / row["directory"])
+            directory = states / row["directory"]
+            with suppress(UserError), _locked(directory, patience=0):
+                for path in directory.iterdir():  # the lock last
+                    if path.is_dir():
+                        shutil.rmtree(path)
+                    elif path.name != "lock":
+                        path.unlink()
+                (directory / "lock").unlink()
                 pruned.append(row)
+            with suppress(OSError):  # somebody begins anew at this moment
+                directory.rmdir()  # not before the lock is closed: on NFS an open file stays in its directory
     return pruned
 
 

@@ -1,12 +1,11 @@
 import pytest
 import torch
 from torch.nn.functional import pad
-from toy import MAX_TOKENS, batch, every_caption, toy_clips, toy_policy, word_log_probs
+from toy import MAX_TOKENS, POLICIES, batch, every_caption, toy_clips, toy_policy, word_log_probs
 
 from captionrl.decoding.beam import beam_search
 from captionrl.decoding.distribution import log_probabilities
 from captionrl.decoding.rollout import greedy
-from captionrl.models import POLICIES
 from captionrl.text.vocabulary import BOS, EOS, PAD, UNK
 
 CLIPS = toy_clips(*[4, 1, 3] * 4)

@@ -14,7 +14,7 @@ from captionrl.decoding.rollout import greedy
 from captionrl.errors import UserError
 from captionrl.evaluation.bootstrap import difference_interval, paired
 from captionrl.evaluation.goals import SAMPLES, goal_scores, render
-from captionrl.models import build_module, build_policy
+from captionrl.models import build_module
 from captionrl.rewards import CiderD
 from captionrl.text.ptb import PUNCTUATION
 from captionrl.training.checkpoint import load_checkpoint, save_checkpoint
@@ -33,7 +33,7 @@ def checkpoint(world):
     def make(name, changed=lambda policy: None, seed=0):
         card = world.card(run="hrl-16", phase="hrl", model="hrl")
         torch.manual_seed(seed)
-        policy = build_policy("hrl", card.features, len(card.words), Sizes(**card.sizes | {"init": 1.5}))
+        policy = build_module("hrl", card.features, len(card.words), Sizes(**card.sizes | {"init": 1.5}))
         policy.head[-1].bias.data.zero_()  # no word is favoured for every clip
         policy.head[-1].weight.data.mul_(3)
         with torch.no_grad():

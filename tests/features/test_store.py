@@ -1,11 +1,12 @@
 import multiprocessing
 import pickle
+import resource
 
 import numpy as np
 import pytest
 
 from captionrl.errors import UserError
-from captionrl.features.store import FeatureStore, check_item_ids, write_store
+from captionrl.features.store import FeatureStore, _Disk, check_item_ids, write_store
 from captionrl.files import sha256
 
 ATTRIBUTES = {
@@ -33,6 +34,32 @@ def test_what_is_written_is_read(path):
         assert item in store
         assert store.read(item).dtype == np.float16
         assert np.array_equal(store.read(item), array)
+
+
+@pytest.fixture
+def room():
+    """Sets how large a file may become: a write beyond is cut short, the next one fails."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_write_that_was_cut_short_is_an_error(tmp_path, room):
+    """HDF5 does not ask how much of it was written."""
+    room(100)
+    with _Disk(tmp_path / "a") as disk:
+        disk.write(b"x" * 200)
+        with pytest.raises(OSError, match="File too large"):
+            disk.complain()
+
+
+def test_a_store_that_does_not_fit_leaves_nothing(path, tmp_path, room):
+    for size in range(0, path.stat().st_size, 61):
+        room(size)
+        with pytest.raises(OSError, match="File too large") as raised:
+            write_store(tmp_path / "b.h5", ARRAYS.items(), ATTRIBUTES)
+        assert raised.value.filename == str(tmp_path / "b.h5")
+        assert list(tmp_path.iterdir()) == [path]
 
 
 def test_missing_item_names_item_and_store(path):

@@ -1,9 +1,9 @@
 import pytest
 import torch
 from torch import nn
-from toy import SIZES
+from toy import POLICIES, SIZES
 
-from captionrl.models import POLICIES, build_policy
+from captionrl.models import build_module
 from captionrl.models.layers import Attention, BiLSTM, run_lstm, turn_round
 
 MASK = torch.tensor([[True, True, True, True], [True, True, False, False], [True, False, False, False]])
@@ -66,7 +66,7 @@ def test_turning_round_reverses_the_frames_and_leaves_the_padding():
 @pytest.mark.parametrize("model", POLICIES)
 def test_every_parameter_starts_uniform_within_the_bound(model):
     torch.manual_seed(0)
-    policy = build_policy(model, 50, 100, SIZES.model_copy(update={"init": 0.1}))
+    policy = build_module(model, 50, 100, SIZES.model_copy(update={"init": 0.1}))
     for name, parameter in policy.named_parameters():
         assert parameter.abs().max() <= 0.1, name
         assert parameter.unique().numel() == parameter.numel(), name  # biases too are drawn

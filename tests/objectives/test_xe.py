@@ -8,6 +8,7 @@ from toy import VOCABULARY, batch, toy_clips, trainable
 from captionrl.config import ScheduledSampling
 from captionrl.objectives.xe import xe_loss
 from captionrl.text.vocabulary import BOS, EOS, PAD, UNK
+from captionrl.training.learners.xe import share_of_own_words
 
 CLIPS = toy_clips(4, 1, 3)
 CAPTIONS = torch.tensor([[4, 5, 6, 4, EOS], [6, EOS, PAD, PAD, PAD], [5, UNK, 4, EOS, PAD]])
@@ -107,9 +108,9 @@ def test_training_on_one_caption_teaches_it(policy):
 
 def test_the_share_of_own_words_grows_from_its_start_to_its_most():
     schedule = ScheduledSampling(start=2, per_epoch=0.05, most=0.25)
-    shares = [schedule.at(epoch / 10) for epoch in range(200)]
+    shares = [share_of_own_words(schedule, epoch / 10) for epoch in range(200)]
     assert shares == sorted(shares)
-    assert shares[0] == schedule.at(2) == 0
-    assert schedule.at(4) == pytest.approx(0.1)
-    assert shares[-1] == schedule.at(7) == 0.25
-    assert {ScheduledSampling().at(epoch) for epoch in range(100)} == {0}
+    assert shares[0] == share_of_own_words(schedule, 2) == 0
+    assert share_of_own_words(schedule, 4) == pytest.approx(0.1)
+    assert shares[-1] == share_of_own_words(schedule, 7) == 0.25
+    assert {share_of_own_words(ScheduledSampling(), epoch) for epoch in range(100)} == {0}

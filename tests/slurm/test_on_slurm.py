@@ -240,8 +240,8 @@ def test_a_training_stopped_and_then_killed_goes_on_to_the_same_weights(cluster,
 
 
 def test_a_training_longer_than_its_limit_goes_on_to_the_same_weights(cluster, project, train, undisturbed):
-    """slurmctld looks every 30 seconds who may pass --signal's time until it looks again: here, any job, within 30."""
-    limit = ["--set-resources", "train:runtime=1", "train:slurm_extra='--signal=TERM@30'", "--retries", "20"]
+    """slurmctld looks every 30 seconds who may pass --signal's time until it looks again: here, after 20 to 50."""
+    limit = ["--set-resources", "train:runtime=1", "train:slurm_extra='--signal=TERM@10'", "--retries", "20"]
     before = len(cluster.jobs())
     with train(*OFTEN, *limit) as success:
         success()

@@ -5,10 +5,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny import tiny_paper
+from toy import POLICIES
 
 from captionrl.config import Sizes
 from captionrl.errors import UserError
-from captionrl.models import POLICIES, build_policy
+from captionrl.models import build_module
 from captionrl.text.vocabulary import EOS, Vocabulary
 from captionrl.training.checkpoint import load_checkpoint, save_checkpoint
 from captionrl.training.data import Clips
@@ -19,7 +20,7 @@ def test_a_loaded_checkpoint_has_the_saved_ones_logits_and_card(world, tmp_path,
     _, vocabulary, store = world.load()
     card = world.card(model=model)
     torch.manual_seed(1)
-    policy = build_policy(model, store.dim, len(vocabulary), Sizes(**card.sizes)).eval()
+    policy = build_module(model, store.dim, len(vocabulary), Sizes(**card.sizes)).eval()
     save_checkpoint(tmp_path / "a.safetensors", policy, card)
     loaded, loaded_card = load_checkpoint(tmp_path / "a.safetensors")
     assert loaded_card == card

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tiny import CORPUS, OVERRIDES, PAPER, tiny_paper
 
+from captionrl.config import MODELS
 from captionrl.provenance import PACKAGE, code_version, sources
 
 SCRIPT = """
@@ -37,7 +38,7 @@ def test_a_training_imports_what_its_code_version_is_about(world, tmp_path, requ
     command += ["--papers", PAPER.parent, "--scale", "mini", "--overrides", json.dumps(OVERRIDES)]
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=120).stdout
     imported = {path for path in map(Path, printed.split()) if path.read_text() and path.parent != PACKAGE / "config"}
-    counted = sources("train", *tiny_paper().modules_of(run, phase))
+    counted = sources("train", *tiny_paper().methods_of(run, phase))
     assert imported - {PACKAGE / "__init__.py", PACKAGE / "cli.py"} <= counted
     idle = {path for path in counted - imported if path.read_text()}
     assert len(idle) <= 2, idle  # imported inside functions that this training does not call
@@ -45,9 +46,14 @@ def test_a_training_imports_what_its_code_version_is_about(world, tmp_path, requ
 
 def test_another_methods_edit_is_nothing_to_a_run():
     paper = tiny_paper()
-    flat, hrl = sources("train", *paper.modules_of("s2vt", "xe")), sources("train", *paper.modules_of("hrl-16", "hrl"))
+    flat, hrl = sources("train", *paper.methods_of("s2vt", "xe")), sources("train", *paper.methods_of("hrl-16", "hrl"))
     for name in ("models/hrl.py", "models/critic.py", "objectives/hrl.py", "training/learners/hrl.py"):
         assert PACKAGE / name in hrl - flat
     for name in ("models/s2vt.py", "objectives/xe.py"):
         assert PACKAGE / name in flat - hrl
-    assert code_version("train", *paper.modules_of("s2vt", "xe")) != code_version("train", "captionrl.models.hrl")
+
+
+def test_another_class_of_the_same_module_is_another_version():
+    attention, soft = MODELS["attention"], MODELS["soft-attention"]
+    assert sources("train", attention) == sources("train", soft)
+    assert code_version("train", attention) != code_version("train", soft)

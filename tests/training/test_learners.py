@@ -12,7 +12,7 @@ from captionrl.config import ReinforcePhase, Sizes
 from captionrl.datasets.corpus import Item
 from captionrl.datasets.prepare import Captions
 from captionrl.features.store import FeatureStore, write_store
-from captionrl.models import build_policy
+from captionrl.models import build_module
 from captionrl.objectives.xe import xe_loss
 from captionrl.text.vocabulary import Vocabulary
 from captionrl.training.data import Clips, Data
@@ -52,7 +52,7 @@ def learner(tmp_path, request):
     vocabulary = Vocabulary.build([text for texts in tokens.values() for text in texts], min_count=1)
     clips = Clips(FeatureStore(tmp_path / "store.h5"), 5, CPU)
     torch.manual_seed(1)
-    policy = build_policy("mean-pooling", FEATURE, len(vocabulary), SIZES)
+    policy = build_module("mean-pooling", FEATURE, len(vocabulary), SIZES)
     data = Data(Captions(items, {}, tokens), vocabulary, MAX_TOKENS - 1, CPU, clips)
     return ReinforceLearner(policy, data, phase, seed=1)
 

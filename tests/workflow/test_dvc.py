@@ -19,12 +19,12 @@ from dvc.dependency import ParamsDependency
 from dvc.repo import Repo
 
 from captionrl.config import load_paper
-from captionrl.config.methods import LEARNERS, MODELS, module_of
+from captionrl.config.methods import LEARNERS, MODELS
 from captionrl.provenance import sources
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-METHODS = {module_of(place) for place in (*MODELS.values(), *LEARNERS.values())}
+METHODS = (*MODELS.values(), *LEARNERS.values())
 PAPERS = {path.stem: load_paper(path, "paper") for path in (ROOT / "papers").glob("*.yaml")}
 CORPORA = {table.corpus for paper in PAPERS.values() for table in paper.tables.values() if not table.on_request}
 STAGES = {"backbone", *CORPORA, *PAPERS}

@@ -144,7 +144,7 @@ def corpora_shown(paper):
     return sorted({corpus for corpus, _ in PAPERS[paper].figures.captioners})
 
 
-def models_shown(paper):
+def methods_shown(paper):
     """The modules of the models whose captions a paper's figures show."""
     facts = PAPERS[paper]
-    return sorted({module for _, run in facts.figures.captioners for module in facts.modules_of(run)})
+    return sorted({method for _, run in facts.figures.captioners for method in facts.methods_of(run)})

@@ -23,7 +23,7 @@ for paper_name in [name for name, paper in PAPERS.items() if paper.figures.names
             paper=paper_name,
             scale=SCALE,
             out=lambda wildcards, output: Path(output.page).parent,
-            code=code_version("figures", *models_shown(paper_name)),
+            code=code_version("figures", *methods_shown(paper_name)),
             config=fingerprint(PAPERS[paper_name].model_dump(include={"title", "beam", "figures"})),
             overrides=lambda wildcards, input, paper=paper_name: overrides_option(paper),
         message:

@@ -21,7 +21,7 @@ rule predict:
         runtime=15 if MINI else 120,
     params:
         device=lambda wildcards, input: PARAMS.device,
-        code=lambda wildcards: code_version("predict", *PAPERS[wildcards.paper].modules_of(wildcards.run)),
+        code=lambda wildcards: code_version("predict", *PAPERS[wildcards.paper].methods_of(wildcards.run)),
         beam=lambda wildcards: PAPERS[wildcards.paper].beam,
         store=lambda wildcards, input: str(input.features).replace(".json", ".h5"),
     message:

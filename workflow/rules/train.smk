@@ -26,7 +26,7 @@ rule train:
         scale=SCALE,
         device=lambda wildcards, input: PARAMS.device,
         code=lambda wildcards: code_version(
-            "train", *PAPERS[wildcards.paper].modules_of(wildcards.run, wildcards.phase)
+            "train", *PAPERS[wildcards.paper].methods_of(wildcards.run, wildcards.phase)
         ),
         config=lambda wildcards: fingerprint(
             PAPERS[wildcards.paper].training_config(wildcards.run, wildcards.phase, wildcards.corpus)

@@ -19,10 +19,6 @@ LEARNERS = {  # by a phase's `objective:`
 }
 
 
-def module_of(place: str) -> str:
-    return place.partition(":")[0]
-
-
 def load_class(place: str) -> Any:
     """The class that stands at MODULE:NAME."""
     module, _, name = place.partition(":")

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from captionrl.config.base import Backbone, Name, Positive, Strict, known, within
-from captionrl.config.methods import LEARNERS, MODELS, module_of
+from captionrl.config.methods import LEARNERS, MODELS
 from captionrl.config.phases import LEARNS, AnyPhase
 from captionrl.config.results import Figures, Table
 
@@ -161,10 +161,10 @@ class Paper(Strict):
             "corpus": self.corpora[corpus].model_dump(include={"max_frames", "max_words"}),
         }
 
-    def modules_of(self, run: str, phase: str | None = None) -> tuple[str, ...]:
-        """The modules of a run's model, and of what teaches it in a phase: what its code version is about, too."""
-        places = [MODELS[self.runs[run].model], *([LEARNERS[self.phases[phase].objective]] if phase else [])]
-        return tuple(module_of(place) for place in places)
+    def methods_of(self, run: str, phase: str | None = None) -> tuple[str, ...]:
+        """MODULE:NAME of a run's model, and of what teaches it in a phase: what its code version is about, too."""
+        learner = (LEARNERS[self.phases[phase].objective],) if phase else ()
+        return MODELS[self.runs[run].model], *learner
 
     def lineage(self, run: str) -> list[tuple[str, str]]:
         """Every (run, phase) that taught the captioner of a run to caption, the first one first."""

@@ -14,9 +14,6 @@ class ScheduledSampling(Strict):
     per_epoch: Share = 0
     most: Share = 0
 
-    def at(self, epoch: float) -> float:
-        return min(self.most, max(0.0, (epoch - self.start) * self.per_epoch))
-
 
 class Phase(Strict):
     """What all phases of training share. An epoch is a pass over all training captions."""

@@ -64,7 +64,13 @@ def extract(
         "code_version": code_version,
         "dim": backbone.dim,
     }
-    identity = {**attributes, "shard_items": shard_items, "items": fingerprint([item for item, _ in items])}
+    identity = {
+        **attributes,
+        "device": backbone.device.type,
+        "torch": torch.__version__,
+        "shard_items": shard_items,
+        "items": fingerprint([item for item, _ in items]),
+    }
     with open_state(state, identity, f"{backbone.name} features of {len(items)} items") as directory:
         sweep(directory)
         shards = [

@@ -106,10 +106,11 @@ class Policy(nn.Module, ABC):
         extras, state = self.advance(self.embedding(tokens), state, memory)
         return Step(self.head(extras.hidden), state, extras)
 
-    def read(self, tokens: Tensor, memory: Rows) -> Tensor:
+    def read(self, tokens: Tensor, memory: Rows, boundaries: Tensor | None = None) -> Tensor:
         """Teacher forcing: hidden [B, T, H] that the head reads each word of `tokens` [B, T] from, given those before.
 
-        Equal to stepping through the words, with one embedding for the whole batch.
+        Equal to stepping through the words, with one embedding for the whole batch. `boundaries` [B, T] is for those
+        who know segments.
         """
         state, hidden = self.start(memory), []
         for embedded in self.embedding(shift(tokens)).unbind(1):

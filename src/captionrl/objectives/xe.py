@@ -15,15 +15,14 @@ def xe_loss(
     """Mean negative log-likelihood, in nats, of the words of `tokens` [B, T] (</s> included, PAD beyond).
 
     `own_words`: the probability that an input word is drawn from the policy instead of taken from the caption.
-    `boundaries` [B, T]: where HRL's segments end, if its critic is not to say; not together with `own_words`.
+    `boundaries` [B, T]: where segments end, if HRL's critic is not to say; not together with `own_words`.
     """
     memory = policy.encode(features)
     words = (tokens != PAD).flatten().nonzero().squeeze(1)  # padding, a third of a batch, need not reach the vocabulary
     if own_words > 0:
         logits = _scheduled_sampling(policy, memory, tokens, own_words).flatten(0, 1).index_select(0, words)
     else:
-        told = {} if boundaries is None else {"boundaries": boundaries}
-        hidden = policy.read(tokens, memory, **told)
+        hidden = policy.read(tokens, memory, boundaries)
         logits = policy.head(hidden.flatten(0, 1).index_select(0, words))
     loss = cross_entropy(logits, tokens.flatten()[words])
     return loss, {"loss": loss.item()}

@@ -4,6 +4,7 @@ It can be killed at any instant. Its state lies in a directory whose name is a h
 so the same command finds it again, and goes on to bit-equal weights (same machine, same number of threads).
 """
 
+import io
 import math
 import pickle
 import time
@@ -22,6 +23,7 @@ from captionrl.progress import progress
 
 LOG_ROWS = 10  # rows of training statistics between two validations
 SAVING = 0.01  # the share of the time that may go into saving the state: what KILL costs is a hundred times a save
+SELDOM = 600.0  # seconds between two saves at most, however long one takes
 
 ParameterGroups = list[tuple[list[nn.Parameter], float]]
 
@@ -76,7 +78,7 @@ def train(
                 scores = run.validate()
                 bar.set_postfix({**statistics, **scores}, refresh=False)
             if stopped or time.monotonic() >= due:
-                due = time.monotonic() + run.save() / saving
+                due = time.monotonic() + min(run.save() / saving, SELDOM)
             if stopped:
                 raise Interrupted
     run.save()
@@ -178,8 +180,10 @@ class Training:
             "rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
+        buffer = io.BytesIO()  # torch writes to memory: it would hide what a disk complains of
+        torch.save(state, buffer)
         with atomic(self.directory / "state.pt") as temporary:
-            torch.save(state, temporary)
+            temporary.write_bytes(buffer.getbuffer())
         return time.monotonic() - began
 
     def _restore(self) -> None:

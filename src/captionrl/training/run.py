@@ -79,7 +79,7 @@ def train_phase(paper: Paper, job: Job) -> None:
         "config": config,
         "inputs": inputs,
         "seed": job.seed,
-        "code": code_version("train", *paper.modules_of(job.run, job.phase)),
+        "code": code_version("train", *paper.methods_of(job.run, job.phase)),
         "threads": torch.get_num_threads(),
         "device": device.type,
         "torch": torch.__version__,

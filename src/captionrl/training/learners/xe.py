@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from captionrl.config import XEPhase
+from captionrl.config import ScheduledSampling, XEPhase
 from captionrl.models import Policy
 from captionrl.objectives.xe import xe_loss
 from captionrl.training.data import Data
@@ -16,6 +16,10 @@ class XELearner(CaptionLearner):
 
     def loss(self, epoch: int, index: int) -> tuple[Tensor, dict[str, float]]:
         items, tokens = self.pairs.batch(epoch, index)
-        own_words = self.phase.scheduled_sampling.at(epoch)
+        own_words = share_of_own_words(self.phase.scheduled_sampling, epoch)
         boundaries = self.pairs.boundaries(epoch, index).to(self.device) if self.phase.boundaries == "truth" else None
         return xe_loss(self.policy, self.clips.batch(items), tokens.to(self.device), own_words, boundaries)
+
+
+def share_of_own_words(schedule: ScheduledSampling, epoch: float) -> float:
+    return min(schedule.most, max(0.0, (epoch - schedule.start) * schedule.per_epoch))
