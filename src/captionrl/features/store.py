@@ -105,6 +105,13 @@ class _Disk(io.FileIO):
             self.error = error
         return size
 
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.error = error
+            return size or 0
+
     def complain(self) -> None:
         if self.error:
             raise self.error
