@@ -1,6 +1,7 @@
 import multiprocessing
 import pickle
 import resource
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -36,27 +37,28 @@ def test_what_is_written_is_read(path):
         assert np.array_equal(store.read(item), array)
 
 
-@pytest.fixture
-def room():
-    """Sets how large a file may become: a write beyond is cut short, the next one fails."""
+@contextmanager
+def room(size):
+    """No file may become larger: a write beyond is cut short, the next one fails."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_a_write_that_was_cut_short_is_an_error(tmp_path, room):
+def test_a_write_that_was_cut_short_is_an_error(tmp_path):
     """HDF5 does not ask how much of it was written."""
-    room(100)
-    with _Disk(tmp_path / "a") as disk:
+    with room(100), _Disk(tmp_path / "a") as disk:
         disk.write(b"x" * 200)
-        with pytest.raises(OSError, match="File too large"):
-            disk.complain()
+    with pytest.raises(OSError, match="File too large"):
+        disk.complain()
 
 
-def test_a_store_that_does_not_fit_leaves_nothing(path, tmp_path, room):
+def test_a_store_that_does_not_fit_leaves_nothing(path, tmp_path):
     for size in range(0, path.stat().st_size, 61):
-        room(size)
-        with pytest.raises(OSError, match="File too large") as raised:
+        with pytest.raises(OSError, match="File too large") as raised, room(size):
             write_store(tmp_path / "b.h5", ARRAYS.items(), ATTRIBUTES)
         assert raised.value.filename == str(tmp_path / "b.h5")
         assert list(tmp_path.iterdir()) == [path]
