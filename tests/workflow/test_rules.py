@@ -72,13 +72,13 @@ def test_a_rule_depends_on_the_code_of_its_own_command(rule):
 
 
 COMMAND = """
-import signal, sys, time
+import os, signal, sys, time
 def stop(*_):
     time.sleep(0.5)  # whatever else dies of this signal is dead by now
-    print("saved", file=sys.stderr, flush=True)
+    os.write(2, b"saved\\n")
     sys.exit(75)
 signal.signal(signal.SIGTERM, stop)
-print("ready", file=sys.stderr, flush=True)
+os.write(2, b"ready\\n")  # not print(), which a signal may find at work and which then refuses
 time.sleep(30)
 """
 
