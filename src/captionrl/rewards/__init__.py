@@ -2,5 +2,6 @@
 
 from captionrl.rewards.bleu import Bleu
 from captionrl.rewards.cider import CiderD, DocumentFrequencies
+from captionrl.rewards.pairs import PairwiseBleu
 
-__all__ = ["Bleu", "CiderD", "DocumentFrequencies"]
+__all__ = ["Bleu", "CiderD", "DocumentFrequencies", "PairwiseBleu"]

@@ -109,7 +109,7 @@ def _tabulate(items: list[list[list[int]]], words: int, order: int) -> _Tables:
 
 
 @njit(cache=True, nogil=True)
-def _bleu(correct: np.ndarray, words: int, reference_words: np.ndarray) -> float:
+def bleu(correct: np.ndarray, words: int, reference_words: np.ndarray) -> float:
     """From the clipped matches of each order, the caption's length and its references' ascending lengths."""
     product = 1.0
     for n in range(len(correct)):
@@ -174,11 +174,11 @@ def _score_captions(
                             correct[n] += 1.0
                 words += 1
                 if every_prefix:
-                    score = _bleu(correct, words, reference_words)
+                    score = bleu(correct, words, reference_words)
             if every_prefix:
                 scores[row, t] = score
         if every_prefix:
             scores[row, lengths[row] :] = score
         else:
-            scores[row, 0] = _bleu(correct, words, reference_words)
+            scores[row, 0] = bleu(correct, words, reference_words)
     return -1

@@ -144,7 +144,7 @@ def _power_of_two(least: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _slot(keys: np.ndarray, key: int) -> int:
+def find_slot(keys: np.ndarray, key: int) -> int:
     """Where `key` is, or would be put, in an open-addressing set whose size is a power of two; -1 is a free slot."""
     mask = len(keys) - 1
     slot = ((key * 0x9E3779B97F4A7C1) >> 32) & mask
@@ -157,7 +157,7 @@ def _slot(keys: np.ndarray, key: int) -> int:
 def _insert(keys: np.ndarray, new: np.ndarray) -> np.ndarray:
     slots = np.empty(len(new), np.int64)
     for i in range(len(new)):
-        slots[i] = _slot(keys, new[i])
+        slots[i] = find_slot(keys, new[i])
         keys[slots[i]] = new[i]
     return slots
 
@@ -236,7 +236,7 @@ def score_captions(
                 for n in range(min(words, ORDERS - 1), -1, -1):  # downwards: order n grows from the last n - 1
                     parent = slot[n - 1] if n else size  # `size`: a slot that no n-gram has
                     key = parent * tables.words + word
-                    slot[n] = _slot(keys, key)
+                    slot[n] = find_slot(keys, key)
                     keys[slot[n]] = key
                     counts[slot[n]] += 1
                     c = counts[slot[n]]
@@ -253,7 +253,7 @@ def score_captions(
                         ngram[n] = tables.entry_ngram[entry[n]]
                     elif ngram[n - 1] >= 0:
                         key = ngram[n - 1] * tables.words + word
-                        found = _slot(tables.keys, key)
+                        found = find_slot(tables.keys, key)
                         ngram[n] = tables.words + found if tables.keys[found] == key else -1
                     else:
                         ngram[n] = -1

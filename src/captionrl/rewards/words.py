@@ -34,6 +34,22 @@ def scored_words(caption: Caption, skip: Iterable[str], eos: bool) -> list[str]:
     return [*words, SPECIALS[EOS]] if eos else words
 
 
+def number_tokens(vocabulary: Sequence[str], skip: frozenset[str], eos: bool) -> np.ndarray:
+    """int64 [V]: a token's word id, which is its own, or SKIPPED where it is dropped before scoring.
+
+    Raises UserError for a malformed vocabulary.
+    """
+    if tuple(vocabulary[: len(SPECIALS)]) != SPECIALS:
+        raise UserError(f"a vocabulary starts with {' '.join(SPECIALS)}, not {' '.join(vocabulary[:4])}")
+    if len(set(vocabulary)) != len(vocabulary):
+        twice = next(word for word, count in Counter(vocabulary).items() if count > 1)
+        raise UserError(f"the vocabulary has {twice!r} twice")
+    of_token = np.arange(len(vocabulary), dtype=np.int64)
+    of_token[: EOS if eos else EOS + 1] = SKIPPED
+    of_token[[token for token, word in enumerate(vocabulary) if word in skip]] = SKIPPED
+    return of_token
+
+
 @dataclass(frozen=True)
 class Words:
     """The words of a model and of the references, numbered."""
@@ -66,18 +82,10 @@ class Words:
         if vocabulary is None:
             seen = (word for item in texts for words in item for word in words)
             vocabulary = list(dict.fromkeys((*SPECIALS, *sorted(skip), *seen)))
-        if tuple(vocabulary[: len(SPECIALS)]) != SPECIALS:
-            raise UserError(f"a vocabulary starts with {' '.join(SPECIALS)}, not {' '.join(vocabulary[:4])}")
-        if len(set(vocabulary)) != len(vocabulary):
-            twice = next(word for word, count in Counter(vocabulary).items() if count > 1)
-            raise UserError(f"the vocabulary has {twice!r} twice")
-
+        of_token = number_tokens(vocabulary, skip, eos)
         # Word ids are token ids, then reference words the model lacks. No word of a reference gets the id of <unk>.
         ids = {word: token for token, word in enumerate(vocabulary) if token != UNK}
         numbered = [[[ids.setdefault(word, len(ids) + 1) for word in words] for words in item] for item in texts]
-        of_token = np.arange(len(vocabulary), dtype=np.int64)
-        of_token[: EOS if eos else EOS + 1] = SKIPPED
-        of_token[[token for token, word in enumerate(vocabulary) if word in skip]] = SKIPPED
         rows: dict[Hashable, int] = {item: row for row, item in enumerate(captions)}
         sizes = sorted({len(references) for references in captions.values()})
         signature = "|".join(

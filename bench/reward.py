@@ -1,0 +1,174 @@
+"""What a reward costs: CIDEr-D of prefixes and of whole captions, BLEU between samples; time, scaling, memory."""
+
+import gc
+import math
+import resource
+import warnings
+from collections.abc import Callable
+from itertools import cycle, permutations
+
+import numpy as np
+import torch
+from nltk.translate.bleu_score import sentence_bleu
+from pycocoevalcap.cider.cider_scorer import CiderScorer, cook_refs, cook_test
+from timing import Row, in_turns, pretty, report
+from torch import Tensor
+from torch.testing import assert_close
+
+from captionrl.rewards import CiderD, PairwiseBleu
+from captionrl.text.vocabulary import SPECIALS
+
+WORDS = 10_000
+ITEMS, REFERENCES = 2_000, 20
+VOCABULARY = [*SPECIALS, *(f"w{number}" for number in range(WORDS))]
+
+
+class Text:
+    """Captions of a language whose words are distributed as Zipf says, and in which captions of an item are alike."""
+
+    def __init__(self, seed: int = 1) -> None:
+        self.random = np.random.default_rng(seed)
+        share = 1 / np.arange(1, WORDS + 1)
+        self.share = share / share.sum()
+
+    def words(self, number: int) -> list[str]:
+        return [f"w{word}" for word in self.random.choice(WORDS, number, p=self.share)]
+
+    def caption(self, others: list[list[str]], length: int) -> list[str]:
+        """Pieces of three to six words, half of them from other captions of the item."""
+        caption: list[str] = []
+        while len(caption) < length:
+            piece = int(self.random.integers(3, 7))
+            if others and self.random.random() < 0.5:
+                other = others[self.random.integers(len(others))]
+                start = self.random.integers(max(1, len(other) - piece))
+                caption += other[start : start + piece]
+            else:
+                caption += self.words(piece)
+        return caption[:length]
+
+    def item(self) -> list[list[str]]:
+        references: list[list[str]] = []
+        for length in self.random.integers(5, 21, REFERENCES):
+            references.append(self.caption(references, int(length)))
+        return references
+
+
+class Peer:
+    """pycocoevalcap's CIDEr-D, as peers' training code calls it."""
+
+    def __init__(self, references: dict[str, list[str]]) -> None:
+        self.scorer = CiderScorer()
+        self.scorer.crefs = [cook_refs(captions) for captions in references.values()]
+        self.scorer.compute_doc_freq()
+        self.references = references
+        self.cooked = dict(zip(references, self.scorer.crefs, strict=True))
+        self.documents = len(references)
+
+    def score(self, captions: list[str], items: list[str], cooked: bool) -> list[float]:
+        scorer = CiderScorer()
+        scorer.document_frequency = self.scorer.document_frequency
+        scorer.ctest = [cook_test(caption) for caption in captions]
+        scorer.crefs = [self.cooked[item] if cooked else cook_refs(self.references[item]) for item in items]
+        # compute_cider takes the log of the number of captions for that of the documents: undone by a list that lies
+        scorer.crefs = Many(scorer.crefs, self.documents)
+        return scorer.compute_cider()
+
+
+class Many(list):
+    """A list that says to be as long as the corpus."""
+
+    def __init__(self, values: list, length: int) -> None:
+        super().__init__(values)
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+
+def measure(least: float) -> list[Row]:
+    torch.set_num_threads(1)
+    text = Text()
+    references = {f"video{number}": text.item() for number in range(ITEMS)}
+    cider = CiderD.from_captions(references, vocabulary=VOCABULARY)
+    peer = Peer({item: [" ".join(words) for words in captions] for item, captions in references.items()})
+    bleu = PairwiseBleu(VOCABULARY)
+
+    def batches(size: int, length: int, number: int = 40) -> list[tuple[list[str], list[str]]]:
+        """Different captions of different items, so that no call finds the last one's in the processor's caches."""
+        drawn = []
+        for _ in range(number):
+            items = [f"video{number}" for number in text.random.choice(ITEMS, size)]
+            drawn.append(([" ".join(text.caption(references[item], length)) for item in items], items))
+        return drawn
+
+    def ours(score: Callable[..., Tensor], drawn: list[tuple[list[str], list[str]]], **options: int) -> Callable:
+        """A call that scores the next batch."""
+        encoded = cycle([(*cider.encode(captions), items) for captions, items in drawn])
+        return lambda: score(*next(encoded), **options)
+
+    def row(what: str, fast: float, slow: float, goal: str, ratio: float, most: float = math.inf) -> Row:
+        return Row(what, pretty(fast), pretty(slow), slow / fast, goal, slow / fast >= ratio and fast <= most)
+
+    rows = []
+    drawn = batches(64, 30)
+    captions, items = drawn[0]
+    prefixes = [" ".join(caption.split()[: n + 1]) for caption in captions for n in range(30)]
+    owners = [item for item in items for _ in range(30)]
+    theirs = torch.tensor(peer.score(prefixes, owners, cooked=True))
+    assert_close(cider.prefix_scores(*cider.encode(captions), items).flatten(), theirs, rtol=0, atol=1e-9)
+    fast, slow = in_turns(
+        ours(cider.prefix_scores, drawn), lambda: peer.score(prefixes, owners, cooked=True), least=least
+    )
+    what = "CIDEr-D of every prefix, 64 captions x 30 words x 20 references, one core"
+    rows.append(row(what, fast, slow, "≥ 500 x, ≤ 2 ms", 500, 2e-3))
+
+    drawn = batches(300, 12)
+    captions, items = drawn[0]
+    theirs = torch.tensor(peer.score(captions, items, cooked=False))
+    assert_close(cider.score(*cider.encode(captions), items), theirs, rtol=0, atol=1e-9)
+    one, two, slow = in_turns(
+        ours(cider.score, drawn),
+        ours(cider.score, drawn, threads=2),
+        lambda: peer.score(captions, items, cooked=False),
+        least=least,
+    )
+    what = "CIDEr-D of 300 whole captions x 20 references, one core"
+    rows.append(row(what, one, slow, "≥ 100 x, ≤ 3 ms", 100, 3e-3))
+    rows.append(row("the same on two cores, against one", two, one, "≥ 1.6 x", 1.6))
+
+    samples = [[text.caption(references[item], 12) for _ in range(5)] for item in items[:64]]
+    flat, lengths = cider.encode([" ".join(caption) for item in samples for caption in item])
+    tokens, lengths = flat.view(64, 5, -1), lengths.view(64, 5)
+
+    def in_a_loop() -> list[float]:
+        scores = []
+        for item in samples:
+            for caption, other in permutations(item, 2):
+                scores += sentence_bleu([other], caption, [(1 / 3,) * 3, (1 / 4,) * 4])
+        return scores
+
+    apart = ~torch.eye(5, dtype=torch.bool)
+    scores = bleu.score(tokens, lengths)[:, apart].flatten()
+    theirs = torch.tensor(in_a_loop(), dtype=torch.float64)
+    assert_close(scores[theirs > 0.01], theirs[theirs > 0.01], rtol=1e-6, atol=0)  # zeros are smoothed in another way
+    fast, slow = in_turns(lambda: bleu.score(tokens, lengths), in_a_loop, least=least)
+    rows.append(row("BLEU-3 and BLEU-4 of all pairs of 5 samples x 64 items", fast, slow, "≥ 100 x", 100))
+
+    short, long = in_turns(*(ours(cider.prefix_scores, batches(64, words)) for words in (15, 60)), least=least)
+    what = "CIDEr-D of every prefix, 60 words a caption against 15"
+    rows.append(Row(what, pretty(long), pretty(short), long / short, "≤ 4 x: linear", long / short <= 4))
+
+    call = ours(cider.prefix_scores, drawn)
+    gc.collect()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(2_000):
+        call()
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    rows.append(Row("memory that 2,000 calls add", f"{grown} KiB", "-", None, "0", grown == 0))
+    return rows
+
+
+if __name__ == "__main__":
+    warnings.filterwarnings("ignore", message="\nThe hypothesis contains 0 counts")
+    report(measure, __doc__)
