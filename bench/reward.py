@@ -86,60 +86,69 @@ class Many(list):
         return self.length
 
 
-def measure(least: float) -> list[Row]:
-    torch.set_num_threads(1)
-    text = Text()
-    references = {f"video{number}": text.item() for number in range(ITEMS)}
-    cider = CiderD.from_captions(references, vocabulary=VOCABULARY)
-    peer = Peer({item: [" ".join(words) for words in captions] for item, captions in references.items()})
-    bleu = PairwiseBleu(VOCABULARY)
+Batch = tuple[list[str], list[str]]  # captions, and the item of each
 
-    def batches(size: int, length: int, number: int = 40) -> list[tuple[list[str], list[str]]]:
+
+class Corpus:
+    """References, both ways to score against them, and captions to score."""
+
+    def __init__(self) -> None:
+        self.text = Text()
+        self.references = {f"video{number}": self.text.item() for number in range(ITEMS)}
+        self.cider = CiderD.from_captions(self.references, vocabulary=VOCABULARY)
+        self.peer = Peer({item: [" ".join(words) for words in texts] for item, texts in self.references.items()})
+
+    def batches(self, size: int, length: int, number: int = 40) -> list[Batch]:
         """Different captions of different items, so that no call finds the last one's in the processor's caches."""
         drawn = []
         for _ in range(number):
-            items = [f"video{number}" for number in text.random.choice(ITEMS, size)]
-            drawn.append(([" ".join(text.caption(references[item], length)) for item in items], items))
+            items = [f"video{number}" for number in self.text.random.choice(ITEMS, size)]
+            drawn.append(([" ".join(self.text.caption(self.references[item], length)) for item in items], items))
         return drawn
 
-    def ours(score: Callable[..., Tensor], drawn: list[tuple[list[str], list[str]]], **options: int) -> Callable:
+    def scoring(self, score: Callable[..., Tensor], drawn: list[Batch], **options: int) -> Callable[[], Tensor]:
         """A call that scores the next batch."""
-        encoded = cycle([(*cider.encode(captions), items) for captions, items in drawn])
+        encoded = cycle([(*self.cider.encode(captions), items) for captions, items in drawn])
         return lambda: score(*next(encoded), **options)
 
-    def row(what: str, fast: float, slow: float, goal: str, ratio: float, most: float = math.inf) -> Row:
-        return Row(what, pretty(fast), pretty(slow), slow / fast, goal, slow / fast >= ratio and fast <= most)
 
-    rows = []
-    drawn = batches(64, 30)
+def row(what: str, fast: float, slow: float, goal: str, ratio: float, most: float = math.inf) -> Row:
+    return Row(what, pretty(fast), pretty(slow), slow / fast, goal, slow / fast >= ratio and fast <= most)
+
+
+def every_prefix(corpus: Corpus, least: float) -> list[Row]:
+    cider, peer, drawn = corpus.cider, corpus.peer, corpus.batches(64, 30)
     captions, items = drawn[0]
     prefixes = [" ".join(caption.split()[: n + 1]) for caption in captions for n in range(30)]
     owners = [item for item in items for _ in range(30)]
     theirs = torch.tensor(peer.score(prefixes, owners, cooked=True))
     assert_close(cider.prefix_scores(*cider.encode(captions), items).flatten(), theirs, rtol=0, atol=1e-9)
-    fast, slow = in_turns(
-        ours(cider.prefix_scores, drawn), lambda: peer.score(prefixes, owners, cooked=True), least=least
-    )
+    ours = corpus.scoring(cider.prefix_scores, drawn)
+    fast, slow = in_turns(ours, lambda: peer.score(prefixes, owners, cooked=True), least=least)
     what = "CIDEr-D of every prefix, 64 captions x 30 words x 20 references, one core"
-    rows.append(row(what, fast, slow, "≥ 500 x, ≤ 2 ms", 500, 2e-3))
+    return [row(what, fast, slow, "≥ 500 x, ≤ 2 ms", 500, 2e-3)]
 
-    drawn = batches(300, 12)
+
+def whole_captions(corpus: Corpus, least: float) -> list[Row]:
+    cider, peer, drawn = corpus.cider, corpus.peer, corpus.batches(300, 12)
     captions, items = drawn[0]
     theirs = torch.tensor(peer.score(captions, items, cooked=False))
     assert_close(cider.score(*cider.encode(captions), items), theirs, rtol=0, atol=1e-9)
-    one, two, slow = in_turns(
-        ours(cider.score, drawn),
-        ours(cider.score, drawn, threads=2),
-        lambda: peer.score(captions, items, cooked=False),
-        least=least,
-    )
+    ours = [corpus.scoring(cider.score, drawn, threads=threads) for threads in (1, 2)]
+    one, two, slow = in_turns(*ours, lambda: peer.score(captions, items, cooked=False), least=least)
     what = "CIDEr-D of 300 whole captions x 20 references, one core"
-    rows.append(row(what, one, slow, "≥ 100 x, ≤ 3 ms", 100, 3e-3))
-    rows.append(row("the same on two cores, against one", two, one, "≥ 1.6 x", 1.6))
+    return [
+        row(what, one, slow, "≥ 100 x, ≤ 3 ms", 100, 3e-3),
+        row("the same on two cores, against one", two, one, "≥ 1.6 x", 1.6),
+    ]
 
-    samples = [[text.caption(references[item], 12) for _ in range(5)] for item in items[:64]]
-    flat, lengths = cider.encode([" ".join(caption) for item in samples for caption in item])
-    tokens, lengths = flat.view(64, 5, -1), lengths.view(64, 5)
+
+def pairs(corpus: Corpus, least: float) -> list[Row]:
+    owners = [corpus.references[f"video{number}"] for number in range(64)]
+    samples = [[corpus.text.caption(references, 12) for _ in range(5)] for references in owners]
+    tokens, lengths = corpus.cider.encode([" ".join(caption) for item in samples for caption in item])
+    tokens, lengths = tokens.view(64, 5, -1), lengths.view(64, 5)
+    bleu = PairwiseBleu(VOCABULARY)
 
     def in_a_loop() -> list[float]:
         scores = []
@@ -148,25 +157,35 @@ def measure(least: float) -> list[Row]:
                 scores += sentence_bleu([other], caption, [(1 / 3,) * 3, (1 / 4,) * 4])
         return scores
 
-    apart = ~torch.eye(5, dtype=torch.bool)
-    scores = bleu.score(tokens, lengths)[:, apart].flatten()
+    ours = bleu.score(tokens, lengths)[:, ~torch.eye(5, dtype=torch.bool)].flatten()
     theirs = torch.tensor(in_a_loop(), dtype=torch.float64)
-    assert_close(scores[theirs > 0.01], theirs[theirs > 0.01], rtol=1e-6, atol=0)  # zeros are smoothed in another way
+    assert_close(ours[theirs > 0.01], theirs[theirs > 0.01], rtol=1e-6, atol=0)  # zeros are smoothed in another way
     fast, slow = in_turns(lambda: bleu.score(tokens, lengths), in_a_loop, least=least)
-    rows.append(row("BLEU-3 and BLEU-4 of all pairs of 5 samples x 64 items", fast, slow, "≥ 100 x", 100))
+    return [row("BLEU-3 and BLEU-4 of all pairs of 5 samples x 64 items", fast, slow, "≥ 100 x", 100)]
 
-    short, long = in_turns(*(ours(cider.prefix_scores, batches(64, words)) for words in (15, 60)), least=least)
+
+def growth(corpus: Corpus, least: float) -> list[Row]:
+    score = corpus.cider.prefix_scores
+    short, long = in_turns(*(corpus.scoring(score, corpus.batches(64, words)) for words in (15, 60)), least=least)
     what = "CIDEr-D of every prefix, 60 words a caption against 15"
-    rows.append(Row(what, pretty(long), pretty(short), long / short, "≤ 4 x: linear", long / short <= 4))
+    return [Row(what, pretty(long), pretty(short), long / short, "≤ 4 x: linear", long / short <= 4)]
 
-    call = ours(cider.prefix_scores, drawn)
+
+def memory(corpus: Corpus) -> list[Row]:
+    call = corpus.scoring(corpus.cider.prefix_scores, corpus.batches(64, 30))
     gc.collect()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for _ in range(2_000):
         call()
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    rows.append(Row("memory that 2,000 calls add", f"{grown} KiB", "-", None, "0", grown == 0))
-    return rows
+    return [Row("memory that 2,000 calls add", f"{grown} KiB", "-", None, "0", grown == 0)]
+
+
+def measure(least: float) -> list[Row]:
+    torch.set_num_threads(1)
+    corpus = Corpus()
+    rows = [line for part in (every_prefix, whole_captions, pairs, growth) for line in part(corpus, least)]
+    return rows + memory(corpus)
 
 
 if __name__ == "__main__":

@@ -78,6 +78,7 @@ def test_mistakes_are_named():
             (tokens[0], lengths[0]),
             r"tokens \[B, S, T\] and lengths \[B, S\], not \[5, 12\] and \[5\]",
         ),
+        ((tokens.double(), lengths), "tokens and lengths are integers, not torch.float64 and torch.int64"),
         ((tokens, lengths + 1), "lengths run from . to 13, but tokens have 12 columns"),
         ((tokens.where(tokens < 8, 99), lengths), "item 0 has a token outside the vocabulary of 12 words"),
     ):

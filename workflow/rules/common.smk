@@ -145,6 +145,6 @@ def corpora_shown(paper):
 
 
 def methods_shown(paper):
-    """The modules of the models whose captions a paper's figures show."""
+    """The models whose captions a paper's figures show."""
     facts = PAPERS[paper]
     return sorted({method for _, run in facts.figures.captioners for method in facts.methods_of(run)})

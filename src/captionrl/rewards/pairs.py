@@ -10,7 +10,7 @@ from torch import Tensor
 from captionrl.errors import UserError
 from captionrl.rewards.bleu import bleu
 from captionrl.rewards.ngrams import ORDERS, SKIPPED, find_slot
-from captionrl.rewards.words import number_tokens
+from captionrl.rewards.words import arrays, number_tokens
 from captionrl.text.vocabulary import UNK
 
 
@@ -37,15 +37,12 @@ class PairwiseBleu:
         """S captions of each of B items, tokens [B, S, T] and lengths [B, S] -> float64 [B, S, S, orders].
 
         Entry [b, j, k] is of caption j with caption k as its reference. Tokens beyond a caption's length are not read.
-        Raises UserError for shapes that disagree, lengths outside 0..T, and tokens outside the vocabulary.
+        Raises UserError for shapes that disagree, lengths outside 0..T, tokens outside the vocabulary.
         """
         if tokens.ndim != 3 or lengths.shape != tokens.shape[:2]:
             shapes = f"{list(tokens.shape)} and {list(lengths.shape)}"
             raise UserError(f"captions in pairs are tokens [B, S, T] and lengths [B, S], not {shapes}")
-        ids = np.ascontiguousarray(tokens.detach().cpu().numpy(), dtype=np.int64)
-        sizes = np.ascontiguousarray(lengths.detach().cpu().numpy(), dtype=np.int64)
-        if sizes.size and not 0 <= sizes.min() <= sizes.max() <= ids.shape[2]:
-            raise UserError(f"lengths run from {sizes.min()} to {sizes.max()}, but tokens have {ids.shape[2]} columns")
+        ids, sizes = arrays(tokens, lengths)
         scores = np.empty((*ids.shape[:2], ids.shape[1], len(self._orders)))
         bad = _score_pairs(self._word_of_token, ids, sizes, self._orders, scores)
         if bad >= 0:

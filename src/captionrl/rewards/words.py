@@ -50,6 +50,17 @@ def number_tokens(vocabulary: Sequence[str], skip: frozenset[str], eos: bool) ->
     return of_token
 
 
+def arrays(tokens: torch.Tensor, lengths: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens [..., T] and lengths [...] as int64, contiguous; UserError unless these are integers, lengths in 0..T."""
+    if tokens.is_floating_point() or lengths.is_floating_point():
+        raise UserError(f"tokens and lengths are integers, not {tokens.dtype} and {lengths.dtype}")
+    ids = np.ascontiguousarray(tokens.detach().cpu().numpy(), dtype=np.int64)
+    sizes = np.ascontiguousarray(lengths.detach().cpu().numpy(), dtype=np.int64)
+    if sizes.size and not 0 <= sizes.min() <= sizes.max() <= ids.shape[-1]:
+        raise UserError(f"lengths run from {sizes.min()} to {sizes.max()}, but tokens have {ids.shape[-1]} columns")
+    return ids, sizes
+
+
 @dataclass(frozen=True)
 class Words:
     """The words of a model and of the references, numbered."""
@@ -158,19 +169,13 @@ class Reward:
                 "scoring needs tokens [N, T], lengths [N] and N items, "
                 f"not {list(tokens.shape)}, {list(lengths.shape)} and {len(items)}"
             )
-        if tokens.is_floating_point() or lengths.is_floating_point():
-            raise UserError(f"tokens and lengths are integers, not {tokens.dtype} and {lengths.dtype}")
-        ids = np.ascontiguousarray(tokens.detach().cpu().numpy(), dtype=np.int64)
-        sizes = np.ascontiguousarray(lengths.detach().cpu().numpy(), dtype=np.int64)
-        width = ids.shape[1]
-        if len(sizes) and not 0 <= sizes.min() <= sizes.max() <= width:
-            raise UserError(f"lengths run from {sizes.min()} to {sizes.max()}, but tokens have {width} columns")
+        ids, sizes = arrays(tokens, lengths)
         try:
             rows = np.array([self._words.rows[item] for item in items], dtype=np.int64)
         except KeyError as unknown:
             raise UserError(f"no references were given for item {unknown}") from None
 
-        scores = np.empty((len(ids), width if every_prefix else 1))
+        scores = np.empty((len(ids), ids.shape[1] if every_prefix else 1))
         bad = np.full(max(1, min(threads, len(ids))), -1)
         bounds = np.linspace(0, len(ids), len(bad) + 1).astype(int)
 
