@@ -74,6 +74,7 @@ def word_log_probs(policy: Policy, memory: Rows, tokens: Tensor) -> Tensor:
 
 
 def rollout_of(policy: Policy, memory: Rows, tokens: Tensor) -> Rollout:
-    """The rollout that `sample` returns when the words it happens to draw are `tokens` [B, T]."""
-    with mock.patch("torch.multinomial", side_effect=tokens.split(1, 1)):
+    """The rollout that `sample` returns when the words it happens to draw are `tokens` [B, T], PAD beyond </s>."""
+    going = [column[column != PAD] for column in tokens.unbind(1)]  # captions leave the batch as they end
+    with mock.patch("captionrl.decoding.rollout.draw", side_effect=going):
         return sample(policy, memory, tokens.shape[1])

@@ -1,7 +1,9 @@
+from unittest import mock
+
 import torch
 from toy import VOCABULARY, batch, every_caption, toy_clips, word_log_probs
 
-from captionrl.decoding.distribution import log_probabilities
+from captionrl.decoding.distribution import draw, log_probabilities
 from captionrl.text.vocabulary import BOS, EOS, PAD, UNK
 
 
@@ -19,3 +21,20 @@ def test_the_probabilities_of_all_captions_sum_to_one(policy):
     memory = policy.encode(batch(toy_clips(4))).select(torch.zeros(len(captions), dtype=torch.long))
     total = word_log_probs(policy, memory, captions).sum(1).exp().sum()
     torch.testing.assert_close(total.item(), 1.0)
+
+
+def test_words_are_drawn_in_proportion_to_their_probability_and_impossible_ones_never():
+    p = torch.tensor([0, 0, 0.25, 0, 0.5, 0.125, 0.125, 0])
+    evenly = torch.arange(0, 1, 1 / 64).unsqueeze(1)
+    with mock.patch("torch.rand_like", return_value=evenly):
+        drawn = draw(p.log().expand(64, -1))
+    assert drawn.bincount(minlength=8).tolist() == [0, 0, 16, 0, 32, 8, 8, 0]
+
+
+def test_the_largest_number_below_one_draws_the_last_possible_word():
+    for seed in range(20):
+        logits = torch.randn(50, 1000, generator=torch.Generator().manual_seed(seed))
+        logits[:, -3:] = -torch.inf
+        with mock.patch("torch.rand_like", return_value=torch.full((50, 1), 1 - 2**-24)):
+            drawn = draw(logits.log_softmax(-1))
+        assert (drawn <= 996).all()

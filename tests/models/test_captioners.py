@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from toy import VOCABULARY, batch, toy_clips, toy_policy
 
-from captionrl.models.policy import shift
+from captionrl.models.policy import shift, still_going
 from captionrl.text.vocabulary import BOS, EOS, PAD, UNK
 
 CAPTIONS = torch.tensor([[4, 5, 6, 4, EOS], [6, EOS, PAD, PAD, PAD], [5, UNK, 4, EOS, PAD]])
@@ -11,6 +11,13 @@ CAPTIONS = torch.tensor([[4, 5, 6, 4, EOS], [6, EOS, PAD, PAD, PAD], [5, UNK, 4,
 
 def test_shift_begins_with_bos_and_drops_the_last_word():
     assert shift(torch.tensor([[4, 5, EOS], [6, EOS, PAD]])).tolist() == [[BOS, 4, 5], [BOS, 6, EOS]]
+
+
+def test_captions_leave_the_batch_longest_last():
+    order, going, places = still_going(CAPTIONS)
+    assert order.tolist() == [0, 2, 1]
+    assert going == [3, 3, 2, 2, 1]
+    assert CAPTIONS.flatten()[places].tolist() == [4, 5, 6, 5, UNK, EOS, 6, 4, 4, EOS, EOS]
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])

@@ -37,19 +37,21 @@ def test_select_leaves_the_original_alone():
     assert rows.flags.tolist() == [0, 1, 2]
 
 
-def test_masked_zeroes_whole_rows_and_nothing_else():
-    numbers, flags = torch.arange(1, 7).view(3, 2), torch.tensor([True, False, True])
-    kept = Outer(numbers, Inner(flags, absent=numbers.double())).masked(torch.tensor([True, True, False]))
-    assert kept.numbers.tolist() == [[1, 2], [3, 4], [0, 0]]
-    assert kept.inner.flags.tolist() == [True, False, False]
-    assert kept.inner.absent.tolist() == [[1, 2], [3, 4], [0, 0]]
-    assert (kept.numbers.dtype, kept.inner.flags.dtype, kept.inner.absent.dtype) == (
-        numbers.dtype,
-        torch.bool,
-        torch.float64,
-    )
-    assert kept.absent is None
-    assert numbers.tolist() == [[1, 2], [3, 4], [5, 6]]
+def test_spread_undoes_select_and_leaves_zero_elsewhere():
+    numbers, flags, rows = torch.arange(1, 7).view(3, 2), torch.tensor([True, False, True]), torch.tensor([2, 0])
+    whole = Outer(numbers, Inner(flags, absent=numbers.double())).select(rows).spread(rows, 3)
+    assert whole.numbers.tolist() == [[1, 2], [0, 0], [5, 6]]
+    assert whole.inner.flags.tolist() == [True, False, True]
+    assert whole.inner.absent.tolist() == [[1, 2], [0, 0], [5, 6]]
+    assert (whole.numbers.dtype, whole.inner.flags.dtype) == (numbers.dtype, torch.bool)
+    assert whole.absent is None
+
+
+def test_first_keeps_the_first_rows():
+    numbers, flags = torch.arange(6).view(3, 2), torch.tensor([True, False, True])
+    kept = Outer(numbers, Inner(flags)).first(2)
+    assert (kept.numbers.tolist(), kept.inner.flags.tolist()) == ([[0, 1], [2, 3]], [True, False])
+    assert kept.numbers.data_ptr() == numbers.data_ptr()
 
 
 def test_stack_undoes_unbinding_in_time():

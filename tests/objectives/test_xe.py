@@ -53,21 +53,25 @@ def test_scheduled_sampling_of_next_to_nothing_is_teacher_forcing(policy):
 
 
 def test_with_own_words_only_every_input_after_bos_is_drawn_from_the_step_before(policy):
-    """The draws are scripted; the loss is that of the caption's words after the draws."""
-    draws = torch.tensor([[6, 6, 5, 4, 4], [4, 5, 4, 6, 5], [6, 4, 6, 5, 6]])
+    """The draws are scripted; the loss is that of the caption's words after the draws. Captions leave as they end."""
+    draws = torch.tensor([[6, 6, 5, 4, 4], [4, 5, PAD, PAD, PAD], [6, 4, 6, 5, PAD]])
+    longest_first = draws[[0, 2, 1]].unbind(1)
     with (
-        mock.patch("torch.multinomial", side_effect=draws.split(1, 1)) as multinomial,
+        mock.patch(
+            "captionrl.objectives.xe.draw", side_effect=[column[column != PAD] for column in longest_first]
+        ) as drawing,
         mock.patch.object(policy, "step", wraps=policy.step) as step,
     ):
         loss, _ = xe_loss(policy, batch(CLIPS), CAPTIONS, own_words=1.0)
-    inputs = torch.stack([call.args[0] for call in step.call_args_list], 1)
-    assert inputs.tolist() == [[BOS, *row] for row in draws[:, :-1].tolist()]
+    inputs = [call.args[0].tolist() for call in step.call_args_list]
+    assert inputs == [[BOS] * 3, [6, 6, 4], [6, 4], [5, 6], [4]]
 
     logits = policy.teacher_forcing(draws, policy.encode(batch(CLIPS)))
     torch.testing.assert_close(loss, cross_entropy(logits.flatten(0, 1), CAPTIONS.flatten(), ignore_index=PAD))
-    drawn_from = torch.stack([call.args[0] for call in multinomial.call_args_list], 1)
-    ratios = drawn_from[..., [EOS, 4, 5, 6]] / logits[..., [EOS, 4, 5, 6]].exp()  # the policy's, up to a factor
-    torch.testing.assert_close(ratios, ratios[..., :1].expand_as(ratios))
+    drawn_from = torch.cat([call.args[0] for call in drawing.call_args_list]).exp()
+    read = torch.cat([logits[row, t : t + 1] for t in range(5) for row in (0, 2, 1) if draws[row, t] != PAD])
+    ratios = drawn_from[:, [EOS, 4, 5, 6]] / read[:, [EOS, 4, 5, 6]].exp()  # the policy's, up to a factor
+    torch.testing.assert_close(ratios, ratios[:, :1].expand_as(ratios))
 
 
 @pytest.mark.parametrize("share", [0.25, 1.0])

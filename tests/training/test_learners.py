@@ -1,6 +1,7 @@
 """Cross-entropy learns captions by heart; REINFORCE raises the reward where all captions can be enumerated."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -90,6 +91,24 @@ def test_reinforce_raises_the_reward_of_sampled_and_of_greedy_captions(learner, 
         training.step(log_every=1)
     assert expected_reward(learner) > 2 * before
     assert greedy_reward(learner) > 2 * greedy_before
+
+
+@pytest.mark.parametrize("learner", ["greedy", "linear"], indirect=True)
+def test_the_log_says_what_share_of_a_step_goes_into_rewards(learner, tmp_path, monkeypatch):
+    score, calls = learner.reward.score, []
+
+    def slow(*arguments):
+        calls.append(time.sleep(0.1))
+        return score(*arguments)
+
+    monkeypatch.setattr(learner.reward, "score", slow)
+    training = Training(learner, learner.phase, tmp_path, seed=1)
+    for _ in range(3):
+        calls.clear()
+        began = time.perf_counter()
+        share = training.step(log_every=1)["reward_share"]
+        assert 0.1 * len(calls) / (time.perf_counter() - began) <= share < 1
+    assert training.history[-1]["reward_share"] == share
 
 
 @pytest.mark.parametrize("learner", ["linear"], indirect=True)

@@ -9,6 +9,7 @@ from torch import nn
 
 from captionrl.config import XEPhase
 from captionrl.device import pick_device
+from captionrl.errors import UserError
 from captionrl.training.loop import ParameterGroups, Training
 from captionrl.training.loop import train as train_loop
 
@@ -137,6 +138,13 @@ def test_logged_statistics_are_means_since_the_last_row(train):
     rows = [row for row in history if row["kind"] == "train"]
     assert [row["update"] for row in rows] == list(range(4, 41, 4))
     assert [row["loss"] for row in rows] == [update - 1.5 for update in range(4, 41, 4)]
+
+
+def test_a_training_that_diverges_says_where_and_what_to_mend(train):
+    learner = Scripted([0, 0])
+    learner.batches, learner.scale = 3, float("nan")
+    with pytest.raises(UserError, match=r"update 1: the loss is nan, .* lower learning_rate"):
+        train(learner, epochs=1)
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(0.0, [1, 2, 3, 4, 4]), (60.0, [1, 4])])

@@ -98,12 +98,12 @@ def read_state(out: Path) -> dict[str, Any]:
     return torch.load(state_file(out), weights_only=True)
 
 
-def but_seconds(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{key: row[key] for key in row if key != "seconds"} for row in history]
+def but_times(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: row[key] for key in row if key not in ("seconds", "reward_share")} for row in history]
 
 
 def metrics(out: Path) -> list[dict[str, Any]]:
-    return but_seconds([json.loads(line) for line in out.with_suffix(".metrics.jsonl").read_text().splitlines()])
+    return but_times([json.loads(line) for line in out.with_suffix(".metrics.jsonl").read_text().splitlines()])
 
 
 def assert_same_training(a: Path, b: Path) -> None:
@@ -112,8 +112,9 @@ def assert_same_training(a: Path, b: Path) -> None:
     assert metrics(a) == metrics(b)
     first, second = read_state(a), read_state(b)
     for state in (first, second):
-        state["history"] = but_seconds(state["history"])
+        state["history"] = but_times(state["history"])
         state["progress"].pop("seconds")
+        state["sums"].pop("reward_share", None)
     assert first.keys() == second.keys()
     assert [name for name in first if not same(first[name], second[name])] == []
 

@@ -18,28 +18,32 @@ def beam_search(policy: Policy, memory: Rows, max_tokens: int, width: int) -> tu
     """
     words = memory.first_words()
     batch = len(words)
-    offsets = torch.arange(batch, device=words.device).unsqueeze(1) * width
-    rows = torch.arange(batch, device=words.device).repeat_interleave(width)
-    memory, words = memory.select(rows), words.repeat_interleave(width)
+    items = torch.arange(batch, device=words.device)  # those still searched for: clips leave as their captions end
+    first = items.repeat_interleave(width)
+    memory, words = memory.select(first), words[first]
     state = policy.start(memory)
-    tokens = words.new_empty(batch, width, 0)
-    ended = torch.zeros(batch, width, dtype=torch.bool, device=words.device)
-    scores: Tensor | None = None
-    for _ in range(max_tokens):
+    tokens = words.new_full((batch, width, max_tokens), PAD)
+    scores = torch.full((batch, width), -torch.inf, dtype=next(policy.parameters()).dtype, device=words.device)
+    scores[:, 0] = 0  # all places hold the same empty caption at first: let only the first one grow
+    ended = torch.zeros_like(scores, dtype=torch.bool)
+    for length in range(max_tokens):
         step = policy.step(words, state, memory)
-        log_p = log_probabilities(step.logits).view(batch, width, -1)
-        if scores is None:  # all places hold the same empty caption at first: let only the first one grow
-            scores = log_p.new_full((batch, width), -torch.inf).index_fill(1, words.new_zeros(1), 0.0)
+        log_p = log_probabilities(step.logits).view(len(items), width, -1)
         only_pad = torch.full_like(log_p[0, 0], -torch.inf).index_fill(0, words.new_tensor([PAD]), 0.0)
         log_p = torch.where(ended.unsqueeze(-1), only_pad, log_p)
         vocabulary = log_p.shape[-1]
-        scores, flat = (scores.unsqueeze(-1) + log_p).flatten(1).topk(width)
+        scores[items], flat = (scores[items].unsqueeze(-1) + log_p).flatten(1).topk(width)
         parent, word = flat // vocabulary, flat % vocabulary
-        tokens = torch.cat([tokens.gather(1, parent.unsqueeze(-1).expand_as(tokens)), word.unsqueeze(-1)], -1)
+        tokens[items] = tokens[items].gather(1, parent.unsqueeze(-1).expand(-1, -1, max_tokens))
+        tokens[items, :, length] = word
         ended = ended.gather(1, parent) | (word == EOS)
-        state = step.state.select((offsets + parent).flatten())
+        going = (~(ended | scores[items].isneginf())).any(1).nonzero().squeeze(1)
+        if len(going) == 0:
+            return tokens[..., : length + 1], scores
+        rows = going.unsqueeze(1) * width
+        state = step.state.select((rows + parent[going]).flatten())
+        if len(going) < len(items):
+            memory = memory.select((rows + torch.arange(width, device=words.device)).flatten())
+            items, ended, word = items[going], ended[going], word[going]
         words = word.flatten()
-        if (ended | scores.isneginf()).all():
-            break
-    assert scores is not None
     return tokens, scores

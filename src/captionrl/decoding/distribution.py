@@ -1,4 +1,4 @@
-"""The distribution that captions are decoded from."""
+"""The distribution that captions are decoded from, and draws from it."""
 
 import torch
 from torch import Tensor
@@ -10,3 +10,15 @@ def log_probabilities(logits: Tensor) -> Tensor:
     """log pi(word) [..., V]: <pad>, <s> and <unk> are never written, so their mass goes to the other words."""
     never = torch.tensor([PAD, BOS, UNK], device=logits.device)
     return logits.index_fill(-1, never, -torch.inf).log_softmax(-1)
+
+
+def draw(log_p: Tensor) -> Tensor:
+    """A word [...] from each distribution [..., V], with torch's global random generator.
+
+    One uniform number a row, looked up in the cumulated probabilities: torch.multinomial draws one a word, which takes
+    longer than the softmax. Its resolution is float32's: words below 1e-7 are drawn as often as rounding will have it.
+    """
+    cumulated = log_p.exp().cumsum(-1)
+    uniform = torch.rand_like(cumulated[..., :1]) * cumulated[..., -1:]  # below 1, and so the product below the sum
+    words = torch.searchsorted(cumulated, uniform, right=True).squeeze(-1)
+    return words.clamp(max=log_p.shape[-1] - 1)  # beyond only if log_p is NaN, of which the training loop complains

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from captionrl.decoding.distribution import log_probabilities
+from captionrl.decoding.distribution import draw, log_probabilities
 from captionrl.models.policy import Extras, Policy, Rows
-from captionrl.text.vocabulary import EOS, PAD
+from captionrl.text.vocabulary import EOS
 
 
 @dataclass(frozen=True)
@@ -42,23 +42,27 @@ def greedy(policy: Policy, memory: Rows, max_tokens: int, state: Rows | None = N
 
 def sample(policy: Policy, memory: Rows, max_tokens: int) -> Rollout:
     """A word drawn from the policy at every step, with torch's global random generator."""
-    return _roll_out(policy, memory, max_tokens, lambda log_p: torch.multinomial(log_p.exp(), 1).squeeze(-1))
+    return _roll_out(policy, memory, max_tokens, draw)
 
 
 def _roll_out(
     policy: Policy, memory: Rows, max_tokens: int, choose: Callable[[Tensor], Tensor], state: Rows | None = None
 ) -> Rollout:
+    """Captions leave the batch as they end: what is computed is only ever about those that go on."""
     state, words = state or policy.start(memory), memory.first_words()
-    going = torch.ones_like(words, dtype=torch.bool)
+    batch, rows = len(words), torch.arange(len(words), device=words.device)
     columns = []
     for _ in range(max_tokens):
         step = policy.step(words, state, memory)
         log_p = log_probabilities(step.logits)
-        words = choose(log_p.detach()).masked_fill(~going, PAD)
-        written = log_p.gather(-1, words.unsqueeze(-1)).squeeze(-1).masked_fill(~going, 0)
-        entropy = -(log_p.detach().exp() * log_p.detach().clamp(min=-1e9)).sum(-1) * going
-        columns.append(Rollout(words, going, written, entropy, step.extras.masked(going)))
-        state, going = step.state, going & (words != EOS)
-        if not going.any():
+        words = choose(log_p.detach())
+        written = log_p.gather(-1, words.unsqueeze(-1)).squeeze(-1)
+        entropy = torch.special.entr(log_p.detach().exp()).sum(-1)
+        column = Rollout(words, torch.ones_like(words, dtype=torch.bool), written, entropy, step.extras)
+        columns.append(column if len(rows) == batch else column.spread(rows, batch))
+        state, going = step.state, (words != EOS).nonzero().squeeze(1)
+        if len(going) == 0:
             break
+        if len(going) < len(rows):
+            rows, words, state, memory = rows[going], words[going], state.select(going), memory.select(going)
     return Rollout.stack(columns)

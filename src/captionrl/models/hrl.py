@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from captionrl.config import Sizes
 from captionrl.models.critic import Critic
 from captionrl.models.layers import Attention, BiLSTM, Head, WordEmbedding, initialise, run_lstm
-from captionrl.models.policy import Extras, Features, Policy, Rows, shift
+from captionrl.models.policy import Extras, Features, Policy, Rows, shift, still_going
 
 
 @dataclass(frozen=True)
@@ -146,22 +146,25 @@ class HRL(Policy):
         )
         return extras, State(worker, worker_cell, manager, manager_cell, attended, critic, due, segment, state.noise)
 
-    def read(self, tokens: Tensor, memory: Any, boundaries: Tensor | None = None) -> Tensor:
+    def read(self, tokens: Tensor, memory: Any, boundaries: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """As every policy's, the critic in one pass over the words.
 
         `boundaries` [B, T] bool, True at the last word of each segment, replace the critic's.
         """
-        inputs = self.embedding(shift(tokens))
-        word, heard = inputs.split(self.widths, -1)
-        state, hidden = self.start(memory), []
+        order, going, places = still_going(tokens)
+        memory = memory.select(order)
+        word, heard = self.embedding(shift(tokens[order])).split(self.widths, -1)
+        state, hidden, rows = self.start(memory), [], len(tokens)
         if boundaries is None:
             due, columns = state.due, []
             for signal in (self.critic.read(heard) > 0).unbind(1):
                 begun, due = self._begins(signal, due)
                 columns.append(begun)
         else:
-            columns = [state.due, *boundaries[:, :-1].unbind(1)]
-        for embedded, begins in zip(word.unbind(1), columns, strict=True):
-            extras, state = self._move(embedded, begins, state.due, state.critic, state, memory)
+            columns = [state.due, *boundaries[order, :-1].unbind(1)]
+        for embedded, begins, number in zip(word.unbind(1), columns, going, strict=True):
+            if number < rows:
+                state, memory, rows = state.first(number), memory.first(number), number
+            extras, state = self._move(embedded[:number], begins[:number], state.due, state.critic, state, memory)
             hidden.append(extras.hidden)
-        return torch.stack(hidden, 1)
+        return torch.cat(hidden), places

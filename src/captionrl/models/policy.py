@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from captionrl.text.vocabulary import BOS
+from captionrl.text.vocabulary import BOS, PAD
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,13 @@ class Rows:
         """The rows with these indices [N], in this order; indices may repeat."""
         return self.map(lambda tensor: tensor.index_select(0, rows))
 
-    def masked(self, keep: Tensor) -> Self:
-        """Zero (False) in every row where `keep` [B] is False."""
-        return self.map(lambda tensor: tensor * keep.view(-1, *[1] * (tensor.ndim - 1)))
+    def first(self, number: int) -> Self:
+        """The first rows; no copy."""
+        return self.map(lambda tensor: tensor[:number])
+
+    def spread(self, rows: Tensor, batch: int) -> Self:
+        """A batch that has these rows at the places `rows` [N], and zero (False) in all others."""
+        return self.map(lambda tensor: tensor.new_zeros(batch, *tensor.shape[1:]).index_copy(0, rows, tensor))
 
     @classmethod
     def stack(cls, steps: Sequence[Self]) -> Self:
@@ -106,21 +110,40 @@ class Policy(nn.Module, ABC):
         extras, state = self.advance(self.embedding(tokens), state, memory)
         return Step(self.head(extras.hidden), state, extras)
 
-    def read(self, tokens: Tensor, memory: Rows, boundaries: Tensor | None = None) -> Tensor:
-        """Teacher forcing: hidden [B, T, H] that the head reads each word of `tokens` [B, T] from, given those before.
+    def read(self, tokens: Tensor, memory: Rows, boundaries: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Teacher forcing: what the head reads each word of `tokens` [B, T] from, given those before it.
 
-        Equal to stepping through the words, with one embedding for the whole batch. `boundaries` [B, T] is for those
-        who know segments.
+        Returns hidden [W, H] of the W words that are not padding, and the place [W] of each in tokens.flatten(). Equal
+        to stepping through the words, with one embedding for the whole batch, and captions leave it as they end.
+        `boundaries` [B, T] is for those who know segments.
         """
-        state, hidden = self.start(memory), []
-        for embedded in self.embedding(shift(tokens)).unbind(1):
-            extras, state = self.advance(embedded, state, memory)
+        order, going, places = still_going(tokens)
+        memory = memory.select(order)
+        state, hidden, rows = self.start(memory), [], len(tokens)
+        for embedded, number in zip(self.embedding(shift(tokens[order])).unbind(1), going, strict=True):
+            if number < rows:
+                state, memory, rows = state.first(number), memory.first(number), number
+            extras, state = self.advance(embedded[:number], state, memory)
             hidden.append(extras.hidden)
-        return torch.stack(hidden, 1)
+        return torch.cat(hidden), places
 
     def teacher_forcing(self, tokens: Tensor, memory: Rows) -> Tensor:
-        """Logits [B, T, V] of every word of `tokens` [B, T] given the ones before it."""
-        return self.head(self.read(tokens, memory))
+        """Logits [B, T, V] of every word of `tokens` [B, T] given the ones before it; zero at padding."""
+        hidden, places = self.read(tokens, memory)
+        logits = self.head(hidden)
+        return logits.new_zeros(tokens.numel(), logits.shape[-1]).index_copy(0, places, logits).view(*tokens.shape, -1)
+
+
+def still_going(tokens: Tensor) -> tuple[Tensor, list[int], Tensor]:
+    """Captions [B, T], PAD beyond each, as a batch that they leave as they end.
+
+    Returns the captions' order [B], longest first; how many of them have a word at each position [T]; and the places
+    in tokens.flatten() of these words, position by position in that order.
+    """
+    lengths, order = (tokens != PAD).sum(1).sort(descending=True, stable=True)
+    position = torch.arange(tokens.shape[1], device=tokens.device)
+    words = (lengths > position.unsqueeze(1)).nonzero()  # [W, 2]: position, row of the order
+    return order, (lengths > position.unsqueeze(1)).sum(1).tolist(), order[words[:, 1]] * tokens.shape[1] + words[:, 0]
 
 
 def shift(tokens: Tensor) -> Tensor:

@@ -4,9 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from captionrl.decoding.distribution import log_probabilities
-from captionrl.models.policy import Features, Policy, Rows, shift
-from captionrl.text.vocabulary import PAD
+from captionrl.decoding.distribution import draw, log_probabilities
+from captionrl.models.policy import Features, Policy, Rows, shift, still_going
 
 
 def xe_loss(
@@ -18,24 +17,30 @@ def xe_loss(
     `boundaries` [B, T]: where segments end, if HRL's critic is not to say; not together with `own_words`.
     """
     memory = policy.encode(features)
-    words = (tokens != PAD).flatten().nonzero().squeeze(1)  # padding, a third of a batch, need not reach the vocabulary
     if own_words > 0:
-        logits = _scheduled_sampling(policy, memory, tokens, own_words).flatten(0, 1).index_select(0, words)
+        logits, places = _scheduled_sampling(policy, memory, tokens, own_words)
     else:
-        hidden = policy.read(tokens, memory, boundaries)
-        logits = policy.head(hidden.flatten(0, 1).index_select(0, words))
-    loss = cross_entropy(logits, tokens.flatten()[words])
+        hidden, places = policy.read(tokens, memory, boundaries)
+        logits = policy.head(hidden)
+    loss = cross_entropy(logits, tokens.flatten()[places])
     return loss, {"loss": loss.item()}
 
 
-def _scheduled_sampling(policy: Policy, memory: Rows, tokens: Tensor, own_words: float) -> Tensor:
-    """Logits [B, T, V] where each input word after <s> is, with probability `own_words`, the policy's own draw."""
-    state, columns = policy.start(memory), []
-    own: Tensor | None = None
-    for words in shift(tokens).unbind(1):
-        if own is not None:
-            words = torch.where(torch.rand(words.shape, device=words.device) < own_words, own, words)
+def _scheduled_sampling(policy: Policy, memory: Rows, tokens: Tensor, own_words: float) -> tuple[Tensor, Tensor]:
+    """Logits [W, V] of the words of `tokens`, and their places [W], as of `Policy.read`.
+
+    Each input word after <s> is, with probability `own_words`, the policy's own draw.
+    """
+    order, going, places = still_going(tokens)
+    memory = memory.select(order)
+    state, own = policy.start(memory), memory.first_words()
+    columns: list[Tensor] = []
+    for words, number in zip(shift(tokens[order]).unbind(1), going, strict=True):
+        if number < len(own):
+            state, memory, own = state.first(number), memory.first(number), own[:number]
+        if columns:
+            words = torch.where(torch.rand(number, device=words.device) < own_words, own, words[:number])
         logits, state, _ = policy.step(words, state, memory)
         columns.append(logits)
-        own = torch.multinomial(log_probabilities(logits.detach()).exp(), 1).squeeze(-1)
-    return torch.stack(columns, 1)
+        own = draw(log_probabilities(logits.detach()))
+    return torch.cat(columns), places

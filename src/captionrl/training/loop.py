@@ -123,13 +123,19 @@ class Training:
                 group["lr"] = rate * (1 - progress.update / self.total)
         self.learner.module.train()
         loss, statistics = self.learner.loss(epoch, index)
+        if not loss.isfinite():
+            where, mend = f"update {progress.update + 1}", "lower learning_rate, or set clip, of this phase"
+            raise UserError(f"{where}: the loss is {loss.item()}, the training has diverged; {mend} in papers/*.yaml")
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         if self.phase.clip is not None:
             nn.utils.clip_grad_value_(self.learner.module.parameters(), self.phase.clip)
         self.optimiser.step()
         progress.update += 1
-        progress.seconds += time.monotonic() - began
+        took = time.monotonic() - began
+        progress.seconds += took
+        if "reward_seconds" in statistics:
+            statistics["reward_share"] = statistics.pop("reward_seconds") / took
         for name, value in statistics.items():  # not every batch has all of them: HRL's parts learn in turns
             total, number = self._sums.get(name, [0.0, 0])
             self._sums[name] = [total + value, number + 1]

@@ -37,7 +37,7 @@ class HRLLearner(RewardLearner):
             loss, regression, statistics = self._manager(items, update / self.updates)
         if update < self.phase.baseline_warmup:  # a baseline at zero would praise whatever is said first
             loss = loss * 0
-        return loss + regression, statistics
+        return loss + regression, {**statistics, **self.reward_cost()}
 
     def parameter_groups(self) -> ParameterGroups:
         manager = list(self.policy.manager.parameters())
@@ -92,5 +92,4 @@ class HRLLearner(RewardLearner):
 
     def _rewards(self, rollout: Rollout, items: list[str]) -> Tensor:
         """The delta rewards [B, T] of each word."""
-        scores = self.reward.prefix_scores(rollout.tokens, rollout.lengths, items).to(rollout.log_probs)
-        return delta_rewards(scores, rollout.mask)
+        return delta_rewards(self.rewards(rollout, items, of_prefixes=True), rollout.mask)

@@ -1,12 +1,13 @@
 """REINFORCE teaches a captioner."""
 
+import time
 from collections import Counter
 
 import torch
 from torch import Tensor, nn
 
 from captionrl.config import ReinforcePhase, RewardPhase
-from captionrl.decoding.rollout import greedy, sample
+from captionrl.decoding.rollout import Rollout, greedy, sample
 from captionrl.models import Policy
 from captionrl.objectives.reinforce import LinearBaseline, health, policy_gradient_loss
 from captionrl.rewards import Bleu, CiderD
@@ -29,6 +30,20 @@ class RewardLearner(CaptionLearner):
         self.bad_last_words = torch.tensor(
             [index for index, word in enumerate(words) if word not in endings], device=self.device
         )
+        self.reward_seconds = 0.0  # what rewards have cost since the last time this was asked
+
+    def rewards(self, rollout: Rollout, items: list[str], *, of_prefixes: bool = False) -> Tensor:
+        """The reward of each caption [B], or of each of its prefixes [B, T]."""
+        began = time.perf_counter()
+        score = self.reward.prefix_scores if of_prefixes else self.reward.score
+        scores = score(rollout.tokens, rollout.lengths, items).to(rollout.log_probs)
+        self.reward_seconds += time.perf_counter() - began
+        return scores
+
+    def reward_cost(self) -> dict[str, float]:
+        """As a statistic, the seconds since the last call that went into rewards; the loop logs their share."""
+        spent, self.reward_seconds = self.reward_seconds, 0.0
+        return {"reward_seconds": spent}
 
 
 class ReinforceLearner(RewardLearner):
@@ -47,7 +62,7 @@ class ReinforceLearner(RewardLearner):
         items, _ = self.pairs.batch(epoch, index)
         features = self.clips.batch(items)
         rollout = sample(self.policy, self.policy.encode(features), self.max_tokens)
-        reward = self.reward.score(rollout.tokens, rollout.lengths, items).to(rollout.log_probs)
+        reward = self.rewards(rollout, items)
         statistics = health(rollout, reward, self.bad_last_words, EOS)
         regression = reward.new_zeros(())
         match self.phase.baseline:
@@ -56,7 +71,7 @@ class ReinforceLearner(RewardLearner):
                 with torch.no_grad():
                     base = greedy(self.policy, self.policy.encode(features), self.max_tokens)
                 self.policy.train()
-                greedy_reward = self.reward.score(base.tokens, base.lengths, items).to(reward)
+                greedy_reward = self.rewards(base, items)
                 statistics["greedy_reward"] = greedy_reward.mean().item()
                 baseline = greedy_reward.unsqueeze(1).expand_as(rollout.log_probs)
             case "linear":
@@ -66,4 +81,4 @@ class ReinforceLearner(RewardLearner):
             case "none":
                 baseline = torch.zeros_like(rollout.log_probs)
         loss = policy_gradient_loss(rollout, reward.unsqueeze(1), baseline)
-        return loss + regression, {"loss": loss.item(), **statistics}
+        return loss + regression, {"loss": loss.item(), **statistics, **self.reward_cost()}
