@@ -7,51 +7,15 @@ import warnings
 from collections.abc import Callable
 from itertools import cycle, permutations
 
-import numpy as np
 import torch
 from nltk.translate.bleu_score import sentence_bleu
 from pycocoevalcap.cider.cider_scorer import CiderScorer, cook_refs, cook_test
 from timing import Row, in_turns, pretty, report
 from torch import Tensor
 from torch.testing import assert_close
+from world import VOCABULARY, Text
 
 from captionrl.rewards import CiderD, PairwiseBleu
-from captionrl.text.vocabulary import SPECIALS
-
-WORDS = 10_000
-ITEMS, REFERENCES = 2_000, 20
-VOCABULARY = [*SPECIALS, *(f"w{number}" for number in range(WORDS))]
-
-
-class Text:
-    """Captions of a language whose words are distributed as Zipf says, and in which captions of an item are alike."""
-
-    def __init__(self, seed: int = 1) -> None:
-        self.random = np.random.default_rng(seed)
-        share = 1 / np.arange(1, WORDS + 1)
-        self.share = share / share.sum()
-
-    def words(self, number: int) -> list[str]:
-        return [f"w{word}" for word in self.random.choice(WORDS, number, p=self.share)]
-
-    def caption(self, others: list[list[str]], length: int) -> list[str]:
-        """Pieces of three to six words, half of them from other captions of the item."""
-        caption: list[str] = []
-        while len(caption) < length:
-            piece = int(self.random.integers(3, 7))
-            if others and self.random.random() < 0.5:
-                other = others[self.random.integers(len(others))]
-                start = self.random.integers(max(1, len(other) - piece))
-                caption += other[start : start + piece]
-            else:
-                caption += self.words(piece)
-        return caption[:length]
-
-    def item(self) -> list[list[str]]:
-        references: list[list[str]] = []
-        for length in self.random.integers(5, 21, REFERENCES):
-            references.append(self.caption(references, int(length)))
-        return references
 
 
 class Peer:
@@ -92,9 +56,9 @@ Batch = tuple[list[str], list[str]]  # captions, and the item of each
 class Corpus:
     """References, both ways to score against them, and captions to score."""
 
-    def __init__(self) -> None:
+    def __init__(self, items: int) -> None:
         self.text = Text()
-        self.references = {f"video{number}": self.text.item() for number in range(ITEMS)}
+        self.references = {f"video{number}": self.text.item() for number in range(items)}
         self.cider = CiderD.from_captions(self.references, vocabulary=VOCABULARY)
         self.peer = Peer({item: [" ".join(words) for words in texts] for item, texts in self.references.items()})
 
@@ -102,7 +66,7 @@ class Corpus:
         """Different captions of different items, so that no call finds the last one's in the processor's caches."""
         drawn = []
         for _ in range(number):
-            items = [f"video{number}" for number in self.text.random.choice(ITEMS, size)]
+            items = self.text.random.choice(list(self.references), size).tolist()
             drawn.append(([" ".join(self.text.caption(self.references[item], length)) for item in items], items))
         return drawn
 
@@ -181,9 +145,9 @@ def memory(corpus: Corpus) -> list[Row]:
     return [Row("memory that 2,000 calls add", f"{grown} KiB", "-", None, "0", grown == 0)]
 
 
-def measure(least: float) -> list[Row]:
+def measure(least: float, scale: str) -> list[Row]:
     torch.set_num_threads(1)
-    corpus = Corpus()
+    corpus = Corpus(2_000 if scale == "paper" else 100)
     rows = [line for part in (every_prefix, whole_captions, pairs, growth) for line in part(corpus, least)]
     return rows + memory(corpus)
 

@@ -66,13 +66,20 @@ def machine() -> str:
     return f"{len(os.sched_getaffinity(0))} cores of {processor}, {gpu}, torch {torch.__version__}"
 
 
-def report(measure: Callable[[float], list[Row]], what: str) -> None:
-    """A script's main: measure, print a table, and with --json write the same as JSON."""
+def report(measure: Callable[..., list[Row]], what: str, folder: str | None = None) -> None:
+    """A script's main: measure, print a table, and with --json write the same as JSON.
+
+    `folder` says what the folder holds that the script has to be given.
+    """
     parser = argparse.ArgumentParser(description=what)
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     parser.add_argument("--seconds", type=float, default=10, help="least for each comparison (default: %(default)g)")
+    scale = "sizes: the paper's, or tiny ones that only show that all runs and agrees (default: %(default)s)"
+    parser.add_argument("--scale", choices=("paper", "mini"), default="paper", help=scale)
+    if folder:
+        parser.add_argument("folder", type=Path, help=folder)
     args = parser.parse_args()
-    rows = measure(args.seconds)
+    rows = measure(args.seconds, args.scale, *([args.folder] if folder else []))
     print(f"{machine()}\n\n| what | ours | compared with | ratio | goal | met |\n|---|---|---|---|---|---|")
     for row in rows:
         ratio = "-" if row.ratio is None else f"{row.ratio:.3g} x"

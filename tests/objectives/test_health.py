@@ -14,7 +14,7 @@ def rollout_of_words(captions):
     tokens = torch.tensor(captions)
     mask = tokens != PAD
     entropy = torch.where(mask, torch.arange(1.0, 5.0), 0)
-    return Rollout(tokens, mask, torch.zeros(tokens.shape), entropy, Extras(torch.zeros(*tokens.shape, 2)))
+    return Rollout(tokens, mask, torch.zeros(tokens.shape), Extras(torch.zeros(*tokens.shape, 2)), entropy)
 
 
 def told(captions, reward):

@@ -124,7 +124,7 @@ def test_the_padding_beyond_a_caption_counts_nothing(world):
 def test_loss_of_a_caption_by_hand():
     log_probs = torch.tensor([[-1.0, -2.0, 0.0]], requires_grad=True)
     mask = torch.tensor([[True, True, False]])
-    rollout = Rollout(torch.tensor([[4, 2, 0]]), mask, log_probs, torch.zeros(1, 3), Extras(torch.zeros(1, 3, 5)))
+    rollout = Rollout(torch.tensor([[4, 2, 0]]), mask, log_probs, Extras(torch.zeros(1, 3, 5)), None)
     loss = policy_gradient_loss(rollout, torch.tensor([[3.0]]), torch.tensor([[1.0, 0.5, 9.0]]))
     assert loss.item() == 2 * 1 + 2.5 * 2
     loss.backward()

@@ -18,8 +18,8 @@ class Rollout(Rows):
     tokens: Tensor  # [B, T] int64, </s> included, PAD beyond
     mask: Tensor  # [B, T] bool, True up to and including </s>
     log_probs: Tensor  # [B, T] of the words written
-    entropy: Tensor  # [B, T] in nats, of the distributions they were chosen from
     extras: Extras  # [B, T, ...] what each step showed beside its logits
+    entropy: Tensor | None  # [B, T] in nats, of the distributions that sampled words were drawn from
 
     @property
     def hidden(self) -> Tensor:
@@ -42,11 +42,16 @@ def greedy(policy: Policy, memory: Rows, max_tokens: int, state: Rows | None = N
 
 def sample(policy: Policy, memory: Rows, max_tokens: int) -> Rollout:
     """A word drawn from the policy at every step, with torch's global random generator."""
-    return _roll_out(policy, memory, max_tokens, draw)
+    return _roll_out(policy, memory, max_tokens, draw, entropy=_entropy)
 
 
 def _roll_out(
-    policy: Policy, memory: Rows, max_tokens: int, choose: Callable[[Tensor], Tensor], state: Rows | None = None
+    policy: Policy,
+    memory: Rows,
+    max_tokens: int,
+    choose: Callable[[Tensor], Tensor],
+    state: Rows | None = None,
+    entropy: Callable[[Tensor], Tensor] | None = None,
 ) -> Rollout:
     """Captions leave the batch as they end: what is computed is only ever about those that go on."""
     state, words = state or policy.start(memory), memory.first_words()
@@ -57,8 +62,8 @@ def _roll_out(
         log_p = log_probabilities(step.logits)
         words = choose(log_p.detach())
         written = log_p.gather(-1, words.unsqueeze(-1)).squeeze(-1)
-        entropy = torch.special.entr(log_p.detach().exp()).sum(-1)
-        column = Rollout(words, torch.ones_like(words, dtype=torch.bool), written, entropy, step.extras)
+        uncertain = entropy(log_p) if entropy else None
+        column = Rollout(words, torch.ones_like(words, dtype=torch.bool), written, step.extras, uncertain)
         columns.append(column if len(rows) == batch else column.spread(rows, batch))
         state, going = step.state, (words != EOS).nonzero().squeeze(1)
         if len(going) == 0:
@@ -66,3 +71,8 @@ def _roll_out(
         if len(going) < len(rows):
             rows, words, state, memory = rows[going], words[going], state.select(going), memory.select(going)
     return Rollout.stack(columns)
+
+
+def _entropy(log_p: Tensor) -> Tensor:
+    """Of distributions [..., V]; without a gradient."""
+    return torch.special.entr(log_p.detach().exp()).sum(-1)

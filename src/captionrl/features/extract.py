@@ -1,6 +1,7 @@
 """From media files to a feature store, in shards, so that a killed extraction goes on where it was.
 
-Threads decode (PyAV releases the GIL) while this thread runs the backbone. Every `shard_items` items become one file
+Threads decode (PyAV releases the GIL) while this thread runs the backbone on a GPU; on a CPU they run that too, each on
+a core of its own, so that all cores work whichever of both takes longer. Every `shard_items` items become one file
 in `state/<fingerprint>/`, renamed into place when whole; at the end they are joined. The fingerprint covers all that
 decides the features but the media files themselves, whose size and time of change each shard records, item by item.
 So nobody resumes into another run's shards, and a clip that was replaced is extracted anew. Told to stop (TERM, INT),
@@ -14,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from captionrl.state import open_state
 
 Item = tuple[str, Path]  # id, media file
 SHOWN = 20  # failures printed one by one; beyond that a count
+AHEAD = 8  # clips a worker that may wait, decoded, for their turn: a long one must not leave the others idle
 
 
 def extract(
@@ -77,7 +79,8 @@ def extract(
             Shard(directory / f"shard-{start // shard_items:05d}.h5", items[start : start + shard_items])
             for start in range(0, len(items), shard_items)
         ]
-        _fill(shards, backbone, fps, attributes, workers or len(os.sched_getaffinity(0)))
+        with _one_core_a_thread():
+            _fill(shards, backbone, fps, attributes, workers or len(os.sched_getaffinity(0)))
         failures = {item: cause for shard in shards for item, cause in shard.failures.items()}
         if len(failures) > allowed_failures:
             raise UserError(_complaint(failures, len(items), allowed_failures))
@@ -138,19 +141,19 @@ def _stamp(media: Path) -> list[int]:
 def _fill(shards: Sequence[Shard], backbone: Backbone, fps: float, attributes: dict[str, Any], workers: int) -> None:
     """Write every shard that misses items. Raises Interrupted, with all finished items written, on TERM or INT."""
     todo = [item for shard in shards for item in shard.missing]
-    decoded = _decode_ahead(todo, backbone, fps, workers)
+    found = _work_ahead(todo, backbone, fps, workers)
     bar = progress(total=len(todo), title=f"{backbone.name} features", unit="item", disable=not todo)
     start, frames_done = time.monotonic(), 0
-    with closing(decoded), bar, stop_flag() as stopped:
+    with closing(found), bar, stop_flag() as stopped:
         for shard in shards:
             new: dict[str, np.ndarray] = {}
-            for item, frames in islice(decoded, len(shard.missing)):
-                if isinstance(frames, MediaError):
-                    shard.failures[item] = frames.cause
-                    bar.write(f"{item}: {frames}", file=sys.stderr)
+            for item, features in islice(found, len(shard.missing)):
+                if isinstance(features, MediaError):
+                    shard.failures[item] = features.cause
+                    bar.write(f"{item}: {features}", file=sys.stderr)
                 else:
-                    new[item] = backbone.forward(frames).numpy()
-                    frames_done += len(frames)
+                    new[item] = features.numpy()
+                    frames_done += len(features)
                 bar.set_postfix_str(f"{frames_done / (time.monotonic() - start):.0f} frames/s", refresh=False)
                 bar.update()
                 if stopped:
@@ -161,25 +164,39 @@ def _fill(shards: Sequence[Shard], backbone: Backbone, fps: float, attributes: d
                 raise Interrupted
 
 
-def _decode_ahead(
+def _work_ahead(
     items: Sequence[Item], backbone: Backbone, fps: float, workers: int
 ) -> Generator[tuple[str, torch.Tensor | MediaError], None, None]:
-    """Yield (item, uint8 frames [N, size, size, 3] or the error) in order; a few items are decoded in advance."""
+    """Yield (item, features [N, dim] or the error) in order; threads work on the items that come next."""
+    on_cpu = backbone.device.type == "cpu"
 
-    def decode(media: Path) -> torch.Tensor | MediaError:
+    def work(media: Path) -> torch.Tensor | MediaError:
         try:
-            return torch.from_numpy(np.stack([image for _, image in sample_frames(media, fps, backbone.resize)]))
+            frames = torch.from_numpy(np.stack([image for _, image in sample_frames(media, fps, backbone.resize)]))
         except MediaError as error:
             return error
+        return backbone.forward(frames) if on_cpu else frames
 
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     coming = iter(items)
     ahead: deque[tuple[str, Future[torch.Tensor | MediaError]]] = deque()
     try:
         for _ in items:
-            for item, media in islice(coming, 2 * workers - len(ahead)):
-                ahead.append((item, pool.submit(decode, media)))
+            for item, media in islice(coming, AHEAD * workers - len(ahead)):
+                ahead.append((item, pool.submit(work, media)))
             item, future = ahead.popleft()
-            yield item, future.result()
+            done = future.result()
+            yield item, done if on_cpu or isinstance(done, MediaError) else backbone.forward(done)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _one_core_a_thread() -> Iterator[None]:
+    """Torch's own threads would compete with ours; and results no longer depend on how many there are."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -40,6 +40,7 @@ def health(sampled: Rollout, reward: Tensor, bad_last_words: Tensor, end: int) -
 
     A bad ending is a last word that no caption ends with ("a", "in", …): what a reward without </s> teaches.
     """
+    assert sampled.entropy is not None
     lengths = sampled.lengths
     words = lengths - (sampled.tokens == end).sum(1)
     last = sampled.tokens.gather(1, (words - 1).clamp(min=0).unsqueeze(1)).squeeze(1)

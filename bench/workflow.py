@@ -1,0 +1,38 @@
+"""How long Snakemake thinks before it works: in a fresh clone, and where there is nothing to do."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from timing import Row, pretty, report
+
+ROOT = Path(__file__).parents[1]
+
+
+def measure(least: float, scale: str) -> list[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["git", "clone", "--quiet", ROOT, folder], check=True)
+        what = "cold `snakemake -n all` in a fresh clone, {} jobs"
+        planned = snakemake(folder, what, "Job stats", "-n", "all", "--config", f"scale={scale}")
+    nothing = snakemake(ROOT, "`snakemake results/table1.csv` after `make table1`", "Nothing", "results/table1.csv")
+    return [planned, nothing]
+
+
+def snakemake(folder: str | Path, what: str, says: str, *arguments: str) -> Row:
+    command = [str(Path(sys.executable).with_name("snakemake")), *arguments]
+    began = time.perf_counter()
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | {"PYTHONPATH": f"{folder}/src"}, capture_output=True, text=True
+    )
+    took, said = time.perf_counter() - began, done.stdout + done.stderr
+    if done.returncode or says not in said:
+        sys.exit(f"{' '.join(command)} in {folder}:\n{said}")
+    total = [line.split()[1] for line in said.splitlines() if line.startswith("total")]
+    return Row(what.format(*total[:1]), pretty(took), "-", None, "≤ 5 s", took <= 5)
+
+
+if __name__ == "__main__":
+    report(measure, __doc__)
