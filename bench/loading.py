@@ -38,11 +38,10 @@ def measure(least: float, scale: str) -> list[Row]:
         began = time.perf_counter()
         while len(rates) < 3 or time.perf_counter() - began < least:
             start = time.perf_counter()
-            for batch in (
-                np.random.default_rng(len(rates)).permutation(items)[: items // BATCH * BATCH].reshape(-1, BATCH)
-            ):
-                clips.batch([f"video{number}" for number in batch])
-            rates.append(items // BATCH * BATCH / (time.perf_counter() - start))
+            order = np.random.default_rng(len(rates)).permutation(items)
+            for first in range(0, items, BATCH):
+                clips.batch([f"video{number}" for number in order[first : first + BATCH]])
+            rates.append(items / (time.perf_counter() - start))
             memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
     rate, consumed, grown = float(np.median(rates)), fastest(scale, least), memory[-1] - memory[0]
     what = (

@@ -31,10 +31,23 @@ class Steps:
     def ours_xe(self) -> None:
         self.update(xe_loss(self.policy, self.features, self.tokens)[0])
 
+    def half_xe(self) -> None:
+        with torch.autocast(DEVICE.type, torch.bfloat16):
+            loss, _ = xe_loss(self.policy, self.features, self.tokens)
+        self.update(loss)
+
     def plain_xe(self) -> None:
         self.update(plain.xe_loss(self.policy, self.features, self.tokens))
 
+    def half_rl(self) -> None:
+        with torch.autocast(DEVICE.type, torch.bfloat16):
+            loss = self.reinforce()
+        self.update(loss)
+
     def ours_rl(self) -> None:
+        self.update(self.reinforce())
+
+    def reinforce(self) -> Tensor:
         policy, most = self.policy, max(MOST, self.tokens.shape[1])
         rollout = sample(policy, policy.encode(self.features), most)
         policy.eval()
@@ -43,7 +56,7 @@ class Steps:
         policy.train()
         reward, baseline = (self.reward(each.tokens, each.lengths) for each in (rollout, base))
         baseline = baseline.unsqueeze(1).expand_as(rollout.log_probs)
-        self.update(policy_gradient_loss(rollout, reward.unsqueeze(1), baseline))
+        return policy_gradient_loss(rollout, reward.unsqueeze(1), baseline)
 
     def plain_rl(self) -> None:
         policy = self.policy
@@ -98,7 +111,19 @@ def measure(least: float, scale: str) -> list[Row]:
         Row("RL step : XE step", pretty(rl), pretty(xe), rl / xe, f"≤ {most} x", rl / xe <= most),
         Row("rewards : RL step", pretty(reward), pretty(rl), reward / rl, f"< {share} x", reward / rl < share),
         *growth(scale, least),
+        *halves(steps, least),
     ]
+
+
+def halves(steps: Steps, least: float) -> list[Row]:
+    """`precision: bfloat16` against float32."""
+    rows = []
+    for what, calls in (("XE", (steps.half_xe, steps.ours_xe)), ("RL", (steps.half_rl, steps.ours_rl))):
+        half, full = in_turns(*calls, least=least / 4)
+        rows.append(
+            Row(f"{what} step in bfloat16, against float32", pretty(half), pretty(full), full / half, "-", None)
+        )
+    return rows
 
 
 def growth(scale: str, least: float) -> list[Row]:

@@ -193,7 +193,8 @@ def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
 def test_schemas_are_written(run, tmp_path):
     assert run("schema", "--out", tmp_path)[0] == 0
     schema = json.loads((tmp_path / "params.schema.json").read_text())
-    assert set(schema["properties"]) == {"scale", "seeds", "device", "container", "allowed_failures", "overrides"}
+    knobs = {"scale", "seeds", "device", "precision", "container", "allowed_failures", "overrides"}
+    assert set(schema["properties"]) == knobs
     assert "phases" in json.loads((tmp_path / "paper.schema.json").read_text())["properties"]
 
 

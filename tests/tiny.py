@@ -118,7 +118,15 @@ class World:
             "start": None,
             "state": out.parent / "state",
         }
-        facts |= {"run": run, "phase": phase, "corpus": CORPUS, "seed": 1, "device": "cpu", "out": out}
+        facts |= {
+            "run": run,
+            "phase": phase,
+            "corpus": CORPUS,
+            "seed": 1,
+            "device": "cpu",
+            "precision": "float32",
+            "out": out,
+        }
         train_phase(paper, Job(**facts | changes))
         return out
 

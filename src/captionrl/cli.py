@@ -123,6 +123,7 @@ def train(args: argparse.Namespace) -> None:
         out=args.out,
         state=args.state,
         device=args.device,
+        precision=args.precision,
     )
     train_phase(load_paper(args.papers / f"{name}.yaml", args.scale, args.overrides), job)
 
@@ -337,6 +338,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--features", type=Path, help="its feature store; HRL's critic needs none")
     sub.add_argument("--segments", type=Path, help="its captions' segments, for HRL's critic")
     sub.add_argument("--start", type=Path, help="the checkpoint to start from")
+    what = "that losses are computed in (default: %(default)s)"
+    sub.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help=what)
     common(sub, "paper", "device", "state")
 
     sub = command(predict, "caption a split by beam search")

@@ -25,6 +25,7 @@ rule train:
     params:
         scale=SCALE,
         device=lambda wildcards, input: PARAMS.device,
+        precision="" if PARAMS.precision == "float32" else f"--precision {PARAMS.precision}",
         code=lambda wildcards: code_version(
             "train", *PAPERS[wildcards.paper].methods_of(wildcards.run, wildcards.phase)
         ),
@@ -41,4 +42,4 @@ rule train:
         "exec env OMP_NUM_THREADS={threads} captionrl train {wildcards.paper}/{wildcards.run}/{wildcards.phase}"
         " --corpus {wildcards.corpus} --seed {wildcards.seed} --captions work/{wildcards.corpus}/captions"
         " {params.features} {params.segments} {params.start} --out {output.weights} --scale {params.scale} {params.overrides}"
-        " --device {params.device} 2> >(trap '' TERM INT; exec tee {log} >&2)"
+        " --device {params.device} {params.precision} 2> >(trap '' TERM INT; exec tee {log} >&2)"

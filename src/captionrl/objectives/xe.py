@@ -22,7 +22,8 @@ def xe_loss(
     else:
         hidden, places = policy.read(tokens, memory, boundaries)
         logits = policy.head(hidden)
-    loss = cross_entropy(logits, tokens.flatten()[places])
+    exact = torch.promote_types(logits.dtype, torch.float32)  # of halves, too
+    loss = cross_entropy(logits.to(exact), tokens.flatten()[places])
     return loss, {"loss": loss.item()}
 
 

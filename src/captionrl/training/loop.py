@@ -56,14 +56,22 @@ class Progress:
 
 
 def train(
-    learner: Learner, phase: Phase, state: Path, *, seed: int, title: str, saving: float = SAVING
+    learner: Learner,
+    phase: Phase,
+    state: Path,
+    *,
+    seed: int,
+    title: str,
+    saving: float = SAVING,
+    half: torch.dtype | None = None,
 ) -> list[dict[str, Any]]:
     """Train `learner.module` and leave in it the weights that scored best; return the history, a dict a row.
 
     `state` is the directory that the training can be resumed from, `saving` the share of the time that saving may take.
+    With `half`, such as bfloat16, losses are computed in it where torch holds that safe (autocast); validation is not.
     Raises Interrupted, with everything saved, on TERM or INT.
     """
-    run = Training(learner, phase, state, seed)
+    run = Training(learner, phase, state, seed, half)
     total = run.total
     interval = max(1, round(phase.validate_every * learner.batches))
     due = time.monotonic()  # when to save next
@@ -89,8 +97,10 @@ def train(
 class Training:
     """The state of a training, restored from `directory` where there is one, and its two moves: step and validate."""
 
-    def __init__(self, learner: Learner, phase: Phase, directory: Path, seed: int) -> None:
-        self.learner, self.phase, self.directory = learner, phase, directory
+    def __init__(
+        self, learner: Learner, phase: Phase, directory: Path, seed: int, half: torch.dtype | None = None
+    ) -> None:
+        self.learner, self.phase, self.directory, self.half = learner, phase, directory, half
         torch.manual_seed(seed)
         optimisers = {"adadelta": torch.optim.Adadelta, "adam": torch.optim.Adam}
         groups: list[dict[str, Any]] = [
@@ -107,6 +117,7 @@ class Training:
             threshold_mode="abs",
         )
         self.total = math.ceil(phase.epochs * learner.batches)
+        self.device = next(learner.module.parameters()).device.type
         self.progress = Progress()
         self.best_weights = _copy(learner.module.state_dict())
         self.history: list[dict[str, Any]] = []
@@ -122,7 +133,8 @@ class Training:
             for group, rate in zip(self.optimiser.param_groups, self._rates, strict=True):
                 group["lr"] = rate * (1 - progress.update / self.total)
         self.learner.module.train()
-        loss, statistics = self.learner.loss(epoch, index)
+        with torch.autocast(self.device, self.half, enabled=self.half is not None):
+            loss, statistics = self.learner.loss(epoch, index)
         if not loss.isfinite():
             where, mend = f"update {progress.update + 1}", "lower learning_rate, or set clip, of this phase"
             raise UserError(f"{where}: the loss is {loss.item()}, the training has diverged; {mend} in papers/*.yaml")

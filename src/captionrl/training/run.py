@@ -39,6 +39,7 @@ class Job:
     out: Path  # the checkpoint; .metrics.jsonl, .csv and .json come beside it
     state: Path  # below it lie the states of unfinished trainings
     device: str
+    precision: str
 
 
 def train_phase(paper: Paper, job: Job) -> None:
@@ -82,6 +83,7 @@ def train_phase(paper: Paper, job: Job) -> None:
         "code": code_version("train", *paper.methods_of(job.run, job.phase)),
         "threads": torch.get_num_threads(),
         "device": device.type,
+        "precision": job.precision,
         "torch": torch.__version__,
     }
     torch.manual_seed(job.seed)
@@ -104,7 +106,8 @@ def train_phase(paper: Paper, job: Job) -> None:
     learner = load_class(LEARNERS[phase.objective])(module, data, phase, job.seed)
     title = f"{paper.paper}/{job.run}/{job.phase} {job.corpus} seed {job.seed}"
     with open_state(job.state, identity, title) as state:
-        history = train(learner, phase, state, seed=job.seed, title=title)
+        half = torch.bfloat16 if job.precision == "bfloat16" else None
+        history = train(learner, phase, state, seed=job.seed, title=title, half=half)
         best = max((row for row in history if row["kind"] == "validation"), key=lambda row: row[learner.metric])
         card = Card(
             **facts,
