@@ -276,6 +276,12 @@ def test_other_sizes_train_everything(done):
     assert not set(plan.jobs) & {"captions", "segments", "features", "backbone", "world"}
 
 
+def test_another_precision_trains_everything(done):
+    plan = done.plan("--printshellcmds", "hrl", config=(*ONE_SEED, "precision=bfloat16"))
+    assert plan.trainings == of("mini", TRAININGS, 1)
+    assert plan.text.count(" --precision bfloat16 ") == len(plan.trainings)
+
+
 def test_another_seed_is_only_added(done):
     plan = done.plan("hrl", config=("seeds=[1,2]",))
     assert plan.trainings == of("mini", TRAININGS, 2)

@@ -261,7 +261,7 @@ def test_only_what_a_data_set_names_in_params_changes_it(plan, name):
 def test_a_paper_depends_on_all_its_facts(plan):
     _, stages, _ = plan
     for paper in PAPERS:
-        assert stages[paper].params == {"params.yaml": ["scale", "seeds", "overrides"], f"papers/{paper}.yaml": []}
+        assert stages[paper].params == {"params.yaml": ["scale", "seeds", "precision", "overrides"], f"papers/{paper}.yaml": []}
 
 
 def test_what_a_licence_forbids_is_not_pushed(plan):
@@ -326,6 +326,7 @@ def test_a_second_repro_runs_nothing_nor_does_touching_every_file(done):
         ("papers/hrl.yaml", "msrvtt: { max_frames: 8", "msrvtt: { max_frames: 9", {"msrvtt", "hrl"}),
         ("params.yaml", "seeds:\n- 1", "seeds:\n- 2", {"hrl"}),
         ("params.yaml", "device: auto", "device: cpu", set()),
+        ("params.yaml", "precision: float32", "precision: bfloat16", {"hrl"}),
         ("src/captionrl/tables/table.py", "import csv\n", "import csv  # changed\n", {"hrl"}),
         ("src/captionrl/models/hrl.py", "import torch\n", "import torch  # changed\n", {"hrl"}),
         ("src/captionrl/text/ptb.py", "import ", "import   ", {"msrvtt", "charades", "hrl"}),
