@@ -30,7 +30,7 @@ def snakemake(folder: str | Path, what: str, says: str, *arguments: str) -> Row:
     )
     took, said = time.perf_counter() - began, done.stdout + done.stderr
     if done.returncode or says not in said:
-        sys.exit(f"{' '.join(command)} in {folder}:\n{said}")
+        sys.exit(f"{' '.join(command)} in {folder} did not say {says!r}; it ended with\n{said[-500:]}")
     total = [line.split()[1] for line in said.splitlines() if line.startswith("total")]
     return Row(what.format(*total[:1]), pretty(took), "-", None, "≤ 5 s", took <= 5)
 
