@@ -261,7 +261,10 @@ def test_only_what_a_data_set_names_in_params_changes_it(plan, name):
 def test_a_paper_depends_on_all_its_facts(plan):
     _, stages, _ = plan
     for paper in PAPERS:
-        assert stages[paper].params == {"params.yaml": ["scale", "seeds", "precision", "overrides"], f"papers/{paper}.yaml": []}
+        assert stages[paper].params == {
+            "params.yaml": ["scale", "seeds", "precision", "overrides"],
+            f"papers/{paper}.yaml": [],
+        }
 
 
 def test_what_a_licence_forbids_is_not_pushed(plan):
