@@ -6,6 +6,7 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from captionrl.features import extract as module
 from captionrl.features.backbones import Backbone, load_backbone
 from captionrl.features.extract import extract
 from captionrl.features.store import FeatureStore
-from captionrl.features.video import sample_frames
+from captionrl.features.video import Resize, sample_frames
 from captionrl.files import sha256
 from captionrl.interrupt import RESUME_ME
 
@@ -218,7 +219,24 @@ def test_a_clip_that_went_bad_does_not_keep_its_old_features(call, items, tmp_pa
     assert "clip4" not in FeatureStore(tmp_path / "a.h5")
 
 
-def test_decoding_goes_on_during_the_forward_pass(call, monkeypatch):
+def test_on_a_cpu_each_thread_decodes_and_computes_on_one_core(call, monkeypatch):
+    both, forward, seen = threading.Barrier(2, timeout=10), Backbone.forward, []
+
+    def meet(self, frames):
+        seen.append((threading.current_thread().name, torch.get_num_threads()))
+        if len(seen) <= 2:
+            both.wait()  # one alone would wait for ever
+        return forward(self, frames)
+
+    monkeypatch.setattr(Backbone, "forward", meet)
+    threads = torch.get_num_threads()
+    call()
+    assert len(seen) == CLIPS
+    assert all(name.startswith("decode") and cores == 1 for name, cores in seen)
+    assert torch.get_num_threads() == threads
+
+
+def test_for_a_gpu_threads_decode_while_this_one_computes(items, monkeypatch):
     """While the backbone has the first item, other threads decode the next ones; but not all: memory is bounded."""
     decoded, waited = [], []
 
@@ -226,19 +244,20 @@ def test_decoding_goes_on_during_the_forward_pass(call, monkeypatch):
         decoded.append(threading.current_thread().name)
         return sample_frames(media, fps, resize)
 
-    forward = Backbone.forward
-
-    def wait_for_others(self, frames):
+    def wait_for_others(frames):
         deadline = time.monotonic() + 10
         while len(decoded) < 4 and time.monotonic() < deadline:
             time.sleep(0.01)
-        waited.append(len(decoded))
-        return forward(self, frames)
+        time.sleep(0.1)  # for one more, if there were one
+        waited.append((len(decoded), threading.current_thread().name))
+        return torch.zeros(len(frames), 3)
 
     monkeypatch.setattr(module, "sample_frames", count)
-    monkeypatch.setattr(Backbone, "forward", wait_for_others)
-    call()
-    assert waited[0] == 4  # 2 workers look 4 items ahead
+    monkeypatch.setattr(module, "AHEAD", 2)
+    gpu = SimpleNamespace(device=torch.device("cuda"), resize=Resize(64), forward=wait_for_others)
+    with module._Ahead(items, gpu, 3.0, workers=2) as ahead:
+        assert [item for item, _ in ahead] == [item for item, _ in items]
+    assert waited[0] == (4, threading.current_thread().name)  # 2 workers look 2 items ahead each
     assert all(name.startswith("decode") for name in decoded)
 
 

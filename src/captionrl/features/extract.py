@@ -13,9 +13,9 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from captionrl.progress import progress
 from captionrl.state import open_state
 
 Item = tuple[str, Path]  # id, media file
+Features = torch.Tensor  # float16 [frames, dim]
 SHOWN = 20  # failures printed one by one; beyond that a count
 AHEAD = 8  # clips a worker that may wait, decoded, for their turn: a long one must not leave the others idle
 
@@ -123,6 +124,14 @@ class Shard:
         ordered = ((item, arrays[item]) for item, _ in self.items if item in arrays)
         write_store(self.path, ordered, {**attributes, "stamps": json.dumps(self.stamps)})
 
+    def take(self, found: Mapping[str, Features | MediaError], attributes: dict[str, Any]) -> None:
+        """Write what was found of the missing items, and remember which of them failed."""
+        mine = {item: found[item] for item, _ in self.missing if item in found}
+        self.failures |= {item: error.cause for item, error in mine.items() if isinstance(error, MediaError)}
+        if mine:
+            new = {item: features.numpy() for item, features in mine.items() if isinstance(features, torch.Tensor)}
+            self.write(new, attributes)
+
     def read(self) -> Iterator[tuple[str, np.ndarray]]:
         store = FeatureStore(self.path)
         for item in store.items:
@@ -141,54 +150,69 @@ def _stamp(media: Path) -> list[int]:
 def _fill(shards: Sequence[Shard], backbone: Backbone, fps: float, attributes: dict[str, Any], workers: int) -> None:
     """Write every shard that misses items. Raises Interrupted, with all finished items written, on TERM or INT."""
     todo = [item for shard in shards for item in shard.missing]
-    found = _work_ahead(todo, backbone, fps, workers)
     bar = progress(total=len(todo), title=f"{backbone.name} features", unit="item", disable=not todo)
     start, frames_done = time.monotonic(), 0
-    with closing(found), bar, stop_flag() as stopped:
-        for shard in shards:
-            new: dict[str, np.ndarray] = {}
-            for item, features in islice(found, len(shard.missing)):
+    with _Ahead(todo, backbone, fps, workers) as ahead, bar, stop_flag() as stopped:
+        for number, shard in enumerate(shards):
+            found: dict[str, Features | MediaError] = {}
+            for item, features in islice(ahead, len(shard.missing)):
+                found[item] = features
                 if isinstance(features, MediaError):
-                    shard.failures[item] = features.cause
                     bar.write(f"{item}: {features}", file=sys.stderr)
                 else:
-                    new[item] = features.numpy()
                     frames_done += len(features)
                 bar.set_postfix_str(f"{frames_done / (time.monotonic() - start):.0f} frames/s", refresh=False)
                 bar.update()
                 if stopped:
                     break
-            if shard.missing:
-                shard.write(new, attributes)
             if stopped:
+                found |= ahead.stop()
+                for unfinished in shards[number:]:
+                    unfinished.take(found, attributes)
                 raise Interrupted
+            shard.take(found, attributes)
 
 
-def _work_ahead(
-    items: Sequence[Item], backbone: Backbone, fps: float, workers: int
-) -> Generator[tuple[str, torch.Tensor | MediaError], None, None]:
-    """Yield (item, features [N, dim] or the error) in order; threads work on the items that come next."""
-    on_cpu = backbone.device.type == "cpu"
+class _Ahead:
+    """(item, features or the error) of items in order, while threads work on those that come next."""
 
-    def work(media: Path) -> torch.Tensor | MediaError:
+    def __init__(self, items: Sequence[Item], backbone: Backbone, fps: float, workers: int) -> None:
+        self.backbone, self.fps = backbone, fps
+        self.on_cpu = backbone.device.type == "cpu"
+        self.pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+        self.coming, self.most = iter(items), AHEAD * workers
+        self.begun: deque[tuple[str, Future[Features | MediaError]]] = deque()
+
+    def __iter__(self) -> Iterator[tuple[str, Features | MediaError]]:
+        while True:
+            for item, media in islice(self.coming, self.most - len(self.begun)):
+                self.begun.append((item, self.pool.submit(self._work, media)))
+            if not self.begun:
+                return
+            item, future = self.begun.popleft()
+            done = future.result()
+            yield item, done if self.on_cpu or isinstance(done, MediaError) else self.backbone.forward(done)
+
+    def _work(self, media: Path) -> Features | MediaError:
+        """Of a media file the features, or for a GPU to make them of, the frames [N, size, size, 3]."""
         try:
-            frames = torch.from_numpy(np.stack([image for _, image in sample_frames(media, fps, backbone.resize)]))
+            frames = np.stack([image for _, image in sample_frames(media, self.fps, self.backbone.resize)])
         except MediaError as error:
             return error
-        return backbone.forward(frames) if on_cpu else frames
+        return self.backbone.forward(torch.from_numpy(frames)) if self.on_cpu else torch.from_numpy(frames)
 
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-    coming = iter(items)
-    ahead: deque[tuple[str, Future[torch.Tensor | MediaError]]] = deque()
-    try:
-        for _ in items:
-            for item, media in islice(coming, AHEAD * workers - len(ahead)):
-                ahead.append((item, pool.submit(work, media)))
-            item, future = ahead.popleft()
-            done = future.result()
-            yield item, done if on_cpu or isinstance(done, MediaError) else backbone.forward(done)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    def stop(self) -> dict[str, Features | MediaError]:
+        """Begin nothing more; what threads had finished, or were at, of those items that nobody has been given yet."""
+        self.pool.shutdown(cancel_futures=True)
+        ended = [(item, future) for item, future in self.begun if not future.cancelled()]
+        self.begun.clear()
+        return {item: future.result() for item, future in ended if self.on_cpu}
+
+    def __enter__(self) -> "_Ahead":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
