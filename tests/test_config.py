@@ -217,7 +217,7 @@ def test_a_phase_starts_from_the_one_before_it(document, tmp_path):
         (("sizes", "projektion"), 3, "sizes.projektion: unknown key; did you mean 'projection'?"),
         (("title",), 3, "title: Input should be a valid string, but it is 3"),
         (("beam",), "wide", "beam: Input should be a valid integer"),
-        (("backbone",), "vgg", "backbone: Input should be 'resnet152', 'mini' or 'annotations', but it is 'vgg'"),
+        (("backbone",), "vgg", "backbone: Input should be 'resnet152', 'resnet101-grid', 'bottomup', 'mini',"),
         (("fps",), 0, "fps: Input should be greater than 0, but it is 0"),
         (("sizes", "dropout"), 1.5, "sizes.dropout: Input should be less than 1, but it is 1.5"),
         (("sizes", "dropout"), -0.5, "sizes.dropout: Input should be greater than or equal to 0"),
@@ -230,7 +230,7 @@ def test_a_phase_starts_from_the_one_before_it(document, tmp_path):
         (("phases", "rl", "baseline"), "gredy", "phases.rl.baseline: Input should be 'linear', 'greedy' or 'none'"),
         (("phases", "xe", "objective"), "ex", "phases.xe: Input tag 'ex' found"),
         (("phases", "A phase"), {}, "phases.A phase"),
-        (("runs", "s2vt", "model"), "s3vt", "runs.s2vt.model: Input should be 'attention'"),
+        (("runs", "s2vt", "model"), "s3vt", "runs.s2vt.model: no model is called 's3vt'; there are attention, "),
         (("runs", "s2vt", "phases"), [], "runs.s2vt.phases: List should have at least 1 item"),
         (
             ("runs", "s2vt", "phases"),

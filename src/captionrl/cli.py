@@ -106,6 +106,16 @@ def annotations(args: argparse.Namespace) -> None:
     write_annotations(args.captions, args.raw, args.out, fps=args.fps, code_version=code_version("annotations"))
 
 
+def regions(args: argparse.Namespace) -> None:
+    from captionrl.datasets.prepare import load_captions
+    from captionrl.features.regions import store_regions
+    from captionrl.provenance import code_version
+
+    items = [item.id for items in load_captions(args.captions).items.values() for item in items]
+    manifest = args.out.with_suffix(".json")
+    store_regions(items, args.source, args.out, manifest, code_version=code_version("regions"))
+
+
 def train(args: argparse.Namespace) -> None:
     from captionrl.config import load_paper
     from captionrl.training.run import Job, train_phase
@@ -129,10 +139,13 @@ def train(args: argparse.Namespace) -> None:
 
 
 def predict(args: argparse.Namespace) -> None:
-    from captionrl.evaluation.predict import predict
+    from captionrl.evaluation.predict import predict, predict_sets
 
     files = (args.checkpoint, args.captions, args.features, args.out)
-    predict(*files, split=args.split, beam=args.beam, device=args.device)
+    if args.set:
+        predict_sets(*files, split=args.split, how=args.set, size=args.size, device=args.device)
+    else:
+        predict(*files, split=args.split, beam=args.beam, device=args.device)
 
 
 def caption(args: argparse.Namespace) -> None:
@@ -165,7 +178,8 @@ def caption(args: argparse.Namespace) -> None:
 def evaluate(args: argparse.Namespace) -> None:
     from captionrl.evaluation.score_run import evaluate_predictions
 
-    evaluate_predictions(args.predictions, args.checkpoint, args.captions, args.out, split=args.split)
+    files = (args.predictions, args.checkpoint, args.captions, args.out)
+    evaluate_predictions(*files, split=args.split, spice=args.spice)
 
 
 def boundaries(args: argparse.Namespace) -> None:
@@ -205,12 +219,12 @@ def metrics(args: argparse.Namespace) -> None:
 
 def figures(args: argparse.Namespace) -> None:
     from captionrl.config import load_paper
-    from captionrl.tables.examples import Sources, by_captioner
+    from captionrl.tables.examples import Sources, by_captioner, by_system
     from captionrl.tables.figures import draw_figures
 
     paper = load_paper(args.papers / f"{args.paper}.yaml", args.scale, args.overrides)
-    sources = Sources(by_captioner(args.checkpoints), args.work, args.raw, args.device)
-    for path in draw_figures(paper, args.scale, args.curves, sources, args.out):
+    sources = Sources(by_captioner(args.checkpoints), by_system(args.sets), args.work, args.raw, args.device)
+    for path in draw_figures(paper, args.scale, args.curves, args.tables, sources, args.out):
         print(path)
 
 
@@ -285,7 +299,7 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument("--overrides", type=_mapping, default=None, help="JSON laid over the paper's YAML")
 
     sub = command(corpus, "read a corpus and print what was read; with --out, prepare it for training")
-    sub.add_argument("name", help="msrvtt, charades, or one of these with -mini")
+    sub.add_argument("name", help="charades, coco, flickr8k, msrvtt, tgif, or one of these with -mini")
     paths(sub, raw="the directory of the data set's own files")
     sub.add_argument("--out", type=Path, help="write captions, vocabulary, split lists and card here")
     sub.add_argument("--min-count", type=_positive, default=1, help="a word rarer than this in train is <unk>")
@@ -299,12 +313,12 @@ def parser() -> argparse.ArgumentParser:
     common(sub, "state")
 
     sub = command(world, "render a mini data set in a real one's format")
-    sub.add_argument("name", help="msrvtt-mini, charades-mini or imagenet-mini")
+    sub.add_argument("name", help="msrvtt-mini, charades-mini, coco-mini, tgif-mini or imagenet-mini")
     paths(sub, raw="where to write it")
     sub.add_argument("--workers", type=_positive, default=1, help="processes")
 
     sub = command(require, "check that a data set's own files are all there")
-    sub.add_argument("name", help="msrvtt or charades")
+    sub.add_argument("name", help="charades, coco, flickr8k, msrvtt or tgif")
     paths(sub, raw="where they should be")
 
     sub = command(download, "fetch files of downloads.yaml, checked by their checksums")
@@ -317,7 +331,7 @@ def parser() -> argparse.ArgumentParser:
     common(sub, "device", "state")
 
     sub = command(features, "extract the features of every item's frames into a store")
-    sub.add_argument("--backbone", required=True, help="resnet152 or mini")
+    sub.add_argument("--backbone", required=True, help="resnet152, resnet101-grid, mini or mini-grid")
     paths(
         sub, weights="its weights", raw="the data set's files", captions="its prepared captions", out="the store (.h5)"
     )
@@ -329,6 +343,9 @@ def parser() -> argparse.ArgumentParser:
     sub = command(annotations, "make features from Charades' annotation: ground truth in place of pixels")
     paths(sub, raw="the data set's files", captions="its prepared captions", out="the store (.h5)")
     sub.add_argument("--fps", type=float, default=3.0, help="steps a second")
+
+    sub = command(regions, "make a feature store of region features that you have (Bottom-Up attention)")
+    paths(sub, source="a folder of .npz files, or .tsv files", captions="a prepared corpus", out="the store (.h5)")
 
     sub = command(train, "train one phase of one run")
     sub.add_argument("phase", type=_parts(3), help="PAPER/RUN/PHASE, such as hrl/xe-baseline/xe")
@@ -342,10 +359,13 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help=what)
     common(sub, "paper", "device", "state")
 
-    sub = command(predict, "caption a split by beam search")
+    sub = command(predict, "caption a split by beam search, or write sets of captions")
     paths(sub, checkpoint="of a trained run", captions="a prepared corpus", features="its store", out="{item: caption}")
+    how = "write {item: [captions]}: sampled at random (rs), or all that a beam as wide finds (bs)"
+    sub.add_argument("--set", choices=("rs", "bs"), help=how)
+    sub.add_argument("--size", type=_positive, default=5, help="captions a set (default: %(default)s)")
     sub.add_argument("--split", choices=("train", "val", "test"), default="test")
-    sub.add_argument("--beam", type=_positive, required=True, help="width")
+    sub.add_argument("--beam", type=_positive, default=5, help="width, without --set (default: %(default)s)")
     common(sub, "device")
 
     sub = command(caption, "caption videos, GIFs or images with a trained checkpoint")
@@ -359,6 +379,7 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command(evaluate, "score a run's predictions, for a table")
     paths(sub, predictions="of a run", checkpoint="they came from", captions="a prepared corpus", out="the scores")
+    sub.add_argument("--spice", type=Path, help="score SPICE too: Stanford CoreNLP 3.6.0, which it parses with")
     sub.add_argument("--split", choices=("train", "val", "test"), default="test")
 
     sub = command(boundaries, "score HRL's internal critic against the best rule that sees the last word alone")
@@ -390,6 +411,8 @@ def parser() -> argparse.ArgumentParser:
     paths(sub, out="the directory of the pictures and of figures.html")
     sub.add_argument("--checkpoints", type=Path, nargs="*", default=[], help="of the runs that caption examples")
     sub.add_argument("--curves", type=Path, nargs="*", default=[], help="…/CORPUS/PAPER/RUN/PHASE/seedK.csv")
+    sub.add_argument("--sets", type=Path, nargs="*", default=[], help="…/CORPUS/predictions/PAPER/SYSTEM/seedK.json")
+    sub.add_argument("--tables", type=Path, nargs="*", default=[], help="…/TABLE.csv, of which numbers are drawn")
     sub.add_argument("--work", type=Path, default=Path("work"), help="holds CORPUS/captions and CORPUS/features")
     sub.add_argument("--raw", type=Path, default=Path("data"), help="holds CORPUS/: the data sets' own files")
     common(sub, "paper", "device")

@@ -94,11 +94,13 @@ def read_json(path: Path | str) -> Any:
 
 def sha256(path: Path | str) -> str:
     """The SHA-256 of a file's content, in hexadecimal."""
-    digest = hashlib.sha256()
+    return digest(path, "sha256")
+
+
+def digest(path: Path | str, algorithm: str) -> str:
+    """A file's content in a digest that hashlib knows, in hexadecimal."""
     with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def fingerprint(value: Any) -> str:

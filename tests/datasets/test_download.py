@@ -144,6 +144,13 @@ def test_a_prefix_of_the_checksum_serves_where_no_more_is_known(tmp_path, site):
         fetch(entry(site, "file", sha256="00000000", into="other"), tmp_path)
 
 
+def test_an_older_digest_serves_where_nobody_tells_another(tmp_path, site):
+    right = hashlib.sha1(CONTENT).hexdigest()
+    assert fetch(entry(site, "file", sha256=None, sha1=right), tmp_path).read_bytes() == CONTENT
+    with pytest.raises(UserError, match=r"has SHA-1 [0-9a-f]{40}, not 0000"):
+        fetch(entry(site, "file", sha256=None, sha1=40 * "0", into="other"), tmp_path)
+
+
 def test_a_wrong_file_already_there_is_neither_used_nor_replaced(tmp_path, site):
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep/w.pth").write_bytes(CONTENT[::-1])
@@ -171,7 +178,9 @@ def test_a_loose_entry_is_refused(site, fields):
 
 def test_the_manifest_is_sound():
     groups = manifest()
-    assert set(groups) == {"msrvtt", "charades", "charades-annotations", "weights", "tools"}
+    assert set(groups) == {
+        *("msrvtt", "charades", "charades-annotations", "coco", "flickr8k", "tgif", "weights", "tools")
+    }
     assert not any(Path(entry.into).is_absolute() or ".." in entry.into for group in groups.values() for entry in group)
     assert find("TrainValVideo/video0.mp4").name == "TrainValVideo"
     assert find("Charades_v1_480/AAAA1.mp4").licence.startswith("Charades licence")

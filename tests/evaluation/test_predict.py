@@ -5,10 +5,11 @@ import torch
 from tiny import World, tiny_world, write_features
 
 from captionrl.decoding.beam import beam_search
+from captionrl.decoding.distribution import log_probabilities
 from captionrl.errors import UserError
 from captionrl.evaluation import predict as module
-from captionrl.evaluation.predict import predict
-from captionrl.text.vocabulary import SPECIALS
+from captionrl.evaluation.predict import predict, predict_sets
+from captionrl.text.vocabulary import SPECIALS, UNK
 from captionrl.training.checkpoint import load_checkpoint
 from captionrl.training.data import Clips
 
@@ -109,3 +110,65 @@ def test_equal_inputs_give_equal_bytes(captions_of, tmp_path):
     first = (tmp_path / "out.json").read_bytes()
     captions_of()
     assert (tmp_path / "out.json").read_bytes() == first
+
+
+@pytest.fixture
+def sets_of(world, checkpoint, tmp_path):
+    """The sets that `predict_sets` writes, with `changes` of what it is given."""
+
+    def sets_of(**changes):
+        files = {"checkpoint": checkpoint, "captions": world.captions, "features": world.features}
+        settings = {"out": tmp_path / "sets.json", "split": "test", "how": "rs", "size": 5, "device": "cpu"}
+        predict_sets(**files | settings | changes)
+        return json.loads((tmp_path / "sets.json").read_text())
+
+    return sets_of
+
+
+@pytest.mark.parametrize("how", ["rs", "bs"])
+def test_every_item_gets_a_set_of_captions(sets_of, world, how):
+    written = sets_of(how=how, size=4)
+    assert list(written) == sorted(item.id for item in world.load()[0].items["test"])
+    assert {len(texts) for texts in written.values()} == {4}
+    assert not set(SPECIALS) & {word for texts in written.values() for text in texts for word in text.split()}
+
+
+def test_a_beams_set_is_all_it_finds_best_first(sets_of, captions_of, world, checkpoint):
+    captions, _, store = world.load()
+    policy, card = load_checkpoint(checkpoint)
+    clips = Clips(store, card.settings["max_frames"], torch.device("cpu"))
+    expected = {}
+    for item in (item.id for item in captions.items["test"]):
+        tokens, scores = beam_search(policy, policy.encode(clips.batch([item])), card.settings["max_words"] + 1, 5)
+        expected[item] = [" ".join(card.vocabulary.decode(row)) for row in tokens[0].tolist()]
+        assert scores[0].tolist() == sorted(scores[0].tolist(), reverse=True)
+    assert sets_of(how="bs") == expected
+    assert {item: texts[0] for item, texts in expected.items()} == captions_of(beam=5)
+
+
+def test_a_beams_captions_are_different_ones(sets_of):
+    for texts in sets_of(how="bs").values():
+        assert len(set(texts)) == 5
+
+
+def test_samples_are_drawn_with_the_policys_probabilities(sets_of, world, tmp_path):
+    """Of one clip, often enough: how often each first word comes, against the policy's own distribution."""
+    checkpoint = world.untrained(tmp_path / "blind.safetensors", blind=True)
+    policy, card = load_checkpoint(checkpoint)
+    clips = Clips(world.load()[2], card.settings["max_frames"], torch.device("cpu"), blind=True)
+    memory = policy.encode(clips.batch([world.load()[0].items["test"][0].id]))
+    step = policy.step(memory.first_words(), policy.start(memory), memory)
+    expected = log_probabilities(step.logits)[0].exp()
+    texts = [text for texts in sets_of(checkpoint=checkpoint, size=600).values() for text in texts]
+    for word, probability in zip(card.vocabulary.words[UNK + 1 :], expected[UNK + 1 :].tolist(), strict=True):
+        share = sum(text.split()[:1] == [word] for text in texts) / len(texts)
+        assert share == pytest.approx(probability, abs=4 * (probability / len(texts)) ** 0.5 + 1e-3)
+
+
+def test_samples_depend_on_the_checkpoints_seed_alone(sets_of, world, checkpoint, tmp_path):
+    torch.manual_seed(1)
+    first = sets_of()
+    torch.manual_seed(2)
+    assert sets_of() == first
+    assert sets_of(checkpoint=world.untrained(tmp_path / "two.safetensors", seed=2)) != first
+    assert any(len(set(texts)) > 1 for texts in first.values())

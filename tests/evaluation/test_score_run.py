@@ -26,12 +26,13 @@ PROVENANCE = {"seed": 1, "hours": 0.5, "slurm_job": None, "code": "v", "commit":
 def scored(world, checkpoint, tmp_path, monkeypatch):
     """What `evaluate_predictions` gives to the metrics, and the provenance it writes, for these predictions."""
 
-    def scored(predictions):
+    def scored(predictions, blind=False):
         given = SimpleNamespace()
-        write_json(checkpoint.with_suffix(".json"), {**PROVENANCE, "config": {"epochs": 3}, "machine": "x86"})
+        card = {**PROVENANCE, "config": {"epochs": 3}, "machine": "x86", "backbone": "mini", "blind": blind}
+        write_json(checkpoint.with_suffix(".json"), card)
         write_json(tmp_path / "predictions.json", predictions)
 
-        def evaluate(references, hypotheses):
+        def evaluate(references, hypotheses, spice=None):
             given.references, given.hypotheses = references, hypotheses
             return {}
 
@@ -60,4 +61,10 @@ def test_a_score_says_where_it_came_from(scored, checkpoint, tmp_path, world):
         "predictions": str(tmp_path / "predictions.json"),
         "predictions_sha256": sha256(tmp_path / "predictions.json"),
         "config": fingerprint({"epochs": 3}),
+        "features": "mini",
     }
+
+
+def test_a_blind_control_sees_no_features(scored, world):
+    _, provenance = scored({world.load()[0].items["test"][0].id: "A man."}, blind=True)
+    assert provenance["features"] == "none"

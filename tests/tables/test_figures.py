@@ -21,7 +21,7 @@ from captionrl.errors import UserError
 from captionrl.features.store import FeatureStore
 from captionrl.tables.curves import by_phase, curve, draw_curves
 from captionrl.tables.drawing import GREY, MARGIN, WIDTH, Sheet, plain
-from captionrl.tables.examples import Sources, by_captioner, chosen, draw_examples
+from captionrl.tables.examples import Sources, by_captioner, by_system, chosen, draw_examples
 from captionrl.tables.figures import RULE, draw_figures
 
 METHODS = [{"method": "XE", "run": "xe-baseline"}, {"method": "HRL & co", "run": "hrl-16"}]
@@ -63,7 +63,7 @@ def sources(world, tmp_path) -> Sources:
     for run, model in (("xe-baseline", "attention"), ("hrl-16", "hrl")):
         world.untrained(tmp_path / f"{run}.safetensors", run=run, model=model)
     files = [tmp_path / "xe-baseline.safetensors", tmp_path / "hrl-16.safetensors"]
-    return Sources(by_captioner(files), tmp_path / "work", tmp_path / "data", "cpu")
+    return Sources(by_captioner(files), {}, tmp_path / "work", tmp_path / "data", "cpu")
 
 
 @pytest.fixture
@@ -145,8 +145,25 @@ def test_examples_are_the_items_with_the_smallest_hashes():
     assert chosen(ids[:2], 4) == sorted(ids[:2], key=keys.get)
 
 
+def test_all_captions_of_a_set_are_shown(paper, sources, tmp_path):
+    ids = [
+        line.split("\t")[0] for line in (sources.work / CORPUS / "captions/splits/test.txt").read_text().splitlines()
+    ]
+    path = tmp_path / CORPUS / "predictions/hrl/xe-baseline.rs/seed1.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({id: [f"first of {id}", f"second of {id}"] for id in ids}))
+    facts = {"title": "Sets", "corpus": CORPUS, "methods": [{"method": "XE", "run": "xe-baseline.rs"}], "items": 2}
+    figure = Figures.model_validate({"examples": {"figure1": facts}})
+    assert (figure.sets, figure.captioners) == ([(CORPUS, "xe-baseline.rs")], [])
+    shown = Sources({}, by_system([path]), sources.work, sources.raw, "cpu")
+    words = [text.get_text() for text in draw_examples(paper, figure.examples["figure1"], shown).figure().texts]
+    assert (words.count("first"), words.count("second"), words.count("XE")) == (2, 2, 2)
+    with pytest.raises(UserError, match=r"hrl/xe-baseline.rs on msrvtt-mini: no predictions; give them too"):
+        draw_examples(paper, figure.examples["figure1"], sources)
+
+
 def test_every_figure_becomes_a_png_and_all_of_them_a_page(paper, curves, sources, tmp_path):
-    written = draw_figures(paper, "mini", curves, sources, tmp_path / "out")
+    written = draw_figures(paper, "mini", curves, [], sources, tmp_path / "out")
     assert [path.name for path in written] == ["figure1.png", "figure2.png", "figure3.png", "figures.html"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [path.name for path in written]
     page = written[-1].read_text(encoding="utf-8")
@@ -173,7 +190,7 @@ class Resources(HTMLParser):
 
 
 def test_the_page_needs_nothing_but_itself(paper, curves, sources, tmp_path):
-    page = draw_figures(paper, "mini", curves, sources, tmp_path / "out")[-1].read_text(encoding="utf-8")
+    page = draw_figures(paper, "mini", curves, [], sources, tmp_path / "out")[-1].read_text(encoding="utf-8")
     parser = Resources()
     parser.feed(page)
     assert len(parser.found) == 3
@@ -184,14 +201,14 @@ def test_the_page_needs_nothing_but_itself(paper, curves, sources, tmp_path):
 
 
 def test_equal_inputs_give_equal_bytes(paper, curves, sources, tmp_path):
-    first, second = (draw_figures(paper, "mini", curves, sources, tmp_path / name) for name in "ab")
+    first, second = (draw_figures(paper, "mini", curves, [], sources, tmp_path / name) for name in "ab")
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
 def test_without_clips_the_figures_are_text_alone(paper, curves, sources, tmp_path):
-    whole = draw_figures(paper, "mini", curves, sources, tmp_path / "whole")
+    whole = draw_figures(paper, "mini", curves, [], sources, tmp_path / "whole")
     shutil.rmtree(sources.raw)
-    text = draw_figures(paper, "mini", curves, sources, tmp_path / "text")
+    text = draw_figures(paper, "mini", curves, [], sources, tmp_path / "text")
     heights = [[Image.open(path).height for path in paths[:3]] for paths in (whole, text)]
     assert np.less(heights[1], heights[0]).tolist() == [True, False, True]
 
@@ -210,7 +227,7 @@ def test_captions_and_references_are_shown(paper, sources):
 def test_a_missing_checkpoint_is_named(paper, curves, sources, tmp_path):
     del sources.checkpoints[CORPUS, "hrl-16"]
     with pytest.raises(UserError, match="hrl/hrl-16 on msrvtt-mini: no checkpoint; give that of its last phase too"):
-        draw_figures(paper, "mini", curves, sources, tmp_path / "out")
+        draw_figures(paper, "mini", curves, [], sources, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -222,7 +239,7 @@ def test_two_checkpoints_of_a_run_are_refused(world, tmp_path):
 
 def test_a_paper_without_figures_says_so(paper, sources, tmp_path):
     with pytest.raises(UserError, match=r"papers/hrl\.yaml: figures: there are none"):
-        draw_figures(paper.model_copy(update={"figures": Figures()}), "mini", [], sources, tmp_path)
+        draw_figures(paper.model_copy(update={"figures": Figures()}), "mini", [], [], sources, tmp_path)
 
 
 def with_figures(path: Path, figures: dict) -> Path:

@@ -84,7 +84,8 @@ def score_files(tmp_path, qualities):
         files[run] = [tmp_path / run / f"seed{seed}.json" for seed in (1, 2)]
         for seed, path in zip((1, 2), files[run], strict=True):
             facts = {"checkpoint_sha256": f"c{run}{seed}", "predictions_sha256": f"p{run}{seed}", "seed": seed}
-            write_scores(path, results(quality, 10 * number + seed), {**facts, "hours": 0.5, "commit": "abc"})
+            facts |= {"hours": 0.5, "commit": "abc", "features": "none" if run == "blind" else "mini"}
+            write_scores(path, results(quality, 10 * number + seed), facts)
     return files
 
 
@@ -119,13 +120,8 @@ def test_every_method_has_one_row_and_says_whose_numbers_it_holds(scores, tmp_pa
     rows = rows_of(written(scores, tmp_path / "t.csv"))
     assert list(rows) == [row["method"] for row in ROWS]
     ours = rows["RL-baseline"]
-    assert (ours["source"], ours["scale"], ours["corpus"], ours["seeds"], ours["items"]) == (
-        "ours",
-        "mini",
-        "msrvtt-mini",
-        "2",
-        str(ITEMS),
-    )
+    facts = ("source", "scale", "corpus", "features", "seeds", "items")
+    assert [ours[key] for key in facts] == ["ours", "mini", "msrvtt-mini", "mini", "2", str(ITEMS)]
     assert (ours["BLEU-4_paper"], ours["CIDEr-D_paper"]) == ("40.6", "46.3")
     assert ours["origin"] == "captions_of 100% of the files"
     control = rows["equal-budget control"]
@@ -136,7 +132,8 @@ def test_a_cited_number_belongs_to_the_papers_own_corpus(scores, tmp_path):
     row = rows_of(written(scores, tmp_path / "t.csv"))[ROWS[0]["method"]]
     assert (row["source"], row["scale"], row["corpus"]) == ("cited", "paper", "msrvtt")
     assert (row["BLEU-4"], row["CIDEr-D"], row["CIDEr-D_paper"]) == ("39.8", "45.7", "45.7")
-    assert {row[key] for key in ("seeds", "items", "origin", "CIDEr-D_low", "CIDEr-D_high", "CIDEr-D_p")} == {""}
+    empty = ("features", "seeds", "items", "origin", "CIDEr-D_low", "CIDEr-D_high", "CIDEr-D_p")
+    assert [row[key] for key in empty] == [""] * 7
 
 
 def test_a_value_is_the_mean_over_seeds_inside_its_interval(scores, tmp_path):
@@ -307,7 +304,8 @@ def test_markdown_has_a_row_a_method_with_all_its_cells(scores, tmp_path):
 
 def test_markdown_says_what_the_numbers_are(scores, tmp_path):
     legend = written(scores, tmp_path / "t.csv").with_suffix(".md").read_text().splitlines()[0]
-    for fact in ("mini scale", "msrvtt-mini", "60 test items", "mean of 2 seeds", "95 %", "differs from xe-baseline"):
+    facts = ("mini scale", "msrvtt-mini", "mini features", "60 test items", "mean of 2 seeds", "95 %")
+    for fact in (*facts, "differs from xe-baseline"):
         assert fact in legend
 
 

@@ -322,7 +322,7 @@ LEARNING = {"train", "predict", "figures_hrl"} | SCORING
     [
         ("tables/drawing.py", {"figures_hrl"}),
         ("tables/table.py", {"table", "metrics_hrl"}),
-        ("evaluation/captions.py", SCORING),
+        ("evaluation/captions.py", {"figures_hrl"} | SCORING),
         ("decoding/beam.py", {"predict", "figures_hrl"} | SCORING),
         ("objectives/hrl.py", LEARNING),
         ("text/shallow.py", {"segments"} | LEARNING),

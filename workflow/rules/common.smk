@@ -1,5 +1,7 @@
 """What the rules ask of the papers' YAML."""
 
+SET = 5  # captions of a set (SLE section 3.2)
+SPICE = "data/tools/stanford-corenlp-full-2015-12-09.zip"
 CHECKPOINT = "checkpoints/{corpus}/{paper}/{run}/{phase}/seed{seed}.safetensors"
 
 
@@ -23,7 +25,7 @@ def corpora_of(paper):
 def prepared(corpus):
     """A corpus ready to train on, for every paper with a table about it."""
     papers = [PAPERS[paper] for paper in PAPERS if corpus in corpora_of(paper)]
-    features = {f"work/{corpus}/features/{paper.backbone_of(corpus)}.json" for paper in papers}
+    features = {f"work/{corpus}/features/{name}.json" for paper in papers for name in paper.backbones_of(corpus)}
     segments = {
         f"work/{corpus}/segments/{paper.corpora[corpus].segmentation}.parquet"
         for paper in papers
@@ -52,30 +54,33 @@ def overrides_option(paper):
 
 
 def weights_of(wildcards):
-    if wildcards.backbone == "mini":
-        return rules.backbone.output.weights
-    return rules.download_weights.output[0]
+    official = {"resnet152": "resnet152-394f9c45.pth", "resnet101-grid": "resnet101-63fe2227.pth"}
+    if wildcards.backbone in official:
+        return f"data/weights/{official[wildcards.backbone]}"
+    return rules.backbone.output.weights
 
 
 def fps_of(corpus, backbone):
     """Frames a second, in which papers that share a corpus and a backbone must agree."""
     rates = {
-        paper.fps for paper in PAPERS.values() if corpus in paper.corpora and paper.backbone_of(corpus) == backbone
+        paper.fps
+        for paper in PAPERS.values()
+        if corpus in paper.corpora and backbone in (paper.backbone_of(corpus, run) for run in paper.runs)
     }
     if len(rates) != 1:
         raise WorkflowError(f"papers/*.yaml: fps of {backbone} features of {corpus}: {rates or 'in no paper'}")
     return rates.pop()
 
 
-def manifest(paper, corpus):
-    """The manifest of the features that a paper's runs see of a corpus; its store lies beside it."""
-    return f"work/{corpus}/features/{PAPERS[paper].backbone_of(corpus)}.json"
+def manifest(paper, corpus, run):
+    """The manifest of the features that a run sees of a corpus; its store lies beside it."""
+    return f"work/{corpus}/features/{PAPERS[paper].backbone_of(corpus, run)}.json"
 
 
 def features_to_train(wildcards):
     """Likewise, for a phase that sees any."""
     model = PAPERS[wildcards.paper].runs[wildcards.run].model
-    return [] if model == "critic" else manifest(wildcards.paper, wildcards.corpus)
+    return [] if model == "critic" else manifest(wildcards.paper, wildcards.corpus, wildcards.run)
 
 
 def segments_to_train(wildcards):
@@ -100,9 +105,39 @@ def start_checkpoint(wildcards):
     return CHECKPOINT.format(**{**dict(wildcards), "run": run, "phase": phase})
 
 
+def run_of(wildcards):
+    """The run whose weights a system has."""
+    return split_system(wildcards.system)[0]
+
+
 def last_checkpoint(wildcards):
-    phase = PAPERS[wildcards.paper].runs[wildcards.run].phases[-1]
-    return CHECKPOINT.format(**dict(wildcards), phase=phase)
+    run, paper = run_of(wildcards), PAPERS[wildcards.paper]
+    if run not in paper.runs:
+        raise WorkflowError(f"papers/{paper.paper}.yaml: runs: no {run!r}; there are {', '.join(paper.runs)}")
+    return CHECKPOINT.format(**dict(wildcards), run=run, phase=paper.runs[run].phases[-1])
+
+
+def decoding_option(wildcards):
+    decoding = split_system(wildcards.system)[1]
+    return f"--set {decoding} --size {SET}" if decoding else f"--beam {PAPERS[wildcards.paper].beam}"
+
+
+def needs_spice(wildcards):
+    """Whether a table shows the SPICE of a system."""
+    paper = PAPERS[wildcards.paper]
+    return any(
+        table.corpus == wildcards.corpus and "SPICE" in table.metrics and wildcards.system in paper.systems_of(name)
+        for name, table in paper.tables.items()
+    )
+
+
+def spice_models(wildcards):
+    """What SPICE parses with, if it was fetched; a table without it says so."""
+    return SPICE if needs_spice(wildcards) and Path(SPICE).exists() else []
+
+
+def spice_option(wildcards):
+    return f"--spice {SPICE}" if needs_spice(wildcards) else ""
 
 
 def scores_of(wildcards):
@@ -113,7 +148,7 @@ def scores_of(wildcards):
         "work/{corpus}/scores/{paper}/{run}/seed{seed}.json",
         corpus=paper.tables[wildcards.table].corpus,
         paper=paper.paper,
-        run=paper.runs_of(wildcards.table),
+        run=paper.systems_of(wildcards.table),
         seed=PARAMS.seeds,
     )
 
@@ -141,10 +176,31 @@ def captioners_of(paper):
 
 def corpora_shown(paper):
     """The corpora of which a paper's figures show items."""
-    return sorted({corpus for corpus, _ in PAPERS[paper].figures.captioners})
+    figures = PAPERS[paper].figures
+    return sorted({corpus for corpus, _ in [*figures.captioners, *figures.sets]})
+
+
+def features_shown(paper):
+    """The manifests of the features of the items that a paper's figures show."""
+    figures = PAPERS[paper].figures
+    shown = [(corpus, split_system(system)[0]) for corpus, system in [*figures.captioners, *figures.sets]]
+    return sorted({manifest(paper, corpus, run) for corpus, run in shown})
+
+
+def sets_of(paper):
+    """The sets of captions, of the first seed, that a paper's figures show."""
+    return [
+        f"work/{corpus}/predictions/{paper}/{system}/seed{PARAMS.seeds[0]}.json"
+        for corpus, system in PAPERS[paper].figures.sets
+    ]
+
+
+def tables_drawn(paper):
+    """The tables whose numbers a paper's figures draw, each once."""
+    return sorted({figure.table for figure in PAPERS[paper].figures.tradeoffs.values()})
 
 
 def methods_shown(paper):
-    """The models whose captions a paper's figures show."""
+    """The models whose captions a paper's figures write."""
     facts = PAPERS[paper]
     return sorted({method for _, run in facts.figures.captioners for method in facts.methods_of(run)})

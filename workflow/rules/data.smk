@@ -42,24 +42,25 @@ ruleorder: world > require
 
 rule download_weights:
     output:
-        "data/weights/resnet152-394f9c45.pth",
+        "data/weights/{weights}.pth",
     log:
-        "work/log/download/resnet152.log",
+        "work/log/download/{weights}.log",
     message:
-        "Fetching ResNet-152's ImageNet weights"
+        "Fetching the ImageNet weights {wildcards.weights}"
     shell:
-        "exec captionrl download weights resnet152-394f9c45.pth --into data/weights 2> >(trap '' TERM INT; exec tee {log} >&2)"
+        "exec captionrl download weights {wildcards.weights}.pth --into data/weights 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 rule download_corenlp:
+    # 4.4.0 cuts captions into segments; the metric SPICE parses with full-2015-12-09.
     output:
-        "data/tools/stanford-corenlp-4.4.0.zip",
+        "data/tools/stanford-corenlp-{version}.zip",
     log:
-        "work/log/download/corenlp.log",
+        "work/log/download/corenlp-{version}.log",
     message:
-        "Fetching Stanford CoreNLP, which parses the captions"
+        "Fetching Stanford CoreNLP {wildcards.version}"
     shell:
-        "exec captionrl download tools stanford-corenlp-4.4.0.zip --into data/tools 2> >(trap '' TERM INT; exec tee {log} >&2)"
+        "exec captionrl download tools stanford-corenlp-{wildcards.version}.zip --into data/tools 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 rule captions:
@@ -89,7 +90,7 @@ rule captions:
 rule segments:
     input:
         captions=rules.captions.output,
-        corenlp=lambda wildcards: rules.download_corenlp.output if wildcards.backend == "corenlp" else [],
+        corenlp=lambda wildcards: "data/tools/stanford-corenlp-4.4.0.zip" if wildcards.backend == "corenlp" else [],
     output:
         segments="work/{corpus}/segments/{backend}.parquet",
         record="work/{corpus}/segments/{backend}.json",

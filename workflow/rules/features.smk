@@ -54,18 +54,42 @@ rule annotations:
         " --out {output.store} --fps {params.fps} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
+rule regions:
+    # Bottom-up features that the user has: a folder of .npz files, or the original .tsv files.
+    input:
+        raw="data/{corpus}/raw.json",
+        captions=rules.captions.output,
+    output:
+        store="work/{corpus}/features/bottomup.h5",
+        manifest="work/{corpus}/features/bottomup.json",
+    log:
+        "work/log/features/{corpus}-bottomup.log",
+    resources:
+        mem_mb=4000,
+        runtime=6 * 60,
+    params:
+        code=code_version("regions"),
+    message:
+        "Reading the bottom-up features of {wildcards.corpus} in data/{wildcards.corpus}/bottomup"
+    shell:
+        "exec captionrl regions --source data/{wildcards.corpus}/bottomup --captions work/{wildcards.corpus}/captions"
+        " --out {output.store} 2> >(trap '' TERM INT; exec tee {log} >&2)"
+
+
 rule features:
     input:
         raw="data/{corpus}/raw.json",
         captions=rules.captions.output,
         weights=weights_of,
     output:
-        store="work/{corpus}/features/{backbone,resnet152|mini}.h5",
-        manifest="work/{corpus}/features/{backbone,resnet152|mini}.json",
+        store="work/{corpus}/features/{backbone}.h5",
+        manifest="work/{corpus}/features/{backbone}.json",
     log:
         "work/log/features/{corpus}-{backbone}.log",
     benchmark:
         "work/benchmark/features/{corpus}-{backbone}.tsv"
+    wildcard_constraints:
+        backbone="resnet152|resnet101-grid|mini|mini-grid",
     threads: 2 if MINI else 8
     resources:
         gpu=1,

@@ -9,7 +9,9 @@ for paper_name in [name for name, paper in PAPERS.items() if paper.figures.names
             curves=curves_of(paper_name),
             checkpoints=captioners_of(paper_name),
             captions=expand(rules.captions.output, corpus=corpora_shown(paper_name)),
-            features=[manifest(paper_name, corpus) for corpus in corpora_shown(paper_name)],
+            features=features_shown(paper_name),
+            sets=sets_of(paper_name),
+            tables=[f"results/{SCALE}/{paper_name}/{name}.csv" for name in tables_drawn(paper_name)],
         output:
             page=f"results/{SCALE}/{paper_name}/figures.html",
             pictures=[f"results/{SCALE}/{paper_name}/{name}.png" for name in PAPERS[paper_name].figures.names],
@@ -30,5 +32,5 @@ for paper_name in [name for name, paper in PAPERS.items() if paper.figures.names
             "Drawing {output.page}"
         shell:
             "exec env OMP_NUM_THREADS={threads} captionrl figures {params.paper} --scale {params.scale}"
-            " --curves {input.curves} --checkpoints {input.checkpoints} --out {params.out} --device cpu {params.overrides}"
+            " --curves {input.curves} --checkpoints {input.checkpoints} --sets {input.sets} --tables {input.tables} --out {params.out} --device cpu {params.overrides}"
             " 2> >(trap '' TERM INT; exec tee {log} >&2)"

@@ -6,14 +6,15 @@ localrules:
 
 
 rule predict:
+    # Of a system RUN the best caption that beam search finds; of RUN.rs and RUN.bs a set of captions an item.
     input:
         checkpoint=last_checkpoint,
         captions=rules.captions.output,
-        features=lambda wildcards: manifest(wildcards.paper, wildcards.corpus),
+        features=lambda wildcards: manifest(wildcards.paper, wildcards.corpus, run_of(wildcards)),
     output:
-        "work/{corpus}/predictions/{paper}/{run}/seed{seed}.json",
+        "work/{corpus}/predictions/{paper}/{system}/seed{seed}.json",
     log:
-        "work/log/predict/{corpus}/{paper}/{run}-seed{seed}.log",
+        "work/log/predict/{corpus}/{paper}/{system}-seed{seed}.log",
     threads: 1 if MINI else 4
     resources:
         gpu=1,
@@ -21,36 +22,39 @@ rule predict:
         runtime=15 if MINI else 120,
     params:
         device=lambda wildcards, input: PARAMS.device,
-        code=lambda wildcards: code_version("predict", *PAPERS[wildcards.paper].methods_of(wildcards.run)),
-        beam=lambda wildcards: PAPERS[wildcards.paper].beam,
+        code=lambda wildcards: code_version("predict", *PAPERS[wildcards.paper].methods_of(run_of(wildcards))),
+        decoding=decoding_option,
         store=lambda wildcards, input: str(input.features).replace(".json", ".h5"),
     message:
-        "Captioning the test items of {wildcards.corpus} with {wildcards.paper}/{wildcards.run}, seed {wildcards.seed}"
+        "Captioning the test items of {wildcards.corpus} with {wildcards.paper}/{wildcards.system}, seed {wildcards.seed}"
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl predict --checkpoint {input.checkpoint}"
-        " --captions work/{wildcards.corpus}/captions --features {params.store} --out {output} --beam {params.beam}"
+        " --captions work/{wildcards.corpus}/captions --features {params.store} --out {output} {params.decoding}"
         " --device {params.device} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 rule score:
     input:
-        predictions="work/{corpus}/predictions/{paper}/{run}/seed{seed}.json",
+        predictions=rules.predict.output,
         checkpoint=last_checkpoint,
         captions=rules.captions.output,
+        spice=spice_models,
     output:
-        "work/{corpus}/scores/{paper}/{run}/seed{seed}.json",
+        "work/{corpus}/scores/{paper}/{system}/seed{seed}.json",
     log:
-        "work/log/score/{corpus}/{paper}/{run}-seed{seed}.log",
+        "work/log/score/{corpus}/{paper}/{system}-seed{seed}.log",
+    threads: lambda wildcards, input: 4 if input.spice else 1
     resources:
-        mem_mb=3000,
-        runtime=30,
+        mem_mb=lambda wildcards, input: 12000 if input.spice else 3000,
+        runtime=lambda wildcards, input: 6 * 60 if input.spice else 30,
     params:
         code=code_version("evaluate"),
+        spice=spice_option,
     message:
-        "Scoring {wildcards.paper}/{wildcards.run} on {wildcards.corpus}, seed {wildcards.seed}"
+        "Scoring {wildcards.paper}/{wildcards.system} on {wildcards.corpus}, seed {wildcards.seed}"
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl evaluate --predictions {input.predictions}"
-        " --checkpoint {input.checkpoint} --captions work/{wildcards.corpus}/captions --out {output}"
+        " --checkpoint {input.checkpoint} --captions work/{wildcards.corpus}/captions --out {output} {params.spice}"
         " 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 

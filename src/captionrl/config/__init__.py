@@ -13,6 +13,7 @@ from captionrl.config.phases import (
     AnyPhase,
     BackbonePhase,
     CriticPhase,
+    ExplorationPhase,
     HRLPhase,
     Phase,
     ReinforcePhase,
@@ -29,6 +30,9 @@ from captionrl.config.results import (
     Method,
     Row,
     Table,
+    TradeoffFigure,
+    decoded_as,
+    split_system,
 )
 
 __all__ = [
@@ -43,6 +47,7 @@ __all__ = [
     "CriticPhase",
     "CurvesFigure",
     "ExamplesFigure",
+    "ExplorationPhase",
     "Figures",
     "HRLPhase",
     "Method",
@@ -56,10 +61,13 @@ __all__ = [
     "ScheduledSampling",
     "Sizes",
     "Table",
+    "TradeoffFigure",
     "XEPhase",
+    "decoded_as",
     "load_class",
     "load_paper",
     "load_params",
     "overlay",
+    "split_system",
     "validate_params",
 ]

@@ -8,12 +8,15 @@ MODELS = {  # by a run's `model:`
     "soft-attention": "captionrl.models.attention:SoftAttention",
     "mean-pooling": "captionrl.models.mean_pooling:MeanPooling",
     "s2vt": "captionrl.models.s2vt:S2VT",
+    "pooled": "captionrl.models.pooled:Pooled",
+    "pooled-attention": "captionrl.models.pooled:PooledAttention",
     "hrl": "captionrl.models.hrl:HRL",
     "critic": "captionrl.models.critic:Critic",
 }
 LEARNERS = {  # by a phase's `objective:`
     "xe": "captionrl.training.learners.xe:XELearner",
     "reinforce": "captionrl.training.learners.reinforce:ReinforceLearner",
+    "sle": "captionrl.training.learners.exploration:ExplorationLearner",
     "hrl": "captionrl.training.learners.hrl:HRLLearner",
     "critic": "captionrl.training.learners.critic:CriticLearner",
 }

@@ -7,7 +7,15 @@ from pydantic import Field, PositiveInt, model_validator
 from captionrl.config.base import Backbone, Name, Positive, Strict, known, within
 from captionrl.config.methods import LEARNERS, MODELS
 from captionrl.config.phases import LEARNS, AnyPhase
-from captionrl.config.results import Figures, Table
+from captionrl.config.results import (
+    CAPTION_METRICS,
+    DECODINGS,
+    SET_METRICS,
+    Figures,
+    Table,
+    decoded_as,
+    split_system,
+)
 
 
 class CorpusSettings(Strict):
@@ -21,30 +29,34 @@ class CorpusSettings(Strict):
 
 
 class Sizes(Strict):
-    """Widths of the captioners of one paper; one set for all rows of a table, but for what a row is about."""
+    """Widths of the captioners of one paper; one set for all rows of a table, but for what a row is about.
 
-    projection: PositiveInt  # frame feature -> this
-    encoder: PositiveInt  # Bi-LSTM, each direction
-    manager_encoder: PositiveInt  # HRL: the LSTM above it
+    What one method alone has, has that paper's value where another paper leaves it out.
+    """
+
     decoder: PositiveInt  # LSTM; HRL: the worker's
-    manager: PositiveInt  # HRL: the manager's LSTM
-    goal: PositiveInt  # HRL
-    critic: PositiveInt  # HRL: the internal critic's GRU and word embedding
-    critic_reads: Literal["this", "previous"]  # HRL: does z_t see a_t (eq. 9) or only the words before it (eq. 10)?
     attention: PositiveInt  # Bahdanau attention's hidden layer
     embedding: PositiveInt  # words
     dropout: Annotated[float, Field(ge=0, lt=1)]
     init: Positive  # every parameter starts uniform in [-init, init]
+    projection: PositiveInt = 512  # video captioners: frame feature -> this
+    encoder: PositiveInt = 512  # likewise: Bi-LSTM, each direction
+    manager_encoder: PositiveInt = 256  # HRL: the LSTM above it
+    manager: PositiveInt = 256  # HRL: the manager's LSTM
+    goal: PositiveInt = 16  # HRL
+    critic: PositiveInt = 128  # HRL: the internal critic's GRU and word embedding
+    critic_reads: Literal["this", "previous"] = "this"  # HRL: does z_t see a_t (eq. 9) or only those before (eq. 10)?
 
 
 class Run(Strict):
     """One trained system."""
 
-    model: Literal["attention", "soft-attention", "mean-pooling", "s2vt", "hrl", "critic"]
+    model: str  # one of MODELS of config/methods.py
     phases: list[str] = Field(min_length=1)  # trained in this order
     start: Annotated[str | None, Field(alias="from")] = None  # the run whose last phase the first one starts from
     blind: bool = False  # a control without visual input
     sizes: dict[str, Any] = Field(default={})  # laid over the paper's and the corpus' sizes
+    backbone: Backbone | None = None  # another one than the corpus'
 
 
 class Paper(Strict):
@@ -69,19 +81,31 @@ class Paper(Strict):
                 place = f"figures.{kind}.{name}"
                 known(figure.corpus, self.corpora, f"{place}.corpus", "corpus")
                 for index, method in enumerate(getattr(figure, "methods", [])):
-                    known(method.run, self.runs, f"{place}.methods[{index}].run", "run")
+                    run, decoding = split_system(method.run)
+                    known(run, self.runs, f"{place}.methods[{index}].run", "run")
+                    decodings = DECODINGS if kind == "examples" else ("",)
+                    known(decoding, dict.fromkeys(decodings), f"{place}.methods[{index}].run", "decoding")
+        for name, tradeoff in self.figures.tradeoffs.items():
+            place = f"figures.tradeoffs.{name}"
+            known(tradeoff.table, self.tables, f"{place}.table", "table")
+            table = self.tables[tradeoff.table]
+            if tradeoff.corpus != table.corpus:
+                raise ValueError(f"{place}.corpus: {tradeoff.table} is about {table.corpus}; give that")
+            for key, metric in (("x", tradeoff.x), ("y", tradeoff.y)):
+                known(metric, dict.fromkeys(map(str, table.metrics)), f"{place}.{key}", "metric")
         for name, figure in self.figures.attention.items():
             known(figure.run, self.runs, f"figures.attention.{name}.run", "run")
             if self.runs[figure.run].model != "hrl" or self.runs[figure.run].blind:
                 raise ValueError(f"figures.attention.{name}.run: {figure.run} has no segments; give a run of HRL")
-        for corpus, run in [*self.figures.captioners, *self.figures.learners]:
-            if self.runs[run].model == "critic":
+        for corpus, run in [*self.figures.captioners, *self.figures.sets, *self.figures.learners]:
+            if self.runs[split_system(run)[0]].model == "critic":
                 raise ValueError(f"figures: {run} on {corpus} writes no captions; give a run that does")
         return self
 
     @model_validator(mode="after")
     def _whole(self) -> "Paper":
         for name, run in self.runs.items():
+            known(run.model, MODELS, f"runs.{name}.model", "model")
             for phase in run.phases:
                 known(phase, self.phases, f"runs.{name}.phases", "phase")
                 wanted = LEARNS[self.phases[phase].objective]
@@ -107,17 +131,17 @@ class Paper(Strict):
                 place = f"tables.{name}.rows[{index}]"
                 if row.run is None and row.cited is None:
                     raise ValueError(f"{place}: {row.method} has neither run nor cited; give one of them")
-                for key, run_name in (("run", row.run), ("control", row.control)):
-                    if run_name is not None:
-                        known(run_name, self.runs, f"{place}.{key}", "run")
+                self._check_system(row.run, table, f"{place}.run")
+                if row.control is not None:
+                    known(row.control, self.runs, f"{place}.control", "run")
                 if row.cited is not None and len(row.cited) != len(table.metrics):
                     raise ValueError(f"{place}.cited: {len(row.cited)} numbers for {len(table.metrics)} metrics")
             for index, contrast in enumerate(table.contrasts):
-                for key, run_name in (("run", contrast.run), ("to", contrast.to)):
-                    known(run_name, self.runs, f"tables.{name}.contrasts[{index}].{key}", "run")
-            for run_name in self.runs_of(name):
-                if self.runs[run_name].model == "critic":
-                    raise ValueError(f"tables.{name}: {run_name} writes no captions; give a run that does")
+                for key, system in (("run", contrast.run), ("to", contrast.to)):
+                    self._check_system(system, table, f"tables.{name}.contrasts[{index}].{key}")
+            for system in self.systems_of(name):
+                if self.runs[split_system(system)[0]].model == "critic":
+                    raise ValueError(f"tables.{name}: {system} writes no captions; give a run that does")
         for corpus, settings in self.corpora.items():  # used or not
             for name in settings.phases:
                 known(name, self.phases, f"corpora.{corpus}.phases", "phase")
@@ -126,6 +150,17 @@ class Paper(Strict):
         for name, run in self.runs.items():
             within(Sizes, self.sizes, run.sizes, f"runs.{name}.sizes")
         return self
+
+    def _check_system(self, system: str | None, table: Table, place: str) -> None:
+        if system is None:
+            return
+        run, decoding = split_system(system)
+        known(run, self.runs, place, "run")
+        known(decoding, dict.fromkeys(DECODINGS), place, "decoding")
+        measured = SET_METRICS if decoding else CAPTION_METRICS
+        if strange := [metric for metric in table.metrics if metric not in measured]:
+            what = "a set of captions" if decoding else "single captions (RUN.rs and RUN.bs are sets)"
+            raise ValueError(f"{place}: {system} is {what}, and has no {', '.join(strange)}")
 
     def sizes_of(self, run: str, corpus: str) -> Sizes:
         """The widths of a run's layers on a corpus: the paper's, the corpus' over them, the run's over both."""
@@ -142,15 +177,27 @@ class Paper(Strict):
         mine = self.phase_of(phase, corpus)
         return mine.objective == "critic" or (mine.objective == "xe" and mine.boundaries == "truth")
 
-    def backbone_of(self, corpus: str) -> Backbone:
-        return self.corpora[corpus].backbone or self.backbone
+    def backbone_of(self, corpus: str, run: str) -> Backbone:
+        return self.runs[run].backbone or self.corpora[corpus].backbone or self.backbone
+
+    def backbones_of(self, corpus: str) -> list[Backbone]:
+        """Those whose features of a corpus the runs of the paper's tables see, each once."""
+        tables = [name for name, table in self.tables.items() if table.corpus == corpus]
+        return list(dict.fromkeys(self.backbone_of(corpus, run) for name in tables for run in self.runs_of(name)))
+
+    def systems_of(self, table: str) -> list[str]:
+        """Every system that a table needs, RUN or RUN.DECODING, each once."""
+        facts = self.tables[table]
+        systems = [system for contrast in facts.contrasts for system in (contrast.run, contrast.to)]
+        for row in facts.rows:
+            if row.run:
+                compared = (facts.baseline, row.control or facts.control)
+                systems += [row.run, *(decoded_as(run, row.run) for run in compared)]
+        return list(dict.fromkeys(systems))
 
     def runs_of(self, table: str) -> list[str]:
         """Every run that a table needs, each once."""
-        facts = self.tables[table]
-        rows = [name for row in facts.rows for name in (row.run, row.control) if name]
-        contrasted = [name for contrast in facts.contrasts for name in (contrast.run, contrast.to)]
-        return list(dict.fromkeys([*rows, facts.baseline, facts.control, *contrasted]))
+        return list(dict.fromkeys(split_system(system)[0] for system in self.systems_of(table)))
 
     def training_config(self, run: str, phase: str, corpus: str) -> dict[str, Any]:
         """Everything in this file that the weights of a phase depend on, besides the checkpoint it starts from."""

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from captionrl.config.base import NotNegative, Positive, Share, Strict
+from captionrl.config.methods import MODELS
 
 
 class ScheduledSampling(Strict):
@@ -48,7 +49,7 @@ class CriticPhase(Phase):
 
 
 class RewardPhase(Phase):
-    """What both ways of reinforcement share: the reward of a caption."""
+    """What all ways of reinforcement share: the reward of a caption."""
 
     reward: Literal["CIDEr-D", "BLEU-4"] = "CIDEr-D"
     eos_in_reward: bool  # whether </s> is a token of reward and references
@@ -58,6 +59,23 @@ class RewardPhase(Phase):
 class ReinforcePhase(RewardPhase):
     objective: Literal["reinforce"]
     baseline: Literal["linear", "greedy", "none"]
+    entropy: NotNegative = 0  # weight of the policy's entropy, summed over a caption's words (SLE section 5.2, SLL-ME)
+
+
+class ExplorationPhase(RewardPhase):
+    """Several samples an item, rewarded for what they say and for how they differ (SLE eq. 8 to 16)."""
+
+    objective: Literal["sle"]
+    alpha: Share  # weight of precision; 1 - alpha is that of diversity (eq. 8)
+    samples: Annotated[int, Field(ge=2)]  # s, of each item of a batch
+    diversity_baseline: Literal["mean", "leave-one-out"]  # section 4.3 has the mean, which has a bias
+    unit_reward: Positive | None = None  # the reward that is 1 in eq. 2; none: the metric's maximum, 10 of CIDEr-D
+
+    @model_validator(mode="after")
+    def _something_is_left_of_diversity(self) -> "ExplorationPhase":
+        if self.diversity_baseline == "mean" and self.samples == 2:
+            raise ValueError("diversity_baseline: mean leaves nothing of two samples; set leave-one-out, or samples: 3")
+        return self
 
 
 class HRLPhase(RewardPhase):
@@ -85,10 +103,14 @@ class BackbonePhase(Phase):
     anneal: bool = True
 
 
-AnyPhase = Annotated[XEPhase | CriticPhase | ReinforcePhase | HRLPhase, Field(discriminator="objective")]
+AnyPhase = Annotated[
+    XEPhase | CriticPhase | ReinforcePhase | ExplorationPhase | HRLPhase, Field(discriminator="objective")
+]
+CAPTIONERS = tuple(model for model in MODELS if model != "critic")
 LEARNS: dict[str, tuple[str, ...]] = {  # which models a phase can teach, by its objective
-    "xe": ("attention", "soft-attention", "mean-pooling", "s2vt", "hrl"),
-    "reinforce": ("attention", "soft-attention", "mean-pooling", "s2vt", "hrl"),
+    "xe": CAPTIONERS,
+    "reinforce": CAPTIONERS,
+    "sle": CAPTIONERS,
     "critic": ("critic",),
     "hrl": ("hrl",),
 }

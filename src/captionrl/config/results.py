@@ -6,19 +6,41 @@ from pydantic import Field, PositiveInt, model_validator
 
 from captionrl.config.base import Name, Strict
 
+# fmt: off
+Metric = Literal[
+    "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr-D", "SPICE",
+    "Div-1", "Div-2", "mBleu-4", "self-CIDEr",
+]
+# fmt: on
+CAPTION_METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr-D", "SPICE")
+SET_METRICS = ("CIDEr-D", "Div-1", "Div-2", "mBleu-4", "self-CIDEr")  # of several captions an item
+DECODINGS = ("", "rs", "bs")  # the best caption; sets: sampled at random, the beam's best
+
+
+def split_system(system: str) -> tuple[str, str]:
+    """The run and the decoding of a system: RUN captions by beam search, RUN.rs and RUN.bs write sets of captions."""
+    run, _, decoding = system.partition(".")
+    return run, decoding
+
+
+def decoded_as(run: str, system: str) -> str:
+    """The system that has `run`'s weights and the decoding of `system`."""
+    _, decoding = split_system(system)
+    return f"{run}.{decoding}" if decoding else run
+
 
 class Row(Strict):
-    """A row of a table: a run of ours, a system whose numbers are cited, or both side by side."""
+    """A row of a table: a system of ours, one whose numbers are cited, or both side by side."""
 
     method: str
-    run: str | None = None
-    cited: list[float] | None = None
-    control: str | None = None  # its own equal-budget control, where the table's is another model
+    run: str | None = None  # RUN; of sets of captions RUN.rs (random sampling) or RUN.bs (beam search)
+    cited: list[float | None] | None = None
+    control: str | None = None  # the run that is its own equal-budget control, where the table's is another model
     note: str = ""
 
 
 class Contrast(Strict):
-    """A difference between two runs worth an interval of its own."""
+    """A difference between two systems worth an interval of its own."""
 
     run: str
     to: str
@@ -28,16 +50,16 @@ class Contrast(Strict):
 class Table(Strict):
     title: str
     corpus: str
-    metrics: list[Literal["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr-D"]]
-    baseline: str  # the run that the others are tested against
-    control: str  # the equal-budget control, against which they are tested too
+    metrics: list[Metric]
+    baseline: str  # the run that the others are tested against, decoded as they are
+    control: str  # the equal-budget control, against which they are tested too, likewise
     rows: list[Row]
     contrasts: list[Contrast] = Field(default=[])
     on_request: bool = False  # not built with the paper's other tables, only when asked for by name
 
 
 class Method(Strict):
-    """A run of ours under the name that figures give it."""
+    """A run of ours, or in examples any system, under the name that figures give it."""
 
     method: str
     run: str
@@ -52,7 +74,7 @@ class CurvesFigure(Strict):
 
 
 class ExamplesFigure(Strict):
-    """Test items with the captions of several runs."""
+    """Test items with the captions of several systems; of sets, with all that are in them."""
 
     title: str
     corpus: str
@@ -71,12 +93,23 @@ class AttentionFigure(Strict):
     items: PositiveInt = 4  # as of ExamplesFigure
 
 
+class TradeoffFigure(Strict):
+    """One metric of a table against another, a point a row of ours."""
+
+    title: str
+    corpus: str  # the table's
+    table: str
+    x: str
+    y: str
+
+
 class Figures(Strict):
     """A paper's figures by kind and name; they are drawn with the first seed, curves with all."""
 
     curves: dict[Name, CurvesFigure] = Field(default={})
     examples: dict[Name, ExamplesFigure] = Field(default={})
     attention: dict[Name, AttentionFigure] = Field(default={})
+    tradeoffs: dict[Name, TradeoffFigure] = Field(default={})
 
     @property
     def kinds(self) -> dict[str, dict[str, Any]]:
@@ -90,9 +123,18 @@ class Figures(Strict):
 
     @property
     def captioners(self) -> list[tuple[str, str]]:
-        """Every (corpus, run) that captions test items, each once."""
-        pairs = [(figure.corpus, method.run) for figure in self.examples.values() for method in figure.methods]
-        return list(dict.fromkeys([*pairs, *((figure.corpus, figure.run) for figure in self.attention.values())]))
+        """Every (corpus, run) that captions test items for a figure, each once."""
+        pairs = [*self._shown, *((figure.corpus, figure.run) for figure in self.attention.values())]
+        return list(dict.fromkeys((corpus, system) for corpus, system in pairs if not split_system(system)[1]))
+
+    @property
+    def sets(self) -> list[tuple[str, str]]:
+        """Every (corpus, system) whose sets of captions are shown, each once."""
+        return list(dict.fromkeys((corpus, system) for corpus, system in self._shown if split_system(system)[1]))
+
+    @property
+    def _shown(self) -> list[tuple[str, str]]:
+        return [(figure.corpus, method.run) for figure in self.examples.values() for method in figure.methods]
 
     @property
     def learners(self) -> list[tuple[str, str]]:

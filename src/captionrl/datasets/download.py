@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from captionrl.datasets.corpus import Corpus
 from captionrl.errors import UserError
-from captionrl.files import sha256
+from captionrl.files import digest
 
 Url = Annotated[str, StringConstraints(pattern=r"^https?://")]
 
@@ -33,6 +33,7 @@ class Entry(BaseModel):
     url: Url | None = None
     mirrors: tuple[Url, ...] = ()
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{8,64}$")  # whole, or the prefix its publisher tells
+    sha1: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")  # where nobody tells a SHA-256
     bytes: int | None = Field(default=None, gt=0)
     by_hand: bool = False
     source: str | None = Field(default=None, alias="from")
@@ -42,7 +43,7 @@ class Entry(BaseModel):
     def _fetched_or_by_hand(self) -> "Entry":
         if self.by_hand and (not self.source or self.url):
             raise ValueError("by_hand wants `from`, not `url`")
-        if not self.by_hand and not (self.url and self.sha256):
+        if not self.by_hand and not (self.url and (self.sha256 or self.sha1)):
             raise ValueError("a file to fetch wants `url` and `sha256`")
         return self
 
@@ -72,8 +73,9 @@ def verify(entry: Entry, path: Path) -> str | None:
     """What is wrong with the file at `path`, by the size and checksum we know; None if nothing."""
     if entry.bytes is not None and (size := path.stat().st_size) != entry.bytes:
         return f"has {size:,} bytes, not {entry.bytes:,}"
-    if entry.sha256 is not None and not (digest := sha256(path)).startswith(entry.sha256):
-        return f"has SHA-256 {digest[: len(entry.sha256)]}, not {entry.sha256}"
+    for algorithm, wanted in (("sha256", entry.sha256), ("sha1", entry.sha1)):
+        if wanted is not None and not (found := digest(path, algorithm)).startswith(wanted):
+            return f"has SHA-{algorithm.removeprefix('sha')} {found[: len(wanted)]}, not {wanted}"
     return None
 
 

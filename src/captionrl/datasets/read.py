@@ -3,11 +3,17 @@
 from dataclasses import replace
 from pathlib import Path
 
-from captionrl.datasets import charades, msrvtt
+from captionrl.datasets import charades, coco, flickr8k, msrvtt, tgif
 from captionrl.datasets.corpus import Corpus
 from captionrl.errors import UserError
 
-READERS = {"charades": charades.read, "msrvtt": msrvtt.read}
+READERS = {
+    "charades": charades.read,
+    "coco": coco.read,
+    "flickr8k": flickr8k.read,
+    "msrvtt": msrvtt.read,
+    "tgif": tgif.read,
+}
 ANNOTATIONS = "-annotations"
 
 

@@ -40,9 +40,12 @@ def greedy(policy: Policy, memory: Rows, max_tokens: int, state: Rows | None = N
     return _roll_out(policy, memory, max_tokens, lambda log_p: log_p.argmax(-1), state)
 
 
-def sample(policy: Policy, memory: Rows, max_tokens: int) -> Rollout:
-    """A word drawn from the policy at every step, with torch's global random generator."""
-    return _roll_out(policy, memory, max_tokens, draw, entropy=_entropy)
+def sample(policy: Policy, memory: Rows, max_tokens: int, *, entropy_gradient: bool = False) -> Rollout:
+    """A word drawn from the policy at every step, with torch's global random generator.
+
+    `entropy_gradient`: whether the entropies have a gradient, which costs the memory of a [B, V] a step.
+    """
+    return _roll_out(policy, memory, max_tokens, draw, entropy=_entropy if entropy_gradient else _entropy_alone)
 
 
 def _roll_out(
@@ -74,5 +77,9 @@ def _roll_out(
 
 
 def _entropy(log_p: Tensor) -> Tensor:
-    """Of distributions [..., V]; without a gradient."""
+    """Of distributions [..., V], with a gradient: where a word is impossible, that of entr is not a number."""
+    return -(log_p.exp() * log_p.clamp(min=torch.finfo(log_p.dtype).min)).sum(-1)
+
+
+def _entropy_alone(log_p: Tensor) -> Tensor:
     return torch.special.entr(log_p.detach().exp()).sum(-1)

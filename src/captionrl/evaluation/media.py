@@ -17,7 +17,9 @@ from captionrl.training.data import thin
 
 WEIGHTS = {  # where the pipeline keeps each backbone's weights; a rule of the same name makes them
     "mini": Path("work/backbone/mini.safetensors"),
+    "mini-grid": Path("work/backbone/mini.safetensors"),
     "resnet152": Path("data/weights/resnet152-394f9c45.pth"),
+    "resnet101-grid": Path("data/weights/resnet101-63fe2227.pth"),
 }
 
 
@@ -38,7 +40,8 @@ class Captioner:
         frames = np.stack([image for _, image in sample_frames(media, card.fps, self.backbone.resize)])
         read = self.backbone.forward(torch.from_numpy(frames)).float()  # float16 before, as in a feature store
         numbers = thin(np.arange(len(frames)), card.corpus_settings.max_frames)
-        batch = read[torch.from_numpy(numbers)].unsqueeze(0).to(self.backbone.device)
+        kept = read.unflatten(0, (len(frames), -1))[torch.from_numpy(numbers)]  # [N, cells of a frame, D]
+        batch = kept.flatten(0, 1).unsqueeze(0).to(self.backbone.device)
         clip = Features(batch, torch.ones(batch.shape[:2], dtype=torch.bool, device=batch.device))
         (description,) = describe(self.policy, card.vocabulary, clip, card.corpus_settings.max_words + 1, beam)
         return description, numbers

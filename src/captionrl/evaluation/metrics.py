@@ -2,7 +2,9 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from captionrl.datasets.corpus import split_hash
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import METRICS, Array, aggregate
 from captionrl.evaluation.meteor import meteor_statistics
+from captionrl.evaluation.spice import spice_statistics
 from captionrl.text.ptb import strip_punctuation, tokenize
 
 
@@ -26,16 +29,20 @@ class Result:
 
 
 def evaluate(
-    references: Mapping[str, Sequence[str]], hypotheses: Mapping[str, str], metrics: Collection[str] = METRICS
+    references: Mapping[str, Sequence[str]],
+    hypotheses: Mapping[str, str],
+    metrics: Collection[str] = METRICS,
+    spice: Path | None = None,
 ) -> dict[str, Result]:
     """Score raw captions, one hypothesis and any number of references an item, by pycocoevalcap's metrics.
 
-    Both are PTB-tokenised and stripped of punctuation here. An empty hypothesis scores 0. Raises UserError when the
-    items of both do not match or an item has no reference.
+    Both are PTB-tokenised and stripped of punctuation here. An empty hypothesis scores 0. With the CoreNLP that SPICE
+    parses with at `spice`, SPICE is scored too. Raises UserError when the items of both do not match or an item has no
+    reference.
     """
     if unknown := [metric for metric in metrics if metric not in METRICS]:
         raise UserError(f"metrics: unknown {', '.join(map(repr, unknown))}; choose from {', '.join(METRICS)}")
-    _check_items(references, hypotheses)
+    check_items(references, hypotheses)
     ids = sorted(references)
     captions = tokenize([text for id in ids for text in [*references[id], hypotheses[id]]])  # one Java process
     texts = iter(" ".join(strip_punctuation(tokens)) for tokens in captions)
@@ -44,13 +51,16 @@ def evaluate(
         references_of_items.append([next(texts) for _ in references[id]])
         hypotheses_of_items.append(next(texts))
 
+    scorers = dict(_STATISTICS)
+    if spice:
+        scorers["SPICE"], metrics = partial(spice_statistics, corenlp=spice), [*metrics, "SPICE"]
     results, statistics = {}, {}
-    for metric in METRICS:
+    for metric in (*METRICS, "SPICE"):
         if metric not in metrics:
             continue
         family = metric.split("-")[0]  # BLEU-1 to BLEU-4 share their statistics
         if family not in statistics:
-            statistics[family] = _STATISTICS[family](references_of_items, hypotheses_of_items)
+            statistics[family] = scorers[family](references_of_items, hypotheses_of_items)
         rows = statistics[family]
         results[metric] = Result(
             metric=metric,
@@ -72,6 +82,7 @@ def signature(metric: str, references: Mapping[str, Sequence[str]]) -> str:
         f"refs:{most}" if fewest == most else f"refs:{fewest}-{most}",
         f"items:{len(references)}",
         *(["df:references of these items", "eos:no"] if metric == "CIDEr-D" else []),
+        *(["corenlp:3.6.0"] if metric == "SPICE" else []),
         f"split:{split_hash(references)[:8]}",
         f"lib:pycocoevalcap-{version('pycocoevalcap')}",
         f"version:{captionrl.__version__}",
@@ -79,7 +90,8 @@ def signature(metric: str, references: Mapping[str, Sequence[str]]) -> str:
     return "|".join(fields)
 
 
-def _check_items(references: Mapping[str, Sequence[str]], hypotheses: Mapping[str, str]) -> None:
+def check_items(references: Mapping[str, Sequence[str]], hypotheses: Mapping[str, object]) -> None:
+    """Raise UserError unless both have the same items and every one a reference."""
     faults = [
         ("references: no items", set() if references else {"add at least one"}),
         ("hypotheses: missing for items", references.keys() - hypotheses.keys()),

@@ -1,44 +1,94 @@
-"""Captions of a split by beam search with a checkpoint's policy."""
+"""Captions of a split with a checkpoint's policy: one an item by beam search, or a set an item."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import torch
+from torch import Tensor
 
 from captionrl.datasets.prepare import load_captions
 from captionrl.decoding.beam import beam_search
+from captionrl.decoding.rollout import sample
 from captionrl.device import pick_device
 from captionrl.errors import UserError
 from captionrl.features.store import FeatureStore
 from captionrl.files import write_json
+from captionrl.models.policy import Policy, Rows
 from captionrl.progress import progress
 from captionrl.training.checkpoint import Card, load_checkpoint
 from captionrl.training.data import Clips, with_features
 
-BATCH = 64  # clips at a time; the beam multiplies it
+BATCH = 64  # clips at a time; the beam, or the size of a set, multiplies it
+
+Decoder = Callable[[Policy, Rows, int], Tensor]  # policy, memory of B clips, most tokens -> tokens [B, S, T]
 
 
 def predict(checkpoint: Path, captions: Path, features: Path, out: Path, *, split: str, beam: int, device: str) -> None:
     """Write {item: caption} of every item of `split` to `out`; captions are words joined by a space."""
+
+    def best(policy: Policy, memory: Rows, max_tokens: int) -> Tensor:
+        return beam_search(policy, memory, max_tokens, beam)[0][:, :1]
+
+    found = _decode(checkpoint, captions, features, best, split=split, device=device, title="beam search")
+    write_json(out, {item: texts[0] for item, texts in found.items()})
+
+
+def predict_sets(
+    checkpoint: Path,
+    captions: Path,
+    features: Path,
+    out: Path,
+    *,
+    split: str,
+    how: Literal["rs", "bs"],
+    size: int,
+    device: str,
+) -> None:
+    """Write {item: [captions]} of every item of `split` to `out`, `size` captions each (SLE section 5.4).
+
+    `rs`: random sampling, seeded with the checkpoint's own seed, so that equal checkpoints give equal captions on the
+    same kind of device. `bs`: all that a beam search of width `size` finds, best first.
+    """
+
+    def random(policy: Policy, memory: Rows, max_tokens: int) -> Tensor:
+        clips = torch.arange(len(memory.first_words()), device=memory.first_words().device)
+        rollout = sample(policy, memory.select(clips.repeat_interleave(size)), max_tokens)
+        return rollout.tokens.unflatten(0, (-1, size))
+
+    def beam(policy: Policy, memory: Rows, max_tokens: int) -> Tensor:
+        return beam_search(policy, memory, max_tokens, size)[0]
+
+    decoder, title = (random, "sampling") if how == "rs" else (beam, "beam search")
+    write_json(out, _decode(checkpoint, captions, features, decoder, split=split, device=device, title=title))
+
+
+def _decode(
+    checkpoint: Path, captions: Path, features: Path, decoder: Decoder, *, split: str, device: str, title: str
+) -> dict[str, list[str]]:
+    """What `decoder` writes about every item of `split`."""
     policy, card = load_checkpoint(checkpoint)
     where = pick_device(device)
     clips = open_clips(checkpoint, card, features, where)
     items = [item.id for item in with_features(load_captions(captions), clips.store).items[split]]
     policy, vocabulary = policy.to(where), card.vocabulary
     written = {}
-    with torch.inference_mode():
-        for first in progress(range(0, len(items), BATCH), title="beam search", unit="batch"):
+    with torch.inference_mode(), torch.random.fork_rng([where] if where.type == "cuda" else []):
+        torch.manual_seed(card.seed)
+        for first in progress(range(0, len(items), BATCH), title=title, unit="batch"):
             batch = items[first : first + BATCH]
             memory = policy.encode(clips.batch(batch))
-            tokens, _ = beam_search(policy, memory, card.corpus_settings.max_words + 1, beam)
-            for item, best in zip(batch, tokens[:, 0].tolist(), strict=True):
-                written[item] = " ".join(vocabulary.decode(best))
-    write_json(out, written)
+            tokens = decoder(policy, memory, card.corpus_settings.max_words + 1)
+            for item, rows in zip(batch, tokens.tolist(), strict=True):
+                written[item] = [" ".join(vocabulary.decode(row)) for row in rows]
+    return written
 
 
 def open_clips(checkpoint: Path, card: Card, features: Path, device: torch.device) -> Clips:
     """The clips of a feature store as the checkpoint with this card was trained to read them."""
     store = FeatureStore(features)
-    if (store.attributes["weights_sha256"], store.attributes["fps"]) != (card.backbone_sha256, card.fps):
+    facts = [store.attributes[name] for name in ("backbone", "weights_sha256", "fps")]
+    if facts != [card.backbone, card.backbone_sha256, card.fps]:
         raise UserError(
             f"{features}: features of another backbone or rate than {checkpoint} was trained on; extract them again"
         )

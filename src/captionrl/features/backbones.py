@@ -1,9 +1,13 @@
-"""The CNNs that turn a frame into a feature vector, forward only: torchvision's ResNet-152 and a small one of ours."""
+"""The CNNs that turn a frame into a vector or a grid of them, forward only: torchvision's ResNets and a small one.
+
+A grid keeps where things are: attention then has regions to look at, as it has frames in a video.
+"""
 
 import json
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -30,8 +34,9 @@ class Backbone:
     """A frozen CNN with everything that decides its features. Made by `load_backbone`."""
 
     name: str
-    module: nn.Module  # float [N, 3, size, size] -> [N, dim]
+    module: nn.Module  # float [N, 3, size, size] -> [N, dim], or [N * grid * grid, dim]
     dim: int
+    grid: int  # cells a side; 0: features are pooled over the picture
     resize: Resize
     mean: RGB
     std: RGB
@@ -47,6 +52,8 @@ class Backbone:
     @torch.inference_mode()
     def forward(self, frames: Tensor) -> Tensor:
         """Features float16 [N, dim], on the CPU, of uint8 frames [N, size, size, 3].
+
+        With a grid [N * grid * grid, dim]: the cells of a frame row by row, frame after frame.
 
         Batches are cut from these N frames alone. Give one item at a time, and its features have the same bits
         whatever else is extracted, before or after a restart.
@@ -137,34 +144,60 @@ def load_mini(path: Path | str) -> MiniResNet:
     return model
 
 
-def load_resnet152(path: Path | str) -> nn.Module:
-    """torchvision's ResNet-152 without its classifier: [B, 3, 224, 224] -> [B, 2048]."""
+def load_resnet(depth: int, path: Path | str) -> nn.Module:
+    """torchvision's ResNet-`depth` (of 50 and more) without its classifier: [B, 3, H, W] -> [B, 2048]."""
     from captionrl.features.torchvision_cpu import torchvision  # seconds to import, and the mini scale needs none
 
-    with torch.device("meta"):  # no random numbers for 60 M weights that are replaced at once
-        model = torchvision.models.resnet152(weights=None)
-    _fill(model, _read_weights(Path(path)), Path(path), "torchvision's ResNet-152")
+    with torch.device("meta"):  # no random numbers for millions of weights that are replaced at once
+        model: nn.Module = getattr(torchvision.models, f"resnet{depth}")(weights=None)
+    _fill(model, _read_weights(Path(path)), Path(path), f"torchvision's ResNet-{depth}")
     model.fc = nn.Identity()
     return model
 
 
-# name -> loader, features, resize, mean, std
-BACKBONES: dict[str, tuple[Callable[[Path | str], nn.Module], int, Resize, RGB, RGB]] = {
-    "mini": (load_mini, MiniResNet.dim, MINI_RESIZE, MINI_MEAN, MINI_STD),
-    "resnet152": (load_resnet152, 2048, Resize(224, shorter=256), IMAGENET_MEAN, IMAGENET_STD),
+class Grid(nn.Module):
+    """The last feature map of a CNN, averaged over `side` x `side` cells (adaptive pooling), as one row a cell."""
+
+    def __init__(self, trunk: nn.Module, side: int):
+        super().__init__()
+        self.trunk, self.side = trunk, side
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] -> [B * side * side, dim], the cells of an image row by row."""
+        maps = nn.functional.adaptive_avg_pool2d(self.trunk(images).float(), self.side)
+        return maps.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def load_mini_grid(side: int, path: Path | str) -> nn.Module:
+    """The map that `mini` pools, from the same weights; 4 cells a side are all that it has of a 64x64 image."""
+    model = load_mini(path)
+    return Grid(nn.Sequential(model.stem, model.stages), side)
+
+
+def load_resnet_grid(depth: int, side: int, path: Path | str) -> nn.Module:
+    return Grid(nn.Sequential(*list(load_resnet(depth, path).children())[:-2]), side)  # no pooling, no classifier
+
+
+# name -> loader, features, grid, resize, mean, std
+BACKBONES: dict[str, tuple[Callable[[Path | str], nn.Module], int, int, Resize, RGB, RGB]] = {
+    "mini": (load_mini, MiniResNet.dim, 0, MINI_RESIZE, MINI_MEAN, MINI_STD),
+    "mini-grid": (partial(load_mini_grid, 4), MiniResNet.dim, 4, MINI_RESIZE, MINI_MEAN, MINI_STD),
+    "resnet152": (partial(load_resnet, 152), 2048, 0, Resize(224, shorter=256), IMAGENET_MEAN, IMAGENET_STD),
+    # 448 / 32 = 14 cells a side; squashed, so that the grid covers the whole picture
+    "resnet101-grid": (partial(load_resnet_grid, 101, 14), 2048, 14, Resize(448), IMAGENET_MEAN, IMAGENET_STD),
 }
 
 
 def load_backbone(name: str, weights: Path | str, device: torch.device | str = "cpu") -> Backbone:
-    """A backbone by name, its weights from a file: safetensors, or (resnet152) a state dict of torch.save."""
+    """A backbone by name, its weights from a file: safetensors, or (torchvision's) a state dict of torch.save."""
     if name not in BACKBONES:
         raise UserError(f"backbone {name!r} is unknown; choose one of {', '.join(BACKBONES)}")
-    load, dim, resize, mean, std = BACKBONES[name]
+    load, dim, grid, resize, mean, std = BACKBONES[name]
     device = torch.device(device)
     module = load(weights).eval().requires_grad_(False).to(device)
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # absent from torch's stubs
     precision = "bf16" if _bf16_is_fast(device) else "fp32"
-    return Backbone(name, module, dim, resize, mean, std, sha256(weights), device, precision)
+    return Backbone(name, module, dim, grid, resize, mean, std, sha256(weights), device, precision)
 
 
 def _bf16_is_fast(device: torch.device) -> bool:

@@ -66,6 +66,7 @@ def extract(
         "transform": backbone.transform,
         "code_version": code_version,
         "dim": backbone.dim,
+        "grid": backbone.grid,
     }
     identity = {
         **attributes,

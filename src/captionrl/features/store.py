@@ -1,9 +1,11 @@
 """The feature store: one HDF5 file per corpus and backbone, for each item a float16 array [frames, dim].
 
     items                 the ids, in order (fixed-length UTF-8)
-    features/<item>       float16 [frames, dim]
-    attributes            backbone, weights_sha256, fps, transform, code_version, dim
+    features/<item>       float16 [frames, dim], in one piece of the file
+    attributes            backbone, weights_sha256, fps, transform, code_version, dim; grid
 
+With `grid` cells a side (0 or none: pooled features) a frame is grid x grid rows, its cells row by row: policies attend
+to cells just as they do to frames.
 Equal contents give equal bytes: the HDF5 version is pinned and no times are recorded.
 """
 
@@ -31,12 +33,14 @@ class FeatureStore:
     def __init__(self, path: Path | str):
         self.path = Path(path)
         self._file: h5py.File | None = None
-        self._pid = 0
+        self._features: h5py.h5g.GroupID | None = None
+        self._descriptor = self._pid = 0
         if not self.path.is_file():
             raise UserError(f"{self.path}: no such feature store")
         try:
             with h5py.File(self.path, "r", locking=LOCKING) as file:
                 self.attributes = {name: file.attrs[name] for name in ATTRIBUTES}
+                self.grid = int(file.attrs.get("grid", 0))
                 self.items: list[str] = [item.decode() for item in file["items"][()]]
         except (OSError, KeyError):
             raise UserError(f"{self.path}: not a whole feature store; extract (or fetch) it again") from None
@@ -50,16 +54,23 @@ class FeatureStore:
         return len(self.items)
 
     def read(self, item: str) -> np.ndarray:
-        """float16 [frames, dim]."""
+        """float16 [frames, dim]; with a grid [frames * grid * grid, dim]."""
         if item not in self._known:
             raise UserError(f"{self.path}: no item {item!r} (its clip may have failed: see the manifest)")
         if self._file is None or self._pid != os.getpid():  # an HDF5 handle does not survive a fork
             self._file, self._pid = h5py.File(self.path, "r", locking=LOCKING), os.getpid()
-        array: np.ndarray = self._file["features"][item][()]
-        return array
+            self._features, self._descriptor = self._file["features"].id, self._file.id.get_vfd_handle()
+        dataset = h5py.h5d.open(self._features, item.encode())
+        array = np.empty(dataset.shape, np.float16)
+        offset = dataset.get_offset()  # None unless it lies in one piece
+        plain = offset is not None and dataset.get_storage_size() == array.nbytes
+        if plain and os.preadv(self._descriptor, [array.data], offset) == array.nbytes:  # half of what h5py takes
+            return array
+        stored: np.ndarray = self._file["features"][item][()]
+        return stored
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_file": None}
+        return {**self.__dict__, "_file": None, "_features": None}
 
 
 def write_store(
@@ -67,7 +78,8 @@ def write_store(
 ) -> dict[str, Any]:
     """Write a store (or a shard of one) item by item; `path` appears only when whole.
 
-    Returns what its manifest tells: the attributes, the numbers of items and frames, a SHA-256 of the contents.
+    Returns what its manifest tells: the attributes, the numbers of items and frames, a SHA-256 of the contents. The
+    latter stands for the weights where the attributes name none.
     """
     items, frames, digest = [], 0, hashlib.sha256()
     with atomic(path) as temporary, _Disk(temporary) as disk:
@@ -82,6 +94,8 @@ def write_store(
                 digest.update(f"{item}\0{array.shape}\0".encode())
                 digest.update(array.tobytes())
             file.create_dataset("items", data=np.array(items, dtype="S" if items else "S1"), track_times=False)
+            if "weights_sha256" not in attributes:
+                attributes = {**attributes, "weights_sha256": digest.hexdigest()}
             file.attrs.update(attributes)
         disk.complain()
     return {**attributes, "items": len(items), "frames": frames, "sha256": digest.hexdigest()}

@@ -1,7 +1,6 @@
 """Frames of a video, GIF or still image at a fixed rate: every frame is decoded, only the sampled ones become RGB."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -9,7 +8,7 @@ import numpy as np
 from av.container import InputContainer
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from captionrl.errors import UserError
+from captionrl.features.image import STILLS, MediaError, Resize, read_still, sample_gif
 
 # Containers round timestamps (Matroska: to the millisecond), so a frame due at t may be stamped a little after it.
 TOLERANCE = 1e-3
@@ -18,53 +17,29 @@ TOLERANCE = 1e-3
 SCALING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
-class MediaError(UserError):
-    """A media file that cannot be read to its end. `cause` is one line, without the file's name."""
-
-    def __init__(self, path: Path | str, cause: str):
-        super().__init__(f"{path}: {cause}")
-        self.cause = cause
-
-
-@dataclass(frozen=True)
-class Resize:
-    """How a frame becomes a square of `size` pixels.
-
-    With `shorter`: that many pixels for the shorter side, aspect ratio kept, then the centre `size` x `size`.
-    Without: the whole frame is squashed to the square, so that nothing at its borders is lost.
-    """
-
-    size: int
-    shorter: int | None = None
-
-    def __str__(self) -> str:
-        how = f"squash {self.size}" if self.shorter is None else f"shorter {self.shorter} crop {self.size}"
-        return f"{how} bilinear"
-
-    def scaled(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height before the crop; the longer side is rounded down, as torchvision does."""
-        if self.shorter is None:
-            return self.size, self.size
-        least = min(width, height)
-        return self.shorter * width // least, self.shorter * height // least
-
-    def crop(self, image: np.ndarray) -> np.ndarray:
-        top, left = (round((side - self.size) / 2) for side in image.shape[:2])
-        return image[top : top + self.size, left : left + self.size]
-
-
 def sample_frames(
     path: Path | str, fps: float = 3.0, resize: Resize | None = None
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Yield (time, uint8 RGB [H, W, 3]) at times 0, 1/fps, 2/fps, ... seconds from the first frame.
 
     Each is the frame on show at that time: the last one whose presentation time is not after it. Clips of any or
-    varying frame rate give duration x fps frames to +-1; one shorter than 1/fps (a still image too) gives one.
+    varying frame rate give duration x fps frames to +-1; one shorter than 1/fps gives one, as do stills and GIFs of
+    one frame. The first bytes tell what a file is, not its name.
     Raises MediaError for what is missing, empty, no video, corrupt or truncated, if need be after the last frame:
     use no frame of a clip before all have come.
     """
+    path = Path(path)
     try:
-        _check_ends(Path(path))
+        with open(path, "rb") as file:
+            head = file.read(12)
+        if not head:
+            raise MediaError(path, "the file is empty")
+        if STILLS.match(head):
+            yield 0.0, read_still(path, resize)
+            return
+        if head.startswith(b"GIF"):
+            yield from sample_gif(path, fps, resize)
+            return
         with av.open(str(path)) as container:
             yield from _sample(path, container, fps, resize)
     except av.InvalidDataError:
@@ -74,7 +49,7 @@ def sample_frames(
 
 
 def _sample(
-    path: Path | str, container: InputContainer, fps: float, resize: Resize | None
+    path: Path, container: InputContainer, fps: float, resize: Resize | None
 ) -> Iterator[tuple[float, np.ndarray]]:
     stream = container.streams.best("video")
     if not isinstance(stream, av.VideoStream):
@@ -122,20 +97,6 @@ def _sample(
     while sampled == 0 or sampled / fps < end - TOLERANCE:
         yield sampled / fps, to_rgb(shown)
         sampled += 1
-
-
-def _check_ends(path: Path) -> None:
-    """GIF and JPEG state no length, and their decoders fill what is missing; but both end in a marker."""
-    with open(path, "rb") as file:
-        head = file.read(3)
-        file.seek(max(0, path.stat().st_size - 1024))
-        tail = file.read()
-    if not head:
-        raise MediaError(path, "the file is empty")
-    gif_cut = head == b"GIF" and not tail.rstrip(b"\0").endswith(b"\0;")
-    jpeg_cut = head == b"\xff\xd8\xff" and b"\xff\xd9" not in tail
-    if gif_cut or jpeg_cut:
-        raise MediaError(path, "truncated: its end marker is missing")
 
 
 def _stated_seconds(container: InputContainer, stream: av.VideoStream, period: float) -> float:

@@ -69,6 +69,11 @@ class Head(nn.Sequential):
         super().__init__(nn.Dropout(dropout), nn.Linear(hidden, width), nn.Tanh(), nn.Linear(width, vocabulary))
 
 
+def mean_frame(frames: Tensor, mask: Tensor) -> Tensor:
+    """The mean [B, D] over those of the frames (or regions) [B, N, D] that are there."""
+    return frames.masked_fill(~mask.unsqueeze(-1), 0).sum(1) / mask.sum(1, keepdim=True)
+
+
 class WordEmbedding(nn.Sequential):
     def __init__(self, vocabulary: int, width: int, dropout: float) -> None:
         super().__init__(nn.Embedding(vocabulary, width), nn.Dropout(dropout))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from captionrl.config import Sizes
-from captionrl.models.layers import Head, WordEmbedding, initialise
+from captionrl.models.layers import Head, WordEmbedding, initialise, mean_frame
 from captionrl.models.policy import Extras, Features, Policy, Rows
 
 
@@ -34,8 +34,7 @@ class MeanPooling(Policy):
         initialise(self, sizes.init)
 
     def encode(self, features: Features) -> Memory:
-        frames = features.frames.masked_fill(~features.mask.unsqueeze(-1), 0)
-        return Memory(self.project(frames.sum(1) / features.mask.sum(1, keepdim=True)))
+        return Memory(self.project(mean_frame(features.frames, features.mask)))
 
     def start(self, memory: Memory) -> State:  # type: ignore[override]
         zero = memory.mean.new_zeros(len(memory.mean), self.lower.hidden_size)

@@ -17,6 +17,17 @@ def policy_gradient_loss(rollout: Rollout, returns: Tensor, baseline: Tensor) ->
     return -(advantage * rollout.log_probs).sum(1).mean()
 
 
+def entropy_bonus(rollout: Rollout) -> Tensor:
+    """The entropy, in nats, of the distributions that a caption's words were drawn from: summed over words, as the
+    loss is, and averaged over captions (SLE section 4.1: word-level exploration; Mnih et al. 2016).
+
+    The rollout has `entropy_gradient`. That gradient is each distribution's own, given the words before it; that other
+    words would have led to distributions of other entropies is left out, as is usual.
+    """
+    assert rollout.entropy is not None
+    return rollout.entropy.sum(1).mean()
+
+
 class LinearBaseline(nn.Module):
     """b_t: a linear regressor on the detached state that word t, or a goal, is read from (HRL section 3.3.1)."""
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from captionrl.config import AttentionFigure, ExamplesFigure, Paper
+from captionrl.config import AttentionFigure, ExamplesFigure, Paper, split_system
 from captionrl.datasets.corpus import Item
 from captionrl.datasets.prepare import Captions, load_captions
 from captionrl.device import pick_device
 from captionrl.errors import UserError
+from captionrl.evaluation.captions import read_references
 from captionrl.evaluation.describe import Description, describe
 from captionrl.evaluation.predict import open_clips
 from captionrl.features.store import FeatureStore
@@ -38,6 +39,7 @@ class Sources:
     """Where the figures' data lie."""
 
     checkpoints: dict[tuple[str, str], Path]  # by corpus and run
+    sets: dict[tuple[str, str], Path]  # predictions by corpus and system: RUN.rs, RUN.bs
     work: Path  # CORPUS/captions/ and CORPUS/features/BACKBONE.h5
     raw: Path  # CORPUS/: the data set's own files; clips that are not there are not shown
     device: str
@@ -50,7 +52,7 @@ class Example:
     item: Item
     numbers: np.ndarray  # of the sampled frames that were read; frame k is on show at k / fps seconds
     references: list[str]
-    found: dict[str, Description]  # by run
+    found: dict[str, list[Description]]  # by system: its caption, or all captions of its set
 
 
 def chosen(items: Iterable[str], count: int) -> list[str]:
@@ -69,6 +71,11 @@ def by_captioner(files: Sequence[Path]) -> dict[tuple[str, str], Path]:
     return found
 
 
+def by_system(files: Sequence[Path]) -> dict[tuple[str, str], Path]:
+    """Predictions by corpus and system, as their paths say: …/CORPUS/predictions/PAPER/SYSTEM/seedK.json."""
+    return {(path.parts[-5], path.parts[-2]): path for path in files}
+
+
 def draw_examples(paper: Paper, figure: ExamplesFigure, sources: Sources) -> Sheet:
     """Frames, each method's caption and references of every example, one below the other (HRL figures 4 and 7)."""
     sheet, label, y = Sheet(), 1.2, MARGIN
@@ -79,7 +86,11 @@ def draw_examples(paper: Paper, figure: ExamplesFigure, sources: Sources) -> She
         y = sheet.text(plain(example.item.id, GREY), MARGIN, y + 0.15, WIDTH - 2 * MARGIN, 9, "bold")
         if frames:
             y = film_strip(sheet, frames, shown, paper.fps, MARGIN, y + 0.02, 1.3 * len(shown))
-        rows = [(method.method, coloured(example.found[method.run])) for method in figure.methods]
+        rows = [
+            ("" if index else method.method, coloured(caption))
+            for method in figure.methods
+            for index, caption in enumerate(example.found[method.run])
+        ]
         for index, reference in enumerate(example.references[: figure.references]):
             rows.append(("" if index else "references", plain(reference, GREY)))
         for name, pieces in rows:
@@ -96,7 +107,7 @@ def draw_attention(paper: Paper, figure: AttentionFigure, sources: Sources) -> S
     what = "Mean of the worker's attention over a segment's words; the frame with most of it (dot) above; dotted: even"
     y = sheet.text(plain(what, GREY), MARGIN, y, WIDTH - 2 * MARGIN)
     for example in _examples(paper, figure.corpus, [figure.run], figure.items, sources):
-        found = example.found[figure.run]
+        (found,) = example.found[figure.run]
         weights = found.segment_attention()
         assert weights is not None
         keys = [int(example.numbers[peak]) for peak in weights.argmax(1)]
@@ -106,38 +117,48 @@ def draw_attention(paper: Paper, figure: AttentionFigure, sources: Sources) -> S
     return sheet
 
 
-def _examples(paper: Paper, corpus: str, runs: Sequence[str], count: int, sources: Sources) -> list[Example]:
-    """The chosen test items with the captions of `runs`."""
+def _examples(paper: Paper, corpus: str, systems: Sequence[str], count: int, sources: Sources) -> list[Example]:
+    """The chosen test items with the captions of `systems`."""
     home = sources.work / corpus
-    store_path = home / "features" / f"{paper.backbone_of(corpus)}.h5"
-    store = FeatureStore(store_path)
+    store = FeatureStore(home / "features" / f"{paper.backbone_of(corpus, split_system(systems[0])[0])}.h5")
     captions = with_features(load_captions(home / "captions"), store)
     items = {item.id: item for item in captions.items["test"]}
     ids = chosen(items, count)
-    found = {run: _captions(paper, corpus, run, ids, store_path, sources) for run in dict.fromkeys(runs)}
+    found = {
+        system: (_set if split_system(system)[1] else _captions)(paper, corpus, system, ids, sources)
+        for system in dict.fromkeys(systems)
+    }
     most = paper.corpora[corpus].max_frames
     return [
         Example(
             items[id],
             thin(np.arange(len(store.read(id))), most),
             _references(captions, id),
-            {run: descriptions[id] for run, descriptions in found.items()},
+            {system: descriptions[id] for system, descriptions in found.items()},
         )
         for id in ids
     ]
 
 
 def _captions(
-    paper: Paper, corpus: str, run: str, ids: Sequence[str], features: Path, sources: Sources
-) -> dict[str, Description]:
+    paper: Paper, corpus: str, run: str, ids: Sequence[str], sources: Sources
+) -> dict[str, list[Description]]:
     path = sources.checkpoints.get((corpus, run))
     if path is None:
         raise UserError(f"{paper.paper}/{run} on {corpus}: no checkpoint; give that of its last phase too")
     policy, card = load_checkpoint(path)
-    where = pick_device(sources.device)
+    features, where = sources.work / corpus / "features" / f"{card.backbone}.h5", pick_device(sources.device)
     batch = open_clips(path, card, features, where).batch(ids)
     found = describe(policy.to(where), card.vocabulary, batch, card.corpus_settings.max_words + 1, paper.beam)
-    return dict(zip(ids, found, strict=True))
+    return {id: [description] for id, description in zip(ids, found, strict=True)}
+
+
+def _set(paper: Paper, corpus: str, system: str, ids: Sequence[str], sources: Sources) -> dict[str, list[Description]]:
+    path = sources.sets.get((corpus, system))
+    if path is None:
+        raise UserError(f"{paper.paper}/{system} on {corpus}: no predictions; give them too")
+    sets = read_references(path)
+    return {id: [Description(caption.split(), None, None, None, float("nan")) for caption in sets[id]] for id in ids}
 
 
 def _references(captions: Captions, id: str) -> list[str]:

@@ -11,6 +11,7 @@ from captionrl.files import write_text
 from captionrl.tables.curves import by_phase, draw_curves
 from captionrl.tables.drawing import DPI, WIDTH, Sheet
 from captionrl.tables.examples import Sources, draw_attention, draw_examples
+from captionrl.tables.tradeoff import draw_tradeoff
 
 RULE = (
     "Examples are not picked by hand: they are the test items whose ids have the smallest SHA-256. Captions are those "
@@ -23,11 +24,13 @@ STYLE = (
 )
 
 
-def draw_figures(paper: Paper, scale: str, curves: Sequence[Path], sources: Sources, out: Path) -> list[Path]:
+def draw_figures(
+    paper: Paper, scale: str, curves: Sequence[Path], tables: Sequence[Path], sources: Sources, out: Path
+) -> list[Path]:
     """Write every figure of the paper to `out`/<name>.png and all of them to `out`/figures.html; return the paths.
 
     `curves` are the validation curves of every phase and seed that a figure shows, called
-    …/CORPUS/PAPER/RUN/PHASE/seedK.csv.
+    …/CORPUS/PAPER/RUN/PHASE/seedK.csv; `tables` those tables, TABLE.csv, of which a figure draws numbers.
     """
     figures = paper.figures
     if not figures.names:
@@ -37,6 +40,8 @@ def draw_figures(paper: Paper, scale: str, curves: Sequence[Path], sources: Sour
     sheets |= {name: draw_curves(paper, figure, paths) for name, figure in figures.curves.items()}
     sheets |= {name: draw_examples(paper, figure, sources) for name, figure in figures.examples.items()}
     sheets |= {name: draw_attention(paper, figure, sources) for name, figure in figures.attention.items()}
+    rows = {path.stem: path for path in tables}
+    sheets |= {name: draw_tradeoff(paper, figure, rows) for name, figure in figures.tradeoffs.items()}
     pictures = {name: out / f"{name}.png" for name in figures.names}
     for name, path in pictures.items():
         sheets[name].save(path)

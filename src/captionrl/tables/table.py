@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from captionrl.config import Contrast, Paper, Row, Table
+from captionrl.config import Contrast, Paper, Row, Table, decoded_as
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import Array
 from captionrl.evaluation.bootstrap import difference_interval, interval, paired
@@ -19,6 +19,7 @@ from captionrl.files import atomic, write_text
 from captionrl.provenance import commit
 
 SAMPLES = 2000  # bootstrap resamples
+SHARES = ("Div-1", "Div-2", "mBleu-4", "self-CIDEr")  # printed between 0 and 1; all other metrics times 100
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,10 @@ class Line:
 
     row: Row
     cells: dict[str, Cell]
+    missing: dict[str, str]  # why we have no number of a metric
     cited: dict[str, float]
     seeds: int
+    features: str  # the backbone whose features our system sees
 
 
 @dataclass(frozen=True)
@@ -68,32 +71,37 @@ class Built:
 def build(
     paper: Paper, name: str, scale: str, origin: str, scores: dict[str, list[Path]]
 ) -> tuple[Built, list[dict[str, Any]]]:
-    """The table and the provenance of its cells, from each run's score files, one a seed."""
+    """The table and the provenance of its cells, from each system's score files, one a seed."""
     if name not in paper.tables:
         raise UserError(f"papers/{paper.paper}.yaml: tables: no {name!r}; there are {', '.join(paper.tables)}")
     table = paper.tables[name]
-    if unscored := set(paper.runs_of(name)) - scores.keys():
+    if unscored := set(paper.systems_of(name)) - scores.keys():
         raise UserError(f"{paper.paper}/{name}: no scores of {', '.join(sorted(unscored))}; give them too")
     read = {run: [read_scores(path) for path in paths] for run, paths in scores.items()}
-    for run, paths in scores.items():
-        for path, (results, _) in zip(paths, read[run], strict=True):
-            if missing := [metric for metric in table.metrics if metric not in results]:
+    unavailable: dict[str, str] = {}  # what could not be computed here, for all systems alike
+    for system, paths in scores.items():
+        for path, (results, facts) in zip(paths, read[system], strict=True):
+            unavailable |= facts.get("unavailable", {})
+            if missing := [metric for metric in table.metrics if metric not in results.keys() | unavailable.keys()]:
                 raise UserError(f"{path}: holds no {', '.join(missing)}; score the predictions again")
     _same_items(scores, read)
+    measured = [metric for metric in table.metrics if metric not in unavailable]
 
-    def statistics(run: str, metric: str) -> list[Array]:
-        return [results[metric].statistics for results, _ in read[run]]
+    def statistics(system: str, metric: str) -> list[Array]:
+        return [results[metric].statistics for results, _ in read[system]]
 
     lines, provenance = [], []
     for row in table.rows:
         cells: dict[str, Cell] = {}
         seeds = read[row.run] if row.run else []
-        its_control = row.control or table.control
-        for metric in table.metrics if row.run else ():
-            ours, baseline, control = (statistics(run, metric) for run in (str(row.run), table.baseline, its_control))
-            value = float(np.mean([results[metric].value for results, _ in seeds]))
-            low, high = interval(metric, ours, SAMPLES)
-            p = None if row.run == table.baseline else paired(metric, ours, baseline, SAMPLES)
+        its_baseline, its_control = (
+            decoded_as(run, row.run or "") for run in (table.baseline, row.control or table.control)
+        )
+        for metric in measured if row.run else ():
+            ours, baseline, control = (statistics(name, metric) for name in (str(row.run), its_baseline, its_control))
+            mean = float(np.mean([results[metric].value for results, _ in seeds]))
+            value, low, high = (number * _unit(metric) for number in (mean, *interval(metric, ours, SAMPLES)))
+            p = None if row.run == its_baseline else paired(metric, ours, baseline, SAMPLES)
             p_control = None if row.run == its_control else paired(metric, ours, control, SAMPLES)
             cells[metric] = Cell(value, low, high, p, p_control)
             provenance.append(
@@ -105,29 +113,33 @@ def build(
                     "run": row.run,
                     "metric": metric,
                     **asdict(cells[metric]),
-                    "p_against": table.baseline,
+                    "p_against": its_baseline,
                     "p_control_against": its_control,
                     "bootstrap_samples": SAMPLES,
                     "signature": seeds[0][0][metric].signature,
-                    "seeds": [{**facts, "value": results[metric].value} for results, facts in seeds],
+                    "seeds": [{**facts, "value": results[metric].value * _unit(metric)} for results, facts in seeds],
                     "commit": commit(),
                     "recompute": f"snakemake --config scale={scale} -- results/{scale}/{paper.paper}/{name}.csv",
                 }
             )
-        cited = dict(zip(map(str, table.metrics), row.cited, strict=True)) if row.cited else {}
-        lines.append(Line(row, cells, cited, len(seeds)))
+        absent = {str(metric): unavailable[metric] for metric in table.metrics if row.run and metric in unavailable}
+        printed = zip(map(str, table.metrics), row.cited or [None] * len(table.metrics), strict=True)
+        cited = {metric: number for metric, number in printed if number is not None}
+        features = ", ".join(dict.fromkeys(facts["features"] for _, facts in seeds))
+        lines.append(Line(row, cells, absent, cited, len(seeds), features))
     contrasts = []
     for contrast in table.contrasts:
         differences: dict[str, Difference] = {}
-        for metric in table.metrics:
+        for metric in measured:
             pair = statistics(contrast.run, metric), statistics(contrast.to, metric)
             means = [
                 np.mean([results[metric].value for results, _ in read[run]]) for run in (contrast.run, contrast.to)
             ]
-            low, high = difference_interval(metric, *pair, SAMPLES)
-            differences[metric] = Difference(float(means[0] - means[1]), low, high, paired(metric, *pair, SAMPLES))
+            numbers = [float(means[0] - means[1]), *difference_interval(metric, *pair, SAMPLES)]
+            value, low, high = (number * _unit(metric) for number in numbers)
+            differences[metric] = Difference(value, low, high, paired(metric, *pair, SAMPLES))
         contrasts.append((contrast, differences))
-    items = len(next(iter(read.values()))[0][0][table.metrics[0]].items) if read else 0
+    items = len(next(iter(read.values()))[0][0][measured[0]].items) if read else 0
     return Built(paper, table, scale, origin, items, lines, contrasts), provenance
 
 
@@ -143,7 +155,7 @@ def write(built: Built, provenance: list[dict[str, Any]], out: Path) -> None:
 
 def as_csv(built: Built) -> str:
     """One line a method; `source` says whether its numbers are ours or cited, `*_paper` holds the paper's own."""
-    header = ["method", "source", "scale", "corpus", "seeds", "items"]
+    header = ["method", "source", "scale", "corpus", "features", "seeds", "items"]
     for metric in built.table.metrics:
         header += [metric, *(f"{metric}_{what}" for what in ("low", "high", "p", "p_control", "paper"))]
     text = io.StringIO()
@@ -154,15 +166,18 @@ def as_csv(built: Built) -> str:
         # A cited number belongs to the paper's own corpus, whatever the scale of ours.
         place = [built.scale, built.table.corpus] if ours else ["paper", built.table.corpus.removesuffix("-mini")]
         fields = [line.row.method, "ours" if ours else "cited", *place]
-        fields += [str(line.seeds), str(built.items)] if ours else ["", ""]
+        fields += [line.features, str(line.seeds), str(built.items)] if ours else ["", "", ""]
         for metric in built.table.metrics:
             cell, cited = line.cells.get(metric), line.cited.get(metric)
+            printed = "" if cited is None else _number(cited, metric)
             if cell:
-                fields += [f"{number:.2f}" for number in (cell.value, cell.low, cell.high)]
+                fields += [_number(number, metric, more=1) for number in (cell.value, cell.low, cell.high)]
                 fields += ["" if p is None else f"{p:.4f}" for p in (cell.p, cell.p_control)]
+            elif metric in line.missing:
+                fields += [f"n/a ({line.missing[metric]})", "", "", "", ""]
             else:
-                fields += ["" if cited is None else f"{cited:.1f}", "", "", "", ""]
-            fields.append("" if cited is None else f"{cited:.1f}")
+                fields += [printed, "", "", "", ""]
+            fields.append(printed)
         writer.writerow([*fields, line.row.note, built.origin if ours else ""])
     return text.getvalue()
 
@@ -175,7 +190,8 @@ def contrasts_csv(built: Built) -> str:
     for contrast, differences in built.contrasts:
         names = [contrast.run, contrast.to, contrast.what, built.scale, built.table.corpus]
         for metric, d in differences.items():
-            writer.writerow([*names, metric, *(f"{number:.2f}" for number in (d.value, d.low, d.high)), f"{d.p:.4f}"])
+            numbers = [_number(number, metric, more=1) for number in (d.value, d.low, d.high)]
+            writer.writerow([*names, metric, *numbers, f"{d.p:.4f}"])
     return text.getvalue()
 
 
@@ -186,15 +202,20 @@ def markdown(built: Built) -> str:
         "|---" * (1 + 2 * len(metrics)) + "|",
     ]
     for line in built.lines:
-        cells = [_with_interval(line.cells.get(metric), line, built) for metric in metrics]
-        cited = [f"{line.cited[metric]:.1f}" if metric in line.cited else "" for metric in metrics]
+        cells = [_with_interval(line, metric) for metric in metrics]
+        cited = [_number(line.cited[metric], metric) if metric in line.cited else "" for metric in metrics]
         rows.append(f"| {_barred(line.row.method)} | {' | '.join([*cells, *cited])} |")
     text = f"**{built.table.title}.** {_legend(built)}\n\n" + "\n".join(rows) + "\n"
     if not built.contrasts:
         return text
     rows = [f"| difference | {' | '.join(metrics)} |", "|---" * (1 + len(metrics)) + "|"]
     for contrast, differences in built.contrasts:
-        cells = [f"{d.value:+.1f} [{d.low:+.1f}, {d.high:+.1f}]" for d in differences.values()]
+        cells = [
+            "{} [{}, {}]".format(*(_number(number, metric, sign="+") for number in (d.value, d.low, d.high)))
+            if (d := differences.get(metric))
+            else "n/a"
+            for metric in metrics
+        ]
         rows.append(f"| {contrast.run} less {contrast.to}: {_barred(contrast.what)} | {' | '.join(cells)} |")
     return f"{text}\nDifferences, with their 95 % bootstrap intervals over items:\n\n" + "\n".join(rows) + "\n"
 
@@ -204,8 +225,8 @@ def latex(built: Built) -> str:
     head = " & ".join([r"method", *metrics, *(f"{metric} (paper)" for metric in metrics)])
     rows = []
     for line in built.lines:
-        cells = [_with_interval(line.cells.get(metric), line, built) for metric in metrics]
-        cited = [f"{line.cited[metric]:.1f}" if metric in line.cited else "" for metric in metrics]
+        cells = [_with_interval(line, metric) for metric in metrics]
+        cited = [_number(line.cited[metric], metric) if metric in line.cited else "" for metric in metrics]
         rows.append(" & ".join([_escaped(line.row.method), *cells, *cited]) + r" \\")
     body, caption = "\n".join(rows), _escaped(f"{built.table.title}. {_legend(built)}")
     body, caption = (text.replace("†", r"$^\dagger$").replace("‡", r"$^\ddagger$") for text in (body, caption))
@@ -226,24 +247,39 @@ def _escaped(text: str) -> str:
     return re.sub(r"[&%$#_{}]", r"\\\g<0>", text)
 
 
-def _with_interval(cell: Cell | None, line: Line, built: Built) -> str:
+def _unit(metric: str) -> float:
+    """Scores are times 100; shares are printed as they are."""
+    return 0.01 if metric in SHARES else 1.0
+
+
+def _number(value: float, metric: str, more: int = 0, sign: str = "") -> str:
+    """As papers print it; with `more` decimals and a `sign` where asked for."""
+    return f"{value:{sign}.{(2 if metric in SHARES else 1) + more}f}"
+
+
+def _with_interval(line: Line, metric: str) -> str:
+    cell = line.cells.get(metric)
     if cell is None:
-        return ""
+        return "n/a" if metric in line.missing else ""
     mark = ("†" if cell.p is not None and cell.p < 0.05 else "") + (
         "‡" if cell.p_control is not None and cell.p_control < 0.05 else ""
     )
-    return f"{cell.value:.1f}{mark} [{cell.low:.1f}, {cell.high:.1f}]"
+    value, low, high = (_number(number, metric) for number in (cell.value, cell.low, cell.high))
+    return f"{value}{mark} [{low}, {high}]"
 
 
 def _legend(built: Built) -> str:
     count = max((line.seeds for line in built.lines), default=0)
     seeds = "one seed" if count == 1 else f"mean of {count} seeds"
     corpus = built.table.corpus
+    missing = {metric: reason for line in built.lines for metric, reason in line.missing.items()}
+    absent = "".join(f" {metric} is n/a: {reason}." for metric, reason in missing.items())
+    seen = ", ".join(dict.fromkeys(line.features for line in built.lines if line.features not in ("", "none")))
     return (
-        f"Ours: {corpus} ({built.scale} scale), {built.items} test items, {seeds}, "
+        f"Ours: {corpus} ({built.scale} scale), {seen} features, {built.items} test items, {seeds}, "
         f"95 % bootstrap interval over items; † differs from {built.table.baseline}, "
         f"‡ from its equal-budget control (paired bootstrap, p < 0.05). "
-        f"Paper: as printed, on {corpus.removesuffix('-mini')}. Corpus: {built.origin}."
+        f"Paper: as printed, on {corpus.removesuffix('-mini')}. Corpus: {built.origin}.{absent}"
     )
 
 

@@ -19,6 +19,8 @@ CACHE_BYTES = 2**30  # a store's arrays are kept in memory up to this
 class Clips:
     """The features of items, at most `max_frames` each, in padded batches on `device`.
 
+    A frame is one vector, or where the store has a grid, as many as that has cells, one after the other.
+
     A longer clip is thinned to `max_frames` frames, evenly over its whole length: cutting its tail off would hide how
     it ends. `blind` shows one zero frame for every item, so that neither picture nor length tells anything.
     """
@@ -44,7 +46,9 @@ class Clips:
             return np.zeros((1, self.store.dim), dtype=np.float16)
         if item in self._cache:
             return self._cache[item]
-        array = thin(self.store.read(item), self.max_frames)
+        cells = max(1, self.store.grid**2)  # of a frame
+        frames = self.store.read(item).reshape(-1, cells, self.store.dim)
+        array = thin(frames, self.max_frames).reshape(-1, self.store.dim)
         if self._cached + array.nbytes <= CACHE_BYTES:
             self._cache[item] = array
             self._cached += array.nbytes

@@ -16,11 +16,20 @@ from captionrl.datasets.charades import read_annotations
 from captionrl.datasets.mini import write
 from captionrl.datasets.mini.draw import render
 from captionrl.datasets.mini.world import LABELS, PLACES, frame_labels, held_out
-from captionrl.datasets.mini.write import FRAME_RATES, write_charades, write_imagenet, write_msrvtt, write_world
+from captionrl.datasets.mini.write import (
+    FRAME_RATES,
+    MEDIA,
+    write_charades,
+    write_coco,
+    write_imagenet,
+    write_msrvtt,
+    write_tgif,
+    write_world,
+)
 from captionrl.datasets.read import read_corpus
 from captionrl.errors import UserError
 
-NAMES = ("msrvtt-mini", "charades-mini")
+NAMES = ("msrvtt-mini", "charades-mini", "coco-mini", "tgif-mini")
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
 
@@ -31,7 +40,7 @@ def contents(raw):
 
 
 def clips(raw):
-    return sorted(raw.rglob("*.mp4"))
+    return sorted(path for path in raw.rglob("*") if path.suffix in MEDIA)
 
 
 def triples(annotated, items):
@@ -171,6 +180,8 @@ def test_annotations_alone_are_the_same_bytes_without_a_clip(tiny_worlds, tmp_pa
         (write_msrvtt, {"workers": 1, "sizes": (5, 1, 1)}),
         (write_charades, {"workers": 1, "sizes": (4, 1)}),
         (write_imagenet, {"size": 3}),
+        (write_coco, {"workers": 1, "sizes": (3, 1, 1, 1)}),
+        (write_tgif, {"workers": 1, "sizes": (3, 1, 1)}),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
@@ -190,24 +201,33 @@ def test_another_process_with_more_workers_writes_the_same_bytes(tmp_path, write
     assert contents(here)
 
 
-def test_a_run_again_renders_only_the_clip_that_is_missing(tiny_worlds, tmp_path):
-    write_world("msrvtt-mini", tmp_path, version="1")
+@pytest.mark.parametrize("name", ["msrvtt-mini", "coco-mini", "tgif-mini"])
+def test_a_run_again_renders_only_what_is_missing(tiny_worlds, tmp_path, name):
+    write_world(name, tmp_path, version="1")
     before = contents(tmp_path)
     times = {path: path.stat().st_mtime_ns for path in clips(tmp_path)}
     missing = clips(tmp_path)[1]
     missing.unlink()
-    write_world("msrvtt-mini", tmp_path, version="1")
+    write_world(name, tmp_path, version="1")
     assert contents(tmp_path) == before
     assert {path for path in times if path.stat().st_mtime_ns != times[path]} == {missing}
 
 
-def test_another_version_of_the_code_renders_all_clips_anew(tiny_worlds, tmp_path):
-    write_world("msrvtt-mini", tmp_path, version="1")
+@pytest.mark.parametrize(
+    ("name", "unknown"),
+    [
+        ("msrvtt-mini", "TestVideo/video99.mp4"),
+        ("coco-mini", "val2014/COCO_val2014_000000000001.jpg"),
+        ("tgif-mini", "gifs/tumblr_mini00099_400.gif"),
+    ],
+)
+def test_another_version_of_the_code_renders_everything_anew(tiny_worlds, tmp_path, name, unknown):
+    write_world(name, tmp_path, version="1")
     before = contents(tmp_path)
     times = {path: path.stat().st_mtime_ns for path in clips(tmp_path)}
     clips(tmp_path)[0].write_bytes(b"what the old code drew")
-    (tmp_path / "TestVideo/video99.mp4").write_bytes(b"a clip that the new code does not know")
-    write_world("msrvtt-mini", tmp_path, version="2")
+    (tmp_path / unknown).write_bytes(b"what the new code does not know")
+    write_world(name, tmp_path, version="2")
     assert contents(tmp_path) == before
     assert all(path.stat().st_mtime_ns != times[path] for path in clips(tmp_path))
 
@@ -222,10 +242,10 @@ def test_an_unknown_world_is_refused_before_anything_is_touched(tmp_path):
     assert contents(tmp_path) == {"TestVideo/video1.mp4": b"a real clip"}
 
 
-def test_clips_of_others_are_never_deleted(tiny_worlds, tmp_path):
-    clip = tmp_path / "TestVideo/video7010.mp4"
-    clip.parent.mkdir()
-    clip.write_bytes(b"a real clip")
+@pytest.mark.parametrize("file", ["TestVideo/video7010.mp4", "val2014/COCO_val2014_000000000042.jpg", "gifs/a.gif"])
+def test_media_of_others_are_never_deleted(tiny_worlds, tmp_path, file):
+    (tmp_path / file).parent.mkdir()
+    (tmp_path / file).write_bytes(b"a real one")
     with suppress(UserError):  # it may well refuse
         write_world("msrvtt-mini", tmp_path, version="1")
-    assert clip.read_bytes() == b"a real clip"
+    assert (tmp_path / file).read_bytes() == b"a real one"

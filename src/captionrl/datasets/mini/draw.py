@@ -1,4 +1,4 @@
-"""Pictures of the mini world, and clips of them."""
+"""Pictures of the mini world, and clips and GIFs of them."""
 
 import hashlib
 from fractions import Fraction
@@ -10,10 +10,12 @@ import av
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance
 
+from captionrl.datasets.mini.stills import Still
 from captionrl.datasets.mini.world import GROUND, HEIGHTS, Pose, Scene, pose_at
 from captionrl.files import atomic
 
 SIDE = 96  # pixels
+QUICK, SLOW = (50, 60, 80), (160, 200, 250, 290)  # ms that a frame of a GIF stays, give or take 10
 
 PAINT = {
     "red": (214, 40, 40),
@@ -49,6 +51,56 @@ def write_clip(scene: Scene, path: Path, fps: Fraction) -> None:
             picture = render(scene, float(index / fps))
             container.mux(stream.encode(av.VideoFrame.from_image(picture)))
         container.mux(stream.encode(None))
+
+
+def render_still(still: Still) -> Image.Image:
+    """The RGB picture of `still`, SIDE x SIDE pixels, in the sizes and colours of `render`."""
+    picture = _backdrop(still.place, still.look).copy()
+    draw = ImageDraw.Draw(picture)
+    for figure in still.figures:
+        scene = Scene(figure.actor, figure.colour, still.place, (), still.look)
+        _draw_actor(draw, scene, Pose(figure.x, GROUND, figure.x, GROUND), figure.facing, stride=0)
+    for thing in sorted(still.things, key=lambda thing: thing.where == "front"):
+        _draw_object(draw, thing.object, PAINT[thing.colour], Pose(thing.x, GROUND, thing.x, thing.y))
+    return picture
+
+
+def write_still(still: Still, path: Path) -> None:
+    """Save `still` as JPEG; equal stills give equal bytes."""
+    with atomic(path) as temporary:
+        render_still(still).save(temporary, quality=90)
+
+
+def write_gif(scene: Scene, path: Path) -> None:
+    """Save `scene` as an animated GIF of 64 colours; equal scenes give equal bytes.
+
+    A frame stays for 40 to 300 ms, by turns in quick passages and in slow ones, as in GIFs that were thinned out by
+    hand; longer where nothing moves.
+    """
+    random = Random(scene.look)
+    palette = _palette(scene)
+    frames: list[Image.Image] = []
+    delays: list[int] = []
+    paces, until = random.choice((QUICK, SLOW)), 0.0
+    while (time := sum(delays) / 1000) < scene.seconds:
+        if time >= until:
+            paces, until = SLOW if paces == QUICK else QUICK, time + random.uniform(0.4, 1.0)
+            pace = random.choice(paces)
+        frame = render(scene, time).quantize(palette=palette, dither=Image.Dither.NONE)
+        delay = pace + random.choice((-10, 0, 10))
+        if frames and frame.tobytes() == frames[-1].tobytes():  # Pillow would fold them too
+            delays[-1] += delay
+        else:
+            frames.append(frame)
+            delays.append(delay)
+    with atomic(path) as temporary:
+        frames[0].save(temporary, save_all=True, append_images=frames[1:], duration=delays, loop=0, optimize=False)
+
+
+def _palette(scene: Scene) -> Image.Image:
+    """The 64 colours of four moments."""
+    moments = [render(scene, share * scene.seconds) for share in (0.0, 0.3, 0.6, 0.9)]
+    return Image.fromarray(np.concatenate([np.asarray(moment) for moment in moments])).quantize(64)
 
 
 @lru_cache(maxsize=4)

@@ -1,18 +1,23 @@
-"""The mini world's clips and captions in the files of the real data sets."""
+"""The mini world's clips, pictures and captions in the files of the real data sets."""
 
 import csv
+import hashlib
 import io
 import json
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 
 from captionrl.datasets.charades import HEADER
-from captionrl.datasets.mini import grammar
-from captionrl.datasets.mini.draw import render, write_clip
+from captionrl.datasets.mini import grammar, talk
+from captionrl.datasets.mini.draw import render, write_clip, write_gif, write_still
+from captionrl.datasets.mini.stills import sample_still
 from captionrl.datasets.mini.world import (
     ACTIONS,
     ACTORS,
@@ -30,24 +35,25 @@ from captionrl.progress import progress
 
 FRAME_RATES = (Fraction(12), Fraction(15), Fraction(24000, 1001), Fraction(25))  # real clips have all sorts
 SEED = 2018
-NAMES = ("msrvtt-mini", "charades-mini", "charades-annotations-mini", "imagenet-mini")
+NAMES = ("msrvtt-mini", "charades-mini", "charades-annotations-mini", "imagenet-mini", "coco-mini", "tgif-mini")
+MEDIA = (".mp4", ".jpg", ".gif")
 
 
 def write_world(name: str, raw: Path, *, version: str, workers: int = 1) -> dict[str, int]:
     """Write the mini data set `name` below `raw`; return {file: bytes}.
 
-    Clips that this `version` of the code has already rendered are kept, so an interrupted run goes on where it
-    stopped; those of another version go.
+    Clips and pictures that this `version` of the code has already rendered are kept, so an interrupted run goes on
+    where it stopped; those of another version go.
     """
     if name not in NAMES:
         raise UserError(f"{name}: no such mini data set; there are {', '.join(NAMES)}")
     marker = raw / ".version"
-    clips = list(raw.rglob("*.mp4"))
-    if clips and not marker.exists():
-        raise UserError(f"{raw}: holds clips that `captionrl world` did not render; name an empty directory")
+    media = [path for path in raw.rglob("*") if path.suffix in MEDIA]
+    if media and not marker.exists():
+        raise UserError(f"{raw}: holds clips or pictures not rendered by `captionrl world`; name an empty directory")
     if not marker.exists() or marker.read_text() != version:
-        for clip in clips:
-            clip.unlink()
+        for path in media:
+            path.unlink()
         write_text(marker, version)
     match name:
         case "msrvtt-mini":
@@ -58,6 +64,10 @@ def write_world(name: str, raw: Path, *, version: str, workers: int = 1) -> dict
             write_charades(raw, workers, clips=False)
         case "imagenet-mini":
             write_imagenet(raw)
+        case "coco-mini":
+            write_coco(raw, workers)
+        case "tgif-mini":
+            write_tgif(raw, workers)
     files = sorted(path for path in raw.rglob("*") if path.is_file() and not path.name.startswith("."))
     return {str(path.relative_to(raw)): path.stat().st_size for path in files if path.name != "raw.json"}
 
@@ -93,7 +103,7 @@ def write_msrvtt(raw: Path, workers: int, sizes: tuple[int, int, int] = (700, 10
                 )
         info = {"contributor": "captionrl", "description": "the mini world in MSR-VTT's format", "version": "1.0"}
         write_json(raw / f"{name}_videodatainfo.json", {"info": info, "videos": videos, "sentences": sentences})
-    _write_clips(clips, workers)
+    _write_media(write_clip, clips, workers, unit="clip")
 
 
 def write_charades(raw: Path, workers: int, sizes: tuple[int, int] = (900, 200), clips: bool = True) -> None:
@@ -135,7 +145,7 @@ def write_charades(raw: Path, workers: int, sizes: tuple[int, int] = (900, 200),
         write_text(raw / f"Charades_v1_{split}.csv", text.getvalue())
     write_text(raw / "Charades_v1_classes.txt", "".join(f"{c} {a} a {o}\n" for (a, o), c in classes.items()))
     if clips:
-        _write_clips(rendered, workers)
+        _write_media(write_clip, rendered, workers, unit="clip")
 
 
 def write_imagenet(raw: Path, size: int = 6000) -> None:
@@ -156,17 +166,81 @@ def write_imagenet(raw: Path, size: int = 6000) -> None:
         np.savez_compressed(temporary, images=np.stack(images), labels=np.array(labels), heads=heads)
 
 
+def write_coco(raw: Path, workers: int, sizes: tuple[int, int, int, int] = (1300, 200, 150, 250)) -> None:
+    """Karpathy's dataset_coco.json and its JPEGs: stills of several things, five captions each.
+
+    As in the real file, restval (the second size) is extra training data from COCO's validation images.
+    """
+    random = Random(f"coco-{SEED}")
+    splits = [
+        split for split, size in zip(("train", "restval", "val", "test"), sizes, strict=True) for _ in range(size)
+    ]
+    pictures, images = [], []
+    for number, split in enumerate(splits):
+        still = sample_still(random, train=split in ("train", "restval"))
+        folder = "train2014" if split == "train" else "val2014"
+        cocoid = 9 + 7 * number  # the real ones have gaps too
+        file, sentids = f"COCO_{folder}_{cocoid:012d}.jpg", list(range(5 * number, 5 * number + 5))
+        pictures.append((still, raw / folder / file))
+        captions = [talk.caption(still, random) for _ in sentids]
+        images.append(
+            {
+                "filepath": folder,
+                "filename": file,
+                "imgid": number,
+                "cocoid": cocoid,
+                "sentids": sentids,
+                "split": split,
+                "sentences": [
+                    {
+                        "tokens": caption.lower().replace(",", "").rstrip(".").split(),
+                        "raw": caption,
+                        "imgid": number,
+                        "sentid": sentid,
+                    }
+                    for sentid, caption in zip(sentids, captions, strict=True)
+                ],
+            }
+        )
+    write_json(raw / "dataset_coco.json", {"dataset": "coco", "images": images})
+    _write_media(write_still, pictures, workers, unit="picture")
+
+
+def write_tgif(raw: Path, workers: int, sizes: tuple[int, int, int] = (2400, 150, 250)) -> None:
+    """TGIF's tsv, its lists of splits and its GIFs: one event of 2 to 4 seconds.
+
+    Most training GIFs have one caption, as in the real data set: so there are more of them than of clips.
+    """
+    random = Random(f"tgif-{SEED}")
+    counts = {"train": (1, 1, 1, 2), "val": (1, 2, 3), "test": (1, 2, 3)}
+    gifs: list[tuple[Scene, Path]] = []
+    rows = []
+    for (split, choices), size in zip(counts.items(), sizes, strict=True):
+        urls = []
+        for _ in range(size):
+            scene = sample_scene(random, train=split == "train", actors=ACTORS, events=1, seconds=3.0)
+            name = f"tumblr_mini{len(gifs):05d}_400.gif"
+            # No such host can exist: .example is reserved (RFC 2606).
+            urls.append(f"https://38.media.example/{hashlib.md5(name.encode()).hexdigest()}/{name}")
+            gifs.append((scene, raw / "gifs" / name))
+            rows += [f"{urls[-1]}\t{grammar.caption(scene, random)}\n" for _ in range(random.choice(choices))]
+        write_text(raw / "splits" / f"{split}.txt", "".join(f"{url}\n" for url in urls))
+    write_text(raw / "tgif-v1.0.tsv", "".join(rows))
+    _write_media(write_gif, gifs, workers, unit="GIF")
+
+
 def _pairs() -> list[tuple[str, str]]:
     return [(action, thing) for action in ACTIONS for thing in OBJECTS]
 
 
-def _write_clips(clips: list[tuple[Scene, Path, Fraction]], workers: int) -> None:
-    missing = [clip for clip in clips if not clip[1].exists()]
+def _write_media(write: Callable[..., None], media: list[tuple[Any, ...]], workers: int, unit: str) -> None:
+    """Call `write` with each tuple (scene, path, ...) whose file is not there yet."""
+    missing = [one for one in media if not one[1].exists()]
     with ProcessPoolExecutor(workers) as pool:
-        done = pool.map(_write_one, missing, chunksize=8)
-        for _ in progress(done, total=len(missing), title="rendering", unit="clip"):
+        done = pool.map(partial(_write_one, write), missing, chunksize=8)
+        for _ in progress(done, total=len(missing), title="rendering", unit=unit):
             pass
 
 
-def _write_one(clip: tuple[Scene, Path, Fraction]) -> None:
-    write_clip(*clip)
+def _write_one(write: Callable[..., None], one: tuple[Any, ...]) -> None:
+    write(*one)

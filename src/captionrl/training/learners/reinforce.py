@@ -2,14 +2,16 @@
 
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from captionrl.config import ReinforcePhase, RewardPhase
 from captionrl.decoding.rollout import Rollout, greedy, sample
-from captionrl.models import Policy
-from captionrl.objectives.reinforce import LinearBaseline, health, policy_gradient_loss
+from captionrl.models import Features, Policy
+from captionrl.objectives.reinforce import LinearBaseline, entropy_bonus, health, policy_gradient_loss
 from captionrl.rewards import Bleu, CiderD
 from captionrl.text.ptb import PUNCTUATION
 from captionrl.text.vocabulary import EOS
@@ -18,7 +20,7 @@ from captionrl.training.learners.captioner import CaptionLearner
 
 
 class RewardLearner(CaptionLearner):
-    """What both ways of reinforcement share: a reward of sampled captions, on the batches that cross-entropy sees."""
+    """What all ways of reinforcement share: a reward of sampled captions, on the batches that cross-entropy sees."""
 
     def __init__(self, policy: Policy, data: Data, phase: RewardPhase, seed: int) -> None:
         super().__init__(policy, data, phase, seed)
@@ -34,11 +36,24 @@ class RewardLearner(CaptionLearner):
 
     def rewards(self, rollout: Rollout, items: list[str], *, of_prefixes: bool = False) -> Tensor:
         """The reward of each caption [B], or of each of its prefixes [B, T]."""
-        began = time.perf_counter()
         score = self.reward.prefix_scores if of_prefixes else self.reward.score
-        scores = score(rollout.tokens, rollout.lengths, items).to(rollout.log_probs)
+        with self.timed_as_reward():
+            return score(rollout.tokens, rollout.lengths, items).to(rollout.log_probs)
+
+    def greedy_rewards(self, features: Features, items: list[str]) -> Tensor:
+        """The rewards [B] of what the policy would say at test time: a self-critical baseline (Rennie et al. 2017)."""
+        self.policy.eval()
+        with torch.no_grad():
+            captions = greedy(self.policy, self.policy.encode(features), self.max_tokens)
+        self.policy.train()
+        return self.rewards(captions, items)
+
+    @contextmanager
+    def timed_as_reward(self) -> Iterator[None]:
+        """What is done within counts as time for rewards."""
+        began = time.perf_counter()
+        yield
         self.reward_seconds += time.perf_counter() - began
-        return scores
 
     def reward_cost(self) -> dict[str, float]:
         """As a statistic, the seconds since the last call that went into rewards; the loop logs their share."""
@@ -61,17 +76,14 @@ class ReinforceLearner(RewardLearner):
     def loss(self, epoch: int, index: int) -> tuple[Tensor, dict[str, float]]:
         items, _ = self.pairs.batch(epoch, index)
         features = self.clips.batch(items)
-        rollout = sample(self.policy, self.policy.encode(features), self.max_tokens)
+        explores = self.phase.entropy > 0
+        rollout = sample(self.policy, self.policy.encode(features), self.max_tokens, entropy_gradient=explores)
         reward = self.rewards(rollout, items)
         statistics = health(rollout, reward, self.bad_last_words, EOS)
         regression = reward.new_zeros(())
         match self.phase.baseline:
-            case "greedy":  # self-critical (Rennie et al. 2017): what the policy would say at test time
-                self.policy.eval()
-                with torch.no_grad():
-                    base = greedy(self.policy, self.policy.encode(features), self.max_tokens)
-                self.policy.train()
-                greedy_reward = self.rewards(base, items)
+            case "greedy":
+                greedy_reward = self.greedy_rewards(features, items)
                 statistics["greedy_reward"] = greedy_reward.mean().item()
                 baseline = greedy_reward.unsqueeze(1).expand_as(rollout.log_probs)
             case "linear":
@@ -81,4 +93,7 @@ class ReinforceLearner(RewardLearner):
             case "none":
                 baseline = torch.zeros_like(rollout.log_probs)
         loss = policy_gradient_loss(rollout, reward.unsqueeze(1), baseline)
-        return loss + regression, {"loss": loss.item(), **statistics, **self.reward_cost()}
+        statistics = {"loss": loss.item(), **statistics, **self.reward_cost()}
+        if explores:
+            loss = loss - self.phase.entropy * entropy_bonus(rollout)
+        return loss + regression, statistics

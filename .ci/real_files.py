@@ -1,0 +1,47 @@
+"""Lay the sample images and their captions out as COCO 2017 and Flickr8k have them. Images are linked."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+
+def write_coco(sample: Path, raw: Path) -> None:
+    """Both plain caption files, cut down to the images that are there."""
+    present = {path.name: path for path in (sample / "images").iterdir()}
+    sources = {"train2017": "captions_train2017_80images.json", "val2017": "captions_val2017.json"}
+    for part, source in sources.items():
+        document = json.loads((sample / source).read_bytes())
+        document["images"] = [image for image in document["images"] if image["file_name"] in present]
+        ids = {image["id"] for image in document["images"]}
+        document["annotations"] = [a for a in document["annotations"] if a["image_id"] in ids]
+        (raw / part).mkdir(parents=True)
+        (raw / f"captions_{part}.json").write_text(json.dumps(document))
+        for image in document["images"]:
+            (raw / part / image["file_name"]).symlink_to(present[image["file_name"]])
+
+
+def write_flickr8k(sample: Path, raw: Path) -> None:
+    """The caption file, and the split lists cut down to the images that are there."""
+    images = raw / "Flicker8k_Dataset"
+    images.mkdir(parents=True)
+    present = {path.name: path for path in (sample / "images").iterdir()}
+    for name, path in present.items():
+        (images / name).symlink_to(path)
+    counts = dict.fromkeys(present, 0)
+    lines = []
+    with open(sample / "captions_1000.txt", newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            lines.append(f"{row['image']}#{counts[row['image']]}\t{row['caption']}\n")
+            counts[row["image"]] += 1
+    (raw / "Flickr8k.token.txt").write_text("".join(lines), encoding="utf-8")
+    for split in ("train", "dev", "test"):
+        name = f"Flickr_8k.{split}Images.txt"
+        kept = [image for image in (sample / name).read_text().split() if image in present]
+        (raw / name).write_text("".join(f"{image}\n" for image in kept))
+
+
+if __name__ == "__main__":
+    samples, data = Path(sys.argv[1]).resolve(), Path(sys.argv[2])
+    write_coco(samples / "coco", data / "coco")
+    write_flickr8k(samples / "flickr8k", data / "flickr8k")

@@ -1,0 +1,122 @@
+"""COCO captions (Chen et al., 2015): 123,287 images from Flickr, five captions or a few more each.
+
+The papers use Karpathy's split, `dataset_coco.json`: train and "restval" (113,287 images together) to train on, 5,000
+for validation, 5,000 for testing. Where that file is absent, COCO's own caption files of 2017 are read. COCO keeps
+the captions of its test images to itself, so the 5,000 images of `captions_val2017.json` are halved into validation
+and test: numbers on that split compare with nobody's. The corpus' `origin` says which of the two was read.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from captionrl.datasets.archives import read_annotation
+from captionrl.datasets.corpus import Corpus, Item
+from captionrl.datasets.records import number, plain_name, records, text
+from captionrl.errors import UserError
+from captionrl.files import parse_json, read_bytes
+
+KARPATHY = "dataset_coco.json"
+KARPATHY_ARCHIVE = "caption_datasets.zip"  # with dataset_flickr8k.json and dataset_flickr30k.json
+SPLITS = {"train": "train", "restval": "train", "val": "val", "test": "test"}
+PARTS = ("train2017", "val2017")
+PARTS_ARCHIVE = "annotations_trainval2017.zip"
+
+
+def read(name: str, raw: Path) -> Corpus:
+    """Karpathy's file, plain or inside its zip; else both caption files of COCO 2017, plain or inside theirs."""
+    karpathy = any((raw / file).is_file() for file in (KARPATHY, KARPATHY_ARCHIVE))
+    plain = any((raw / file).is_file() for part in PARTS for file in (*_files(part), PARTS_ARCHIVE))
+    return _read_plain(name, raw) if plain and not karpathy else _read_karpathy(name, raw)
+
+
+def read_captions_file(path: Path | str) -> dict[str, list[str]]:
+    """The captions of a plain COCO caption file (`captions_val2017.json`) by the image's file name.
+
+    Images are in the file's order, captions in that of their annotation ids: the annotations themselves stand in no
+    order. Raises UserError for anything malformed, repeated ids and images without a caption.
+    """
+    return _captions(read_bytes(path), str(path))
+
+
+def validation(ids: Iterable[str]) -> set[str]:
+    """The images of the val file that serve as validation: the half of lowest SHA-256 of their id; the others test."""
+    ranked = sorted(ids, key=lambda id: hashlib.sha256(id.encode()).digest())
+    return set(ranked[: len(ranked) // 2])
+
+
+def _read_karpathy(name: str, raw: Path) -> Corpus:
+    data, place, file = read_annotation(raw, KARPATHY, KARPATHY_ARCHIVE)
+    items: dict[str, Item] = {}
+    captions: dict[str, list[str]] = {}
+    for i, image in enumerate(records(parse_json(data, place), "images", place)):
+        at = f"{place}: images[{i}]"
+        folder = plain_name(text(image, "filepath", at), f"{at}.filepath")
+        media = plain_name(text(image, "filename", at), f"{at}.filename")
+        id, split = PurePosixPath(media).stem, text(image, "split", at)
+        if id in items:
+            raise UserError(f"{at}.filename: {id} is listed twice; fetch the official file again")
+        if split not in SPLITS:
+            raise UserError(f"{at}.split: {split!r}; must be one of {', '.join(SPLITS)}")
+        sentences = image.get("sentences")
+        if not isinstance(sentences, list) or not sentences:
+            raise UserError(f"{at}.sentences: must be a list of captions, at least one; caption {id} or drop it")
+        items[id] = Item(id, SPLITS[split], f"{folder}/{media}")
+        captions[id] = [text(sentence, "raw", f"{at}.sentences[{j}]") for j, sentence in enumerate(sentences)]
+    return Corpus(name, list(items.values()), captions, f"{KARPATHY}: Karpathy's split, restval in train", (file,))
+
+
+def _read_plain(name: str, raw: Path) -> Corpus:
+    items: dict[str, Item] = {}
+    captions: dict[str, list[str]] = {}
+    files = []
+    for part in PARTS:
+        folder, plain = _files(part)
+        annotation = folder if (raw / folder).is_file() else plain
+        data, place, file = read_annotation(raw, annotation, PARTS_ARCHIVE)
+        files.append(file)
+        found = _captions(data, place)
+        ids = {media: PurePosixPath(media).stem for media in found}
+        drawn = validation(ids.values()) if part == "val2017" else set()
+        for media, id in ids.items():
+            if id in items:
+                raise UserError(f"{place}: images: {id} is listed twice, or in both files; fetch the official files")
+            split = "train" if part == "train2017" else "val" if id in drawn else "test"
+            items[id] = Item(id, split, f"{part}/{media}")
+            captions[id] = found[media]
+    origin = "COCO 2017 caption files, not Karpathy's split: val and test halve the val file by the SHA-256 of the ids"
+    return Corpus(name, list(items.values()), captions, origin, tuple(dict.fromkeys(files)))
+
+
+def _files(part: str) -> tuple[str, str]:
+    """Where a plain caption file may lie: as COCO's zip unpacks, or directly in the raw directory."""
+    return f"annotations/captions_{part}.json", f"captions_{part}.json"
+
+
+def _captions(data: bytes, place: str) -> dict[str, list[str]]:
+    document = parse_json(data, place)
+    images: dict[int, str] = {}
+    by_image: dict[int, dict[int, str]] = {}
+    for i, image in enumerate(records(document, "images", place)):
+        at = f"{place}: images[{i}]"
+        id = number(image, "id", at)
+        if id in images:
+            raise UserError(f"{at}.id: {id} is listed twice; fetch the official file again")
+        images[id] = plain_name(text(image, "file_name", at), f"{at}.file_name")
+        by_image[id] = {}
+    if len(set(images.values())) < len(images):
+        raise UserError(f"{place}: images: two of them have the same file_name; fetch the official file again")
+    seen = set()
+    for i, annotation in enumerate(records(document, "annotations", place)):
+        at = f"{place}: annotations[{i}]"
+        id, image_id = number(annotation, "id", at), number(annotation, "image_id", at)
+        if id in seen:
+            raise UserError(f"{at}.id: {id} is listed twice; fetch the official file again")
+        if image_id not in by_image:
+            raise UserError(f"{at}.image_id: {image_id} is not among this file's images; fetch the official file again")
+        seen.add(id)
+        by_image[image_id][id] = text(annotation, "caption", at)
+    for i, (id, found) in enumerate(by_image.items()):
+        if not found:
+            raise UserError(f"{place}: images[{i}]: {images[id]} has no caption; caption it or drop it")
+    return {images[id]: [found[key] for key in sorted(found)] for id, found in by_image.items()}

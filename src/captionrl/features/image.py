@@ -1,0 +1,193 @@
+"""Pictures as media: stills by Pillow, GIFs by FFmpeg at the times that their own delays say.
+
+FFmpeg turns no mirrored photograph upright and forgets alpha, so stills are Pillow's. Pillow paints what a GIF clears
+in the colour that stands for "transparent", so frames of GIFs are FFmpeg's; but not their times, which change with its
+release. Both are scaled as RGB, exactly as `PIL.Image.resize` does it.
+"""
+
+import io
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from captionrl.errors import UserError
+
+MAX_PIXELS = 2**27  # a 100-megapixel photograph, 400 MB as RGB; what claims to be larger is taken for a bomb
+STILLS = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF....WEBP|BM|II\*\0|MM\0\*", re.DOTALL)  # their first bytes
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+JPEG_MARKER = re.compile(rb"\xff+([^\0\xff\xd0-\xd7])", re.DOTALL)  # neither stuffing nor a restart
+UPRIGHT = {  # EXIF orientation -> how to turn the picture
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+PNG_END = b"IEND\xaeB`\x82"
+
+
+class MediaError(UserError):
+    """A media file that cannot be read to its end. `cause` is one line, without the file's name."""
+
+    def __init__(self, path: Path | str, cause: str):
+        super().__init__(f"{path}: {cause}")
+        self.cause = cause
+
+
+@dataclass(frozen=True)
+class Resize:
+    """How a frame becomes a square of `size` pixels.
+
+    With `shorter`: that many pixels for the shorter side, aspect ratio kept, then the centre `size` x `size`.
+    Without: the whole frame is squashed to the square, so that nothing at its borders is lost.
+    """
+
+    size: int
+    shorter: int | None = None
+
+    def __str__(self) -> str:
+        how = f"squash {self.size}" if self.shorter is None else f"shorter {self.shorter} crop {self.size}"
+        return f"{how} bilinear"
+
+    def scaled(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height before the crop; the longer side is rounded down, as torchvision does."""
+        if self.shorter is None:
+            return self.size, self.size
+        least = min(width, height)
+        return self.shorter * width // least, self.shorter * height // least
+
+    def crop(self, image: np.ndarray) -> np.ndarray:
+        top, left = (round((side - self.size) / 2) for side in image.shape[:2])
+        return image[top : top + self.size, left : left + self.size]
+
+
+def read_still(path: Path, resize: Resize | None) -> np.ndarray:
+    """A JPEG, PNG, WebP, BMP or TIFF as uint8 RGB [H, W, 3], turned upright as its EXIF orientation says.
+
+    What is transparent is shown on white; of 16 bits the upper 8 are kept; CMYK becomes RGB by the plain formula, and
+    colour profiles are not looked at. Raises MediaError for what is cut off, corrupt, animated, larger than
+    MAX_PIXELS, or of 12 or 32 bits a colour.
+    """
+    data = path.read_bytes()
+    if (data.startswith(b"\xff\xd8") and not _jpeg_ends(data)) or (data.startswith(b"\x89") and PNG_END not in data):
+        raise MediaError(path, "truncated: its end marker is missing")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_size(path, *image.size)
+            pictures = getattr(image, "n_frames", 1)
+            if pictures > 1 and image.format != "MPO":  # a telephone's JPEG and its preview
+                raise MediaError(path, f"holds {pictures} pictures; make it a GIF or a video")
+            image.load()
+            turn = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+            return _scale(path, _eight_bits(image if turn is None else image.transpose(turn)), resize)
+    except Image.DecompressionBombError:
+        raise MediaError(path, f"more than {MAX_PIXELS} pixels; scale it down") from None
+    except UnidentifiedImageError:
+        raise MediaError(path, "no picture that can be read (corrupt, or of more than 8 bits a colour)") from None
+    except (OSError, SyntaxError, ValueError, TypeError, ArithmeticError, LookupError, struct.error) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise MediaError(path, f"no picture that can be read ({reason})") from None
+
+
+def _jpeg_ends(data: bytes) -> bool:
+    """Whether its end marker comes: Pillow takes zeros for pixels. Telephones append a film or a preview to it."""
+    at = 2
+    while found := JPEG_MARKER.search(data, at):
+        if found[1] == b"\xd9":
+            return True
+        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+    return False
+
+
+def _check_size(path: Path, width: int, height: int) -> None:
+    if not 0 < width * height <= MAX_PIXELS:
+        raise MediaError(path, f"{width} x {height} pixels, not 1 to {MAX_PIXELS}; scale it down")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """RGB of any mode that Pillow reads."""
+    if image.mode.startswith("I;16"):  # Pillow would cut at 255 what lies above it
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise ValueError("32 bits a colour: convert it to 8")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def _scale(path: Path, image: Image.Image, resize: Resize | None) -> np.ndarray:
+    if resize is None:
+        return np.asarray(image)
+    size = resize.scaled(*image.size)
+    _check_size(path, *size)  # a line of one pixel's height becomes very long
+    return resize.crop(np.asarray(image.resize(size, Image.Resampling.BILINEAR)))
+
+
+def sample_gif(path: Path, fps: float, resize: Resize | None) -> Iterator[tuple[float, np.ndarray]]:
+    """Yield (time, uint8 RGB [H, W, 3]) at 0, 1/fps, 2/fps, ... seconds of one turn of a GIF.
+
+    Frames are composed as browsers do it, on white; one frame alone is a still, however long it may stand.
+    """
+    delays = gif_delays(path)
+    with av.open(str(path)) as container:
+        container.streams.video[0].thread_type = "NONE"  # as for videos: files are decoded side by side
+        frames = container.decode(video=0)
+        end = sampled = 0
+        for number, delay in enumerate(delays):
+            try:
+                frame = next(frames)
+            except (av.FFmpegError, StopIteration):
+                raise MediaError(path, f"corrupt after frame {number} of {len(delays)}") from None
+            end += delay if len(delays) > 1 else 0
+            image = None
+            while sampled == 0 or 100 * sampled < end * fps:
+                if image is None:
+                    image = _scale(path, Image.fromarray(frame.to_ndarray(format="rgb24")), resize)
+                yield sampled / fps, image
+                sampled += 1
+
+
+def gif_delays(path: Path) -> list[int]:
+    """For how many hundredths of a second each frame of a GIF is on show; 10 where it says 0 or 1, as in all browsers.
+
+    Raises MediaError where the file is no chain of blocks up to its end marker, or claims more than MAX_PIXELS.
+    """
+    data = path.read_bytes()
+    delays: list[int] = []
+    delay = 0
+    try:
+        at = 13 + _palette(data[10])
+        _check_size(path, *(int.from_bytes(data[side : side + 2], "little") for side in (6, 8)))
+        while data[at] != 0x3B:
+            if data[at] == 0x21:  # an extension; 0xF9 is the one that holds the next frame's delay
+                if data[at + 1] == 0xF9:
+                    delay = int.from_bytes(data[at + 4 : at + 6], "little")
+                at += 2
+            elif data[at] == 0x2C:
+                delays.append(delay if delay > 1 else 10)
+                delay = 0
+                at += 11 + _palette(data[at + 9])
+            else:
+                raise MediaError(path, f"corrupt after frame {len(delays)}: a block of unknown kind")
+            while data[at]:
+                at += 1 + data[at]
+            at += 1
+    except IndexError:
+        raise MediaError(path, "truncated: its end marker is missing") from None
+    if not delays:
+        raise MediaError(path, "no frame in it")
+    return delays
+
+
+def _palette(flags: int) -> int:
+    """Bytes of the colour table that a block's flags announce."""
+    return 3 * 2 ** (1 + (flags & 7)) if flags & 0x80 else 0

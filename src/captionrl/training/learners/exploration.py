@@ -1,0 +1,59 @@
+"""Sequence-level exploration teaches a captioner (Chen and Jin 2020, Algorithm 1)."""
+
+import torch
+from torch import Tensor
+
+from captionrl.config import ExplorationPhase
+from captionrl.decoding.rollout import sample
+from captionrl.models import Policy
+from captionrl.objectives.exploration import (
+    exploration_loss,
+    leave_one_out_baseline,
+    mean_baseline,
+    pairwise_distances,
+)
+from captionrl.objectives.reinforce import health
+from captionrl.rewards import PairwiseBleu
+from captionrl.text.ptb import PUNCTUATION
+from captionrl.text.vocabulary import BOS, EOS, PAD
+from captionrl.training.data import Data
+from captionrl.training.learners.reinforce import RewardLearner
+
+MAXIMUM = {"CIDEr-D": 10.0, "BLEU-4": 1.0}  # of a reward, which eq. 2 wants in [0, 1]
+
+
+class ExplorationLearner(RewardLearner):
+    """Several sampled captions of each item of a batch: good ones, and unlike one another."""
+
+    def __init__(self, policy: Policy, data: Data, phase: ExplorationPhase, seed: int) -> None:
+        super().__init__(policy, data, phase, seed)
+        self.phase = phase
+        self.unit = phase.unit_reward or MAXIMUM[phase.reward]
+        words = data.vocabulary.words
+        self.bleu = PairwiseBleu(words)
+        skipped = frozenset() if phase.punctuation_in_reward else PUNCTUATION
+        punctuation = [index for index, word in enumerate(words) if word in skipped]
+        self.no_words = torch.tensor([PAD, BOS, EOS, *punctuation], device=self.device)
+
+    def loss(self, epoch: int, index: int) -> tuple[Tensor, dict[str, float]]:
+        items, _ = self.pairs.batch(epoch, index)
+        features, samples = self.clips.batch(items), self.phase.samples
+        by_item = len(items), samples
+        rows = torch.arange(len(items), device=self.device).repeat_interleave(samples)
+        rollout = sample(self.policy, self.policy.encode(features).select(rows), self.max_tokens)
+        reward = self.rewards(rollout, [item for item in items for _ in range(samples)])
+        greedy_reward = self.greedy_rewards(features, items)
+        with self.timed_as_reward():
+            tokens = rollout.tokens.view(*by_item, -1)
+            distances = pairwise_distances(self.bleu, tokens, self.no_words).to(reward)
+        baseline = mean_baseline if self.phase.diversity_baseline == "mean" else leave_one_out_baseline
+        loss, statistics = exploration_loss(
+            rollout.log_probs.sum(1).view(by_item),
+            reward.view(by_item) / self.unit,
+            distances,
+            alpha=self.phase.alpha,
+            reward_baseline=greedy_reward.unsqueeze(1) / self.unit,
+            distance_baseline=baseline(distances),
+        )
+        statistics |= health(rollout, reward, self.bad_last_words, EOS)
+        return loss, {**statistics, "greedy_reward": greedy_reward.mean().item(), **self.reward_cost()}

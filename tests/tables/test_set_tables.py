@@ -1,0 +1,127 @@
+"""Tables of sets of captions, of metrics that could not be computed, and a picture of two metrics."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from captionrl.config import TradeoffFigure, load_paper
+from captionrl.errors import UserError
+from captionrl.evaluation.metrics import Result
+from captionrl.evaluation.results import write_scores
+from captionrl.tables.table import build, write
+from captionrl.tables.tradeoff import draw_tradeoff
+
+ITEMS = 40
+ROWS = [
+    {"method": "XE (rs)", "run": "xe.rs", "cited": [74.2, 0.57]},
+    {"method": "SLL (rs)", "run": "sll.rs"},
+    {"method": "SLL (bs)", "run": "sll.bs", "cited": [None, 0.35]},
+    {"method": "GAN", "cited": [None, 0.41]},
+]
+CONTRAST = {"run": "sll.rs", "to": "xe.rs", "what": "narrower"}
+SETS = {"title": "Sets", "corpus": "coco", "metrics": ["CIDEr-D", "Div-1"], "baseline": "xe", "control": "equal-budget"}
+BEST = {**SETS, "metrics": ["CIDEr-D", "SPICE"], "rows": [{"method": "XE", "run": "xe", "cited": [80.0, 19.2]}]}
+TABLES = {"s": {**SETS, "rows": ROWS, "contrasts": [CONTRAST]}, "b": BEST}
+PAPER = load_paper(Path(__file__).parents[2] / "papers/sle.yaml", "mini", {"tables": TABLES})
+SHARES = {"xe.rs": 0.6, "equal-budget.rs": 0.6, "sll.rs": 0.3, "sll.bs": 0.31, "xe.bs": 0.35, "equal-budget.bs": 0.36}
+
+
+def result(metric, share, seed):
+    scores = np.clip(share + np.random.default_rng(seed).normal(0, 0.02, ITEMS), 0, 1)
+    items = {f"image{i:02d}": 100 * float(score) for i, score in enumerate(scores)}
+    return Result(metric, 100 * float(scores.mean()), items, np.column_stack([scores, np.ones(ITEMS)]), metric)
+
+
+@pytest.fixture
+def table(tmp_path):
+    scores = {}
+    for number, (system, share) in enumerate(SHARES.items()):
+        path = tmp_path / system / "seed1.json"
+        results = {metric: result(metric, share, number) for metric in ("CIDEr-D", "Div-1")}
+        write_scores(path, results, {"seed": 1, "features": "mini"})
+        scores[system] = [path]
+    write(*build(PAPER, "s", "mini", "here", scores), tmp_path / "s.csv")
+    return tmp_path / "s.csv"
+
+
+def rows_of(path):
+    with open(path, newline="") as file:
+        return {row["method"]: row for row in csv.DictReader(file)}
+
+
+def test_a_table_of_sets_needs_what_its_systems_are_compared_with_decoded_as_they_are():
+    assert set(PAPER.systems_of("s")) == set(SHARES)
+    assert PAPER.runs_of("s") == ["sll", "xe", "equal-budget"]
+
+
+def test_shares_are_printed_as_they_are_and_scores_times_a_hundred(table):
+    row = rows_of(table)["XE (rs)"]
+    assert float(row["CIDEr-D"]) == pytest.approx(60, abs=2)
+    assert float(row["Div-1"]) == pytest.approx(0.6, abs=0.02)
+    assert float(row["Div-1_low"]) < float(row["Div-1"]) < float(row["Div-1_high"])
+    assert (row["CIDEr-D_paper"], row["Div-1_paper"]) == ("74.2", "0.57")
+    printed = table.with_suffix(".md").read_text()
+    assert "| 74.2 | 0.57 |" in printed
+    contrast = next(csv.DictReader(table.with_suffix(".contrasts.csv").open()))
+    assert float(contrast["difference"]) == pytest.approx(-30, abs=2)
+    assert "[-0.3" in printed
+
+
+def test_a_row_is_tested_against_the_baseline_decoded_as_it_is(table):
+    rows = rows_of(table)
+    assert rows["XE (rs)"]["Div-1_p"] == ""
+    assert float(rows["SLL (bs)"]["Div-1_p"]) < 0.05  # 0.31 against 0.35 of xe.bs
+    assert float(rows["SLL (rs)"]["Div-1_p"]) < 0.05
+
+
+def test_what_was_not_printed_stays_empty(table):
+    rows = rows_of(table)
+    assert (rows["GAN"]["CIDEr-D"], rows["GAN"]["Div-1"]) == ("", "0.41")
+    assert rows["SLL (bs)"]["CIDEr-D_paper"] == ""
+
+
+def test_a_metric_that_could_not_be_computed_says_why(tmp_path):
+    scores = {}
+    for run in ("xe", "equal-budget"):
+        path = tmp_path / run / "seed1.json"
+        facts = {"unavailable": {"SPICE": "it needs its models"}, "features": "mini"}
+        write_scores(path, {"CIDEr-D": result("CIDEr-D", 0.5, 1)}, facts)
+        scores[run] = [path]
+    write(*build(PAPER, "b", "mini", "here", scores), tmp_path / "b.csv")
+    row = rows_of(tmp_path / "b.csv")["XE"]
+    assert (row["SPICE"], row["SPICE_paper"]) == ("n/a (it needs its models)", "19.2")
+    printed = (tmp_path / "b.md").read_text()
+    assert "SPICE is n/a: it needs its models." in printed
+    assert "| n/a | 80.0 | 19.2 |" in printed
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (
+            {**BEST, "rows": [{"method": "XE", "run": "xe.rs"}]},
+            r"rows\[0\].run: xe.rs is a set of captions, and has no SPICE",
+        ),
+        (
+            {**TABLES["s"], "rows": [{"method": "XE", "run": "xe"}]},
+            r"xe is single captions \(RUN.rs and RUN.bs are sets\)",
+        ),
+        ({**TABLES["s"], "rows": [{"method": "XE", "run": "xe.sr"}]}, r"rows\[0\].run: no decoding is called 'sr'"),
+    ],
+)
+def test_metrics_and_systems_that_do_not_fit_are_named(table, message):
+    with pytest.raises(UserError, match=message):
+        load_paper(Path(__file__).parents[2] / "papers/sle.yaml", "mini", {"tables": {"s": table}})
+
+
+def test_a_tradeoff_is_a_point_a_row_of_ours(table):
+    figure = TradeoffFigure(title="t", corpus="coco-mini", table="s", x="Div-1", y="CIDEr-D")
+    (axes,) = draw_tradeoff(PAPER, figure, {"s": table}).figure().axes
+    rows = rows_of(table)
+    assert [text.get_text() for text in axes.texts] == ["XE (rs)", "SLL (rs)", "SLL (bs)"]
+    for text in axes.texts:
+        assert text.xy == (float(rows[text.get_text()]["Div-1"]), float(rows[text.get_text()]["CIDEr-D"]))
+    with pytest.raises(UserError, match="sle/s: no table"):
+        draw_tradeoff(PAPER, figure, {})
