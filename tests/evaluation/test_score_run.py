@@ -28,8 +28,8 @@ def scored(world, checkpoint, tmp_path, monkeypatch):
 
     def scored(predictions, blind=False):
         given = SimpleNamespace()
-        card = {**PROVENANCE, "config": {"epochs": 3}, "machine": "x86", "backbone": "mini", "blind": blind}
-        write_json(checkpoint.with_suffix(".json"), card)
+        trained = {"config": {"run": {"blind": blind}}, "inputs": {"features": {"backbone": "mini"}}, "machine": "x86"}
+        write_json(checkpoint.with_suffix(".json"), PROVENANCE | trained)
         write_json(tmp_path / "predictions.json", predictions)
 
         def evaluate(references, hypotheses, spice=None):
@@ -60,7 +60,7 @@ def test_a_score_says_where_it_came_from(scored, checkpoint, tmp_path, world):
         "checkpoint_sha256": sha256(checkpoint),
         "predictions": str(tmp_path / "predictions.json"),
         "predictions_sha256": sha256(tmp_path / "predictions.json"),
-        "config": fingerprint({"epochs": 3}),
+        "config": fingerprint({"run": {"blind": False}}),
         "features": "mini",
     }
 

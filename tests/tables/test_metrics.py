@@ -41,6 +41,12 @@ def test_every_number_of_ours_and_no_cited_one_is_there():
             assert numbers == {name: float(rows[method][name]) for name in names}
 
 
+def test_what_could_not_be_computed_is_left_out(tmp_path):
+    columns = "method,source,METEOR,METEOR_low,SPICE,SPICE_low"
+    (tmp_path / "t.csv").write_text(f"{columns}\nXE,ours,25.0,24.0,n/a (no models),\nNIC,cited,23.7,,19.0,\n")
+    assert read_tables([tmp_path / "t.csv"]) == {"t": {"XE": {"METEOR": 25.0}}}
+
+
 def test_equal_tables_give_equal_bytes(tmp_path, curves):
     write_metrics(PAPER, TABLES, curves, tmp_path / "a/metrics.json")
     write_metrics(PAPER, TABLES[::-1], curves[::-1], tmp_path / "b/metrics.json")

@@ -116,12 +116,21 @@ def test_metrics_and_systems_that_do_not_fit_are_named(table, message):
         load_paper(Path(__file__).parents[2] / "papers/sle.yaml", "mini", {"tables": {"s": table}})
 
 
+def legend_of(axes):
+    return axes.get_legend().get_texts(), axes.get_legend().get_lines()
+
+
 def test_a_tradeoff_is_a_point_a_row_of_ours(table):
     figure = TradeoffFigure(title="t", corpus="coco-mini", table="s", x="Div-1", y="CIDEr-D")
     (axes,) = draw_tradeoff(PAPER, figure, {"s": table}).figure().axes
     rows = rows_of(table)
-    assert [text.get_text() for text in axes.texts] == ["XE (rs)", "SLL (rs)", "SLL (bs)"]
-    for text in axes.texts:
-        assert text.xy == (float(rows[text.get_text()]["Div-1"]), float(rows[text.get_text()]["CIDEr-D"]))
+    drawn = [bars.lines[0] for bars in axes.containers]
+    assert [tuple(point.get_xydata()[0]) for point in drawn] == [
+        (float(rows[method]["Div-1"]), float(rows[method]["CIDEr-D"])) for method in ("XE (rs)", "SLL (rs)", "SLL (bs)")
+    ]
+    legend = {text.get_text(): line.get_color() for text, line in zip(*legend_of(axes), strict=True)}
+    assert list(legend) == ["XE", "SLL"]
+    assert [point.get_color() for point in drawn] == [legend["XE"], legend["SLL"], legend["SLL"]]
+    assert [point.get_marker() for point in drawn] == ["o", "o", "s"]
     with pytest.raises(UserError, match="sle/s: no table"):
         draw_tradeoff(PAPER, figure, {})

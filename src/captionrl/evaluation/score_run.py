@@ -33,7 +33,7 @@ def evaluate_predictions(
         "predictions_sha256": sha256(predictions),
         **{key: trained[key] for key in ("seed", "hours", "slurm_job", "code", "commit", "command")},
         "config": fingerprint(trained["config"]),
-        "features": "none" if trained["blind"] else trained["backbone"],
+        "features": "none" if trained["config"]["run"]["blind"] else trained["inputs"]["features"]["backbone"],
     }
     if isinstance(next(iter(content.values())), list):
         from captionrl.evaluation.diversity import evaluate_sets  # with torch, which single captions need not wait for

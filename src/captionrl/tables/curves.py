@@ -13,10 +13,8 @@ from matplotlib.ticker import MaxNLocator
 from captionrl.config import CurvesFigure, Paper
 from captionrl.errors import UserError
 from captionrl.files import decode_utf8, read_bytes
-from captionrl.tables.drawing import BLACK, GREY, MARGIN, WIDTH, Sheet, plain
+from captionrl.tables.drawing import BLACK, GREY, LINES, MARGIN, WIDTH, Sheet, plain
 
-# Okabe and Ito's colours but yellow, which is too light for a line.
-LINES = ("#000000", "#E69F00", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
 Paths = dict[tuple[str, str, str], list[Path]]  # by corpus, run and phase: one a seed
 
 

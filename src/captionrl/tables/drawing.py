@@ -24,6 +24,8 @@ BLACK, GREY = "#1a1a1a", "#666666"
 # Okabe and Ito's blue, vermillion, green and purple, which colour-blind readers tell apart; the last three darkened
 # until they can be read as text on white (contrast 4.5 and more).
 SEGMENTS = ("#0072B2", "#B84F00", "#007A5A", "#A34D7D")
+# Okabe and Ito's colours but yellow, which is too light for a line.
+LINES = ("#000000", "#E69F00", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
 HANGING = frozenset("|.,;:!?")  # no line begins with one
 
 Piece = tuple[str, str]  # a word and its colour
@@ -128,17 +130,18 @@ def film_strip(
     sheet: Sheet,
     frames: Frames,
     chosen: Sequence[int],
-    fps: float,
+    fps: float | None,
     left: float,
     top: float,
     width: float,
 ) -> float:
-    """The frames numbered `chosen` side by side, their times below; each takes an equal part of `width`."""
+    """The frames numbered `chosen` side by side, their times below if they have any; each takes as much of `width`."""
     part, bottom = width / len(chosen), top
     for place, number in enumerate(chosen):
         x = left + place * part
         under = sheet.picture(frames[number], x, top, part - 0.05)
-        bottom = max(bottom, sheet.text(plain(f"{number / fps:.1f} s", GREY), x, under + 0.02, part, 8))
+        time = f"{number / fps:.1f} s" if fps else ""
+        bottom = max(bottom, sheet.text(plain(time, GREY), x, under + 0.02, part, 8))
     return bottom
 
 

@@ -85,7 +85,8 @@ def draw_examples(paper: Paper, figure: ExamplesFigure, sources: Sources) -> She
         frames = _frames(example.item, paper, figure.corpus, shown, sources)
         y = sheet.text(plain(example.item.id, GREY), MARGIN, y + 0.15, WIDTH - 2 * MARGIN, 9, "bold")
         if frames:
-            y = film_strip(sheet, frames, shown, paper.fps, MARGIN, y + 0.02, 1.3 * len(shown))
+            fps = paper.fps if len(example.numbers) > 1 else None  # a still has no time
+            y = film_strip(sheet, frames, shown, fps, MARGIN, y + 0.02, 1.3 * len(shown))
         rows = [
             ("" if index else method.method, coloured(caption))
             for method in figure.methods

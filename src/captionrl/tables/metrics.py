@@ -23,10 +23,10 @@ def write_metrics(paper: Paper, tables: Sequence[Path], curves: Sequence[Path], 
 
 
 def read_tables(paths: Sequence[Path]) -> Metrics:
-    """Our numbers of every table (.csv), none of the cited ones."""
+    """Our numbers of every table (.csv), none of the cited ones, nor what could not be computed."""
     return {
         path.stem: {
-            row["method"]: {name: float(row[name]) for name in row if f"{name}_low" in row}
+            row["method"]: {name: float(row[name]) for name in row if row.get(f"{name}_low")}
             for row in _rows(path)
             if row["source"] == "ours"
         }

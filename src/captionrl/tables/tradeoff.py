@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from captionrl.config import Paper, TradeoffFigure, split_system
 from captionrl.errors import UserError
 from captionrl.files import decode_utf8, read_bytes
-from captionrl.tables.drawing import BLACK, GREY, MARGIN, SEGMENTS, WIDTH, Sheet, plain
+from captionrl.tables.drawing import BLACK, GREY, LINES, MARGIN, WIDTH, Sheet, plain
 
 MARKERS = {"": "o", "rs": "o", "bs": "s"}
+KEY = "Circles: sampled (rs); squares: beam (bs)."
 
 
 def draw_tradeoff(paper: Paper, figure: TradeoffFigure, tables: Mapping[str, Path]) -> Sheet:
@@ -22,30 +23,38 @@ def draw_tradeoff(paper: Paper, figure: TradeoffFigure, tables: Mapping[str, Pat
     path = tables[figure.table]
     numbers = {row["method"]: row for row in csv.DictReader(io.StringIO(decode_utf8(read_bytes(path), path)))}
     ours = [row for row in paper.tables[figure.table].rows if row.run]
-    runs = list(dict.fromkeys(split_system(str(row.run))[0] for row in ours))
+    names: dict[str, str] = {}  # of runs, without their decoding
+    for row in ours:
+        run, decoding = split_system(str(row.run))
+        names.setdefault(run, row.method.removesuffix(f" ({decoding})"))
+    colours = {run: LINES[index % len(LINES)] for index, run in enumerate(names)}
 
     def draw(axes: Axes) -> None:
         for row in ours:
             run, decoding = split_system(str(row.run))
-            found, colour = numbers[row.method], SEGMENTS[runs.index(run) % len(SEGMENTS)]
+            found = numbers[row.method]
             (x, x_low, x_high), (y, y_low, y_high) = (
                 [float(found[f"{metric}{what}"]) for what in ("", "_low", "_high")] for metric in (figure.x, figure.y)
             )
             x_error, y_error = [[x - x_low], [x_high - x]], [[y - y_low], [y_high - y]]
+            colour = colours[run]
             axes.errorbar(x, y, y_error, x_error, fmt=MARKERS[decoding], color=colour, markersize=6, linewidth=1)
-            axes.annotate(row.method, (x, y), (6, 6), textcoords="offset points", fontsize=9, color=colour)
+        for run, name in names.items():
+            axes.plot([], [], "o", color=colours[run], label=name)
+        above = {"bbox_to_anchor": (0, 1), "borderaxespad": 0.2, "ncols": len(names)}  # the axes, in one row
+        axes.legend(loc="lower left", fontsize=9, frameon=False, handletextpad=0.1, **above)
         axes.set_xlabel(figure.x, fontsize=9)
         axes.set_ylabel(figure.y, fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#e4e4e4", linewidth=0.8)
         axes.set_axisbelow(True)
-        axes.margins(0.12)
+        axes.margins(0.08)
         axes.tick_params(labelsize=9, color=GREY, labelcolor=BLACK)
 
     sheet = Sheet()
     y = sheet.text(plain(f"{figure.title}, {figure.corpus}"), MARGIN, MARGIN, WIDTH - 2 * MARGIN, 10, "bold")
-    what = f"Rows of {figure.table}, means over seeds with 95 % bootstrap intervals over items."
+    what = f"Rows of {figure.table}, means over seeds with 95 % bootstrap intervals over items. {KEY}"
     y = sheet.text(plain(what, GREY), MARGIN, y, WIDTH - 2 * MARGIN)
-    y = sheet.plot(draw, MARGIN + 0.55, y + 0.2, WIDTH - 2 * MARGIN - 0.65, 4.4)
+    y = sheet.plot(draw, MARGIN + 0.55, y + 0.35, WIDTH - 2 * MARGIN - 0.65, 4.4)
     sheet.reach(y + 0.4)
     return sheet
