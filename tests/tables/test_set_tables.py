@@ -23,7 +23,8 @@ ROWS = [
 CONTRAST = {"run": "sll.rs", "to": "xe.rs", "what": "narrower"}
 SETS = {"title": "Sets", "corpus": "coco", "metrics": ["CIDEr-D", "Div-1"], "baseline": "xe", "control": "equal-budget"}
 BEST = {**SETS, "metrics": ["CIDEr-D", "SPICE"], "rows": [{"method": "XE", "run": "xe", "cited": [80.0, 19.2]}]}
-TABLES = {"s": {**SETS, "rows": ROWS, "contrasts": [CONTRAST]}, "b": BEST}
+OURS = {**SETS, "rows": [{"method": "XE (rs)", "run": "xe.rs"}]}  # the paper has no such table
+TABLES = {"s": {**SETS, "rows": ROWS, "contrasts": [CONTRAST]}, "b": BEST, "o": OURS}
 PAPER = load_paper(Path(__file__).parents[2] / "papers/sle.yaml", "mini", {"tables": TABLES})
 SHARES = {"xe.rs": 0.6, "equal-budget.rs": 0.6, "sll.rs": 0.3, "sll.bs": 0.31, "xe.bs": 0.35, "equal-budget.bs": 0.36}
 
@@ -35,13 +36,18 @@ def result(metric, share, seed):
 
 
 @pytest.fixture
-def table(tmp_path):
+def scores(tmp_path):
     scores = {}
     for number, (system, share) in enumerate(SHARES.items()):
         path = tmp_path / system / "seed1.json"
         results = {metric: result(metric, share, number) for metric in ("CIDEr-D", "Div-1")}
         write_scores(path, results, {"seed": 1, "features": "mini"})
         scores[system] = [path]
+    return scores
+
+
+@pytest.fixture
+def table(scores, tmp_path):
     write(*build(PAPER, "s", "mini", "here", scores), tmp_path / "s.csv")
     return tmp_path / "s.csv"
 
@@ -80,6 +86,14 @@ def test_what_was_not_printed_stays_empty(table):
     rows = rows_of(table)
     assert (rows["GAN"]["CIDEr-D"], rows["GAN"]["Div-1"]) == ("", "0.41")
     assert rows["SLL (bs)"]["CIDEr-D_paper"] == ""
+
+
+def test_a_table_that_the_paper_does_not_have_has_no_columns_for_its_numbers(scores, table, tmp_path):
+    write(*build(PAPER, "o", "mini", "here", scores), tmp_path / "o.csv")
+    for suffix in (".md", ".tex"):
+        assert "aper" in table.with_suffix(suffix).read_text()
+        assert "aper" not in (tmp_path / "o.csv").with_suffix(suffix).read_text()
+    assert (tmp_path / "o.md").read_text().splitlines()[2] == "| method | CIDEr-D | Div-1 |"
 
 
 def test_a_metric_that_could_not_be_computed_says_why(tmp_path):

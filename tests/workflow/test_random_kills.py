@@ -45,11 +45,11 @@ def jobs(project: Path) -> list[int]:
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            words = (entry / "cmdline").read_bytes().split(b"\0")
+            _, program, command, *_ = [*(entry / "cmdline").read_bytes().split(b"\0"), b"", b""]  # a zombie has none
             here = os.path.samefile(entry / "cwd", project)
         except OSError:
             continue  # it has just ended
-        if here and words[1].endswith(b"/captionrl") and words[2] in (b"features", b"train"):
+        if here and program.endswith(b"/captionrl") and command in (b"features", b"train"):
             found.append(int(entry.name))
     return found
 

@@ -197,14 +197,9 @@ def contrasts_csv(built: Built) -> str:
 
 def markdown(built: Built) -> str:
     metrics = built.table.metrics
-    rows = [
-        f"| method | {' | '.join(metrics)} | paper: {' | paper: '.join(metrics)} |",
-        "|---" * (1 + 2 * len(metrics)) + "|",
-    ]
-    for line in built.lines:
-        cells = [_with_interval(line, metric) for metric in metrics]
-        cited = [_number(line.cited[metric], metric) if metric in line.cited else "" for metric in metrics]
-        rows.append(f"| {_barred(line.row.method)} | {' | '.join([*cells, *cited])} |")
+    columns = [*metrics, *(f"paper: {metric}" for metric in _cited(built))]
+    rows = [f"| method | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
+    rows += [f"| {_barred(line.row.method)} | {' | '.join(_fields(built, line))} |" for line in built.lines]
     text = f"**{built.table.title}.** {_legend(built)}\n\n" + "\n".join(rows) + "\n"
     if not built.contrasts:
         return text
@@ -221,20 +216,27 @@ def markdown(built: Built) -> str:
 
 
 def latex(built: Built) -> str:
-    metrics = built.table.metrics
-    head = " & ".join([r"method", *metrics, *(f"{metric} (paper)" for metric in metrics)])
-    rows = []
-    for line in built.lines:
-        cells = [_with_interval(line, metric) for metric in metrics]
-        cited = [_number(line.cited[metric], metric) if metric in line.cited else "" for metric in metrics]
-        rows.append(" & ".join([_escaped(line.row.method), *cells, *cited]) + r" \\")
+    names = [*built.table.metrics, *(f"{metric} (paper)" for metric in _cited(built))]
+    head = " & ".join(["method", *names])
+    rows = [" & ".join([_escaped(line.row.method), *_fields(built, line)]) + r" \\" for line in built.lines]
     body, caption = "\n".join(rows), _escaped(f"{built.table.title}. {_legend(built)}")
     body, caption = (text.replace("†", r"$^\dagger$").replace("‡", r"$^\ddagger$") for text in (body, caption))
-    columns = "l" + "r" * (2 * len(metrics))
+    columns = "l" + "r" * len(names)
     return (
         f"\\begin{{table}}\n\\centering\n\\begin{{tabular}}{{{columns}}}\n\\toprule\n{head} \\\\\n\\midrule\n{body}\n"
         f"\\bottomrule\n\\end{{tabular}}\n\\caption{{{caption}}}\n\\end{{table}}\n"
     )
+
+
+def _cited(built: Built) -> list[str]:
+    """The metrics that have columns for the paper's numbers: all, or none where it has no such table."""
+    return [str(metric) for metric in built.table.metrics] if any(line.cited for line in built.lines) else []
+
+
+def _fields(built: Built, line: Line) -> list[str]:
+    """A row's cells as text: ours, then the paper's."""
+    cited = [_number(line.cited[metric], metric) if metric in line.cited else "" for metric in _cited(built)]
+    return [*(_with_interval(line, metric) for metric in built.table.metrics), *cited]
 
 
 def _barred(text: str) -> str:
@@ -274,12 +276,13 @@ def _legend(built: Built) -> str:
     corpus = built.table.corpus
     missing = {metric: reason for line in built.lines for metric, reason in line.missing.items()}
     absent = "".join(f" {metric} is n/a: {reason}." for metric, reason in missing.items())
+    printed = f"Paper: as printed, on {corpus.removesuffix('-mini')}. " if _cited(built) else ""
     seen = ", ".join(dict.fromkeys(line.features for line in built.lines if line.features not in ("", "none")))
     return (
         f"Ours: {corpus} ({built.scale} scale), {seen} features, {built.items} test items, {seeds}, "
         f"95 % bootstrap interval over items; † differs from {built.table.baseline}, "
         f"‡ from its equal-budget control (paired bootstrap, p < 0.05). "
-        f"Paper: as printed, on {corpus.removesuffix('-mini')}. Corpus: {built.origin}.{absent}"
+        f"{printed}Corpus: {built.origin}.{absent}"
     )
 
 
