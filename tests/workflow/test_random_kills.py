@@ -20,7 +20,7 @@ from conftest import BIN, Project
 
 from captionrl.files import sha256
 
-KILLS = int(os.environ.get("CAPTIONRL_KILLS", "6"))
+KILLS = int(os.environ.get("CAPTIONRL_KILLS", "4"))
 SHORT = {"critic": {"epochs": 0.5}, "xe-warm": {"epochs": 0.5}, "hrl": {"epochs": 0.2, "validate_every": 0.1}}
 CONFIG = ["seeds=[1]", "device=cpu"]
 if "CAPTIONRL_KILLS" not in os.environ:
