@@ -7,8 +7,6 @@ number at the end of their names: COCO_val2014_000000391895, 000000391895 and 39
 
 import itertools
 import re
-import zipfile
-import zlib
 from binascii import a2b_base64
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -17,6 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from captionrl.datasets.archives import BAD_ZIP
 from captionrl.errors import UserError
 from captionrl.features.store import check_item_ids, write_store
 from captionrl.files import write_json
@@ -129,7 +128,7 @@ def _load(path: Path) -> np.ndarray:
                 raise UserError(f"{path}: holds {', '.join(loaded)}; features must be called {' or '.join(ARRAYS)}")
             array: np.ndarray = loaded[name]
             return array
-    except (OSError, ValueError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error):
+    except (*BAD_ZIP, ValueError, MemoryError):
         raise UserError(f"{path}: not a whole .npz or .npy of plain numbers; copy or extract it again") from None
 
 

@@ -15,7 +15,8 @@ from captionrl.tables.tradeoff import draw_tradeoff
 
 RULE = (
     "Examples are not picked by hand: they are the test items whose ids have the smallest SHA-256. Captions are those "
-    "of beam search with the first seed's checkpoints; references are the first of each item."
+    "of the first seed's checkpoints, one by beam search or, where five are shown, as the figure's title says; "
+    "references are the first of each item."
 )
 STYLE = (
     f"body {{ font: 15px/1.5 sans-serif; color: #1a1a1a; max-width: {WIDTH * DPI:.0f}px; margin: 2em auto; "
