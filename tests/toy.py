@@ -32,7 +32,8 @@ def toy_policy(model: str, vocabulary: int = VOCABULARY, seed: int | None = None
     """
     torch.manual_seed(seed or SEEDS.get(model, 4))
     policy = build_module(model, FEATURE, vocabulary, Sizes(**SIZES.model_dump() | sizes)).double().eval()
-    policy.head[-1].bias.data.zero_()
+    for head in getattr(policy, "heads", [policy.head]):  # of every stage
+        head[-1].bias.data.zero_()
     if model == "hrl":  # some captions are cut into segments here, some there, some not at all
         with torch.no_grad():
             policy.critic.linear.bias -= policy.critic(every_caption(vocabulary=vocabulary)).median()

@@ -19,6 +19,7 @@ from captionrl.config.phases import (
     ReinforcePhase,
     RewardPhase,
     ScheduledSampling,
+    StagewisePhase,
     XEPhase,
 )
 from captionrl.config.results import (
@@ -60,6 +61,7 @@ __all__ = [
     "Run",
     "ScheduledSampling",
     "Sizes",
+    "StagewisePhase",
     "Table",
     "TradeoffFigure",
     "XEPhase",

@@ -44,6 +44,7 @@ class Sizes(Strict):
     manager_encoder: PositiveInt = 256  # HRL: the LSTM above it
     manager: PositiveInt = 256  # HRL: the manager's LSTM
     goal: PositiveInt = 16  # HRL
+    stages: Annotated[int, Field(ge=2)] = 3  # Stack-Cap: the coarse decoder and the fine ones
     critic: PositiveInt = 128  # HRL: the internal critic's GRU and word embedding
     critic_reads: Literal["this", "previous"] = "this"  # HRL: does z_t see a_t (eq. 9) or only those before (eq. 10)?
 

@@ -110,6 +110,10 @@ class Policy(nn.Module, ABC):
         extras, state = self.advance(self.embedding(tokens), state, memory)
         return Step(self.head(extras.hidden), state, extras)
 
+    def predictions(self, hidden: Tensor) -> list[Tensor]:
+        """Logits [..., V] of every prediction of a word that cross-entropy teaches, the last one the policy's own."""
+        return [self.head(hidden)]
+
     def read(self, tokens: Tensor, memory: Rows, boundaries: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Teacher forcing: what the head reads each word of `tokens` [B, T] from, given those before it.
 

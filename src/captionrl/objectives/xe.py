@@ -18,17 +18,23 @@ def xe_loss(
     """
     memory = policy.encode(features)
     if own_words > 0:
-        logits, places = _scheduled_sampling(policy, memory, tokens, own_words)
+        hidden, places = _scheduled_sampling(policy, memory, tokens, own_words)
     else:
         hidden, places = policy.read(tokens, memory, boundaries)
-        logits = policy.head(hidden)
-    exact = torch.promote_types(logits.dtype, torch.float32)  # of halves, too
-    loss = cross_entropy(logits.to(exact), tokens.flatten()[places])
-    return loss, {"loss": loss.item()}
+    target = tokens.flatten()[places]
+    stages = [cross_entropy(logits.to(_exact(logits)), target) for logits in policy.predictions(hidden)]
+    loss = torch.stack(stages).sum()  # Stack-Cap eq. 10
+    statistics = {f"stage{i}_loss": stage.item() for i, stage in enumerate(stages)} if len(stages) > 1 else {}
+    return loss, {"loss": loss.item(), **statistics}
+
+
+def _exact(logits: Tensor) -> torch.dtype:
+    """Of halves, too."""
+    return torch.promote_types(logits.dtype, torch.float32)
 
 
 def _scheduled_sampling(policy: Policy, memory: Rows, tokens: Tensor, own_words: float) -> tuple[Tensor, Tensor]:
-    """Logits [W, V] of the words of `tokens`, and their places [W], as of `Policy.read`.
+    """What the head reads [W, H] of the words of `tokens`, and their places [W], as of `Policy.read`.
 
     Each input word after <s> is, with probability `own_words`, the policy's own draw.
     """
@@ -41,7 +47,8 @@ def _scheduled_sampling(policy: Policy, memory: Rows, tokens: Tensor, own_words:
             state, memory, own = state.first(number), memory.first(number), own[:number]
         if columns:
             words = torch.where(torch.rand(number, device=words.device) < own_words, own, words[:number])
-        logits, state, _ = policy.step(words, state, memory)
-        columns.append(logits)
-        own = draw(log_probabilities(logits.detach()))
+        extras, state = policy.advance(policy.embedding(words), state, memory)
+        columns.append(extras.hidden)
+        with torch.no_grad():
+            own = draw(log_probabilities(policy.head(extras.hidden)))
     return torch.cat(columns), places
