@@ -81,7 +81,7 @@ def test_stacked_or_not_the_first_fine_stage_is_the_same_and_the_second_is_not()
 def test_stages_share_the_words_embedding_and_nothing_else(policy):
     """Every other parameter stands in one stage, and all are there: what a stage has of its own has one shape."""
     names = {name.split(".")[0] for name, _ in policy.named_parameters()}
-    assert names == {"embedding", "coarse", "values", "attention", "fine", "heads"}
+    assert names == {"embedding", "coarse", "values", "attention", "fine", "intermediate", "head"}
     assert (len(policy.values), len(policy.attention), len(policy.fine), len(policy.heads)) == (2, 2, 2, 3)
     parameters = [parameter.data_ptr() for parameter in policy.parameters()]
     assert len(set(parameters)) == len(parameters)

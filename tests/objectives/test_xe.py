@@ -2,6 +2,7 @@ from unittest import mock
 
 import pytest
 import torch
+from torch import nn
 from torch.nn.functional import cross_entropy, pad
 from toy import VOCABULARY, batch, toy_clips, trainable
 
@@ -17,6 +18,13 @@ WORDS = (CAPTIONS != PAD).sum(1)
 
 def gradients(loss, policy):
     return torch.autograd.grad(loss, trainable(policy))
+
+
+def embedding_of(policy):
+    """Its embedding, recording the words that it is given."""
+    module = isinstance(policy.embedding, nn.Module)
+    holder, name = (policy.embedding, "forward") if module else (policy, "embedding")
+    return mock.patch.object(holder, name, wraps=getattr(holder, name))
 
 
 def test_it_is_the_mean_negative_log_likelihood_of_the_words(policy):
@@ -60,10 +68,10 @@ def test_with_own_words_only_every_input_after_bos_is_drawn_from_the_step_before
         mock.patch(
             "captionrl.objectives.xe.draw", side_effect=[column[column != PAD] for column in longest_first]
         ) as drawing,
-        mock.patch.object(policy, "step", wraps=policy.step) as step,
+        embedding_of(policy) as embed,
     ):
         loss, _ = xe_loss(policy, batch(CLIPS), CAPTIONS, own_words=1.0)
-    inputs = [call.args[0].tolist() for call in step.call_args_list]
+    inputs = [call.args[0].tolist() for call in embed.call_args_list]
     assert inputs == [[BOS] * 3, [6, 6, 4], [6, 4], [5, 6], [4]]
 
     logits = policy.teacher_forcing(draws, policy.encode(batch(CLIPS)))
@@ -77,12 +85,13 @@ def test_with_own_words_only_every_input_after_bos_is_drawn_from_the_step_before
 @pytest.mark.parametrize("share", [0.25, 1.0])
 def test_own_words_is_the_share_of_inputs_that_are_drawn(policy, share):
     always = 6
-    policy.head[-1].bias.data[always] += 100
+    for head in getattr(policy, "heads", [policy.head]):
+        head[-1].bias.data[always] += 100
     captions = torch.full((200, 20), 4)
-    with mock.patch.object(policy, "step", wraps=policy.step) as step:
+    with embedding_of(policy) as embed:
         torch.manual_seed(0)
         xe_loss(policy, batch(CLIPS[:1] * 200), captions, own_words=share)
-    first, *later = (call.args[0] for call in step.call_args_list)
+    first, *later = (call.args[0] for call in embed.call_args_list)
     assert (first == BOS).all()
     own = torch.stack(later) == always
     five_sigma = 5 * (share * (1 - share) / own.numel()) ** 0.5
@@ -92,7 +101,7 @@ def test_own_words_is_the_share_of_inputs_that_are_drawn(policy, share):
 def test_own_words_are_words_that_decoding_can_write(policy):
     for head in getattr(policy, "heads", [policy.head]):
         head[-1].bias.data[[PAD, BOS, UNK]] += 3
-    with mock.patch.object(policy.embedding, "forward", wraps=policy.embedding.forward) as embed:
+    with embedding_of(policy) as embed:
         torch.manual_seed(0)
         xe_loss(policy, batch(CLIPS[:1] * 50), torch.full((50, 10), 4), own_words=1.0)
     _, *later = (call.args[0] for call in embed.call_args_list)

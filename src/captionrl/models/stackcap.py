@@ -4,7 +4,7 @@ Equation numbers are the paper's. Stage 0 is the coarse one; the last stage's wo
 last stage's state back to the first, a word of any stage comes from a step of all of them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -37,6 +37,17 @@ class StageExtras(Extras):
     attentions: Tensor | None = None  # [B, F, N] of every fine stage
 
 
+class Part(nn.Module):
+    """One stage's hidden state [..., H] out of all side by side [..., S * H]."""
+
+    def __init__(self, stage: int, width: int) -> None:
+        super().__init__()
+        self.place = slice(stage * width, (stage + 1) * width)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return hidden[..., self.place]
+
+
 class StackCap(Policy):
     """`sizes.stages` LSTMs; each fine one's attention starts from what the stage before it looked at (eq. 5 to 8).
 
@@ -54,15 +65,17 @@ class StackCap(Policy):
         self.values = nn.ModuleList(nn.Linear(features, self.width) for _ in fine)  # W_v-alpha and b_v-alpha
         self.attention = nn.ModuleList(Attention(features, self.width, sizes.attention) for _ in fine)
         self.fine = nn.ModuleList(nn.LSTMCell(2 * self.width + sizes.embedding, self.width) for _ in fine)
-        self.heads = nn.ModuleList(
-            nn.Sequential(nn.Dropout(sizes.dropout), nn.Linear(self.width, vocabulary)) for _ in range(sizes.stages)
-        )
+        *intermediate, self.head = [
+            nn.Sequential(Part(stage, self.width), nn.Dropout(sizes.dropout), nn.Linear(self.width, vocabulary))
+            for stage in range(sizes.stages)
+        ]
+        self.intermediate = nn.ModuleList(intermediate)
         initialise(self, sizes.init)
 
     @property
-    def head(self) -> Callable[[Tensor], Tensor]:  # type: ignore[override]
-        """The last stage's words."""
-        return lambda hidden: self.heads[-1](hidden[..., -self.width :])
+    def heads(self) -> list[nn.Module]:
+        """Of every stage; the last one's is `head`."""
+        return [*self.intermediate, self.head]
 
     def encode(self, features: Features) -> Memory:
         frames, mask = features.frames, features.mask
@@ -101,7 +114,7 @@ class StackCap(Policy):
 
     def predictions(self, hidden: Tensor) -> list[Tensor]:
         """Logits [..., V] of every stage, from `hidden` [..., S * H]."""
-        return [head(part) for head, part in zip(self.heads, hidden.split(self.width, -1), strict=True)]
+        return [head(hidden) for head in self.heads]
 
 
 class StackCapStar(StackCap):

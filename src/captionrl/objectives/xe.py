@@ -18,11 +18,12 @@ def xe_loss(
     """
     memory = policy.encode(features)
     if own_words > 0:
-        hidden, places = _scheduled_sampling(policy, memory, tokens, own_words)
+        predictions, places = _scheduled_sampling(policy, memory, tokens, own_words)
     else:
         hidden, places = policy.read(tokens, memory, boundaries)
+        predictions = policy.predictions(hidden)
     target = tokens.flatten()[places]
-    stages = [cross_entropy(logits.to(_exact(logits)), target) for logits in policy.predictions(hidden)]
+    stages = [cross_entropy(logits.to(_exact(logits)), target) for logits in predictions]
     loss = torch.stack(stages).sum()  # Stack-Cap eq. 10
     statistics = {f"stage{i}_loss": stage.item() for i, stage in enumerate(stages)} if len(stages) > 1 else {}
     return loss, {"loss": loss.item(), **statistics}
@@ -33,22 +34,23 @@ def _exact(logits: Tensor) -> torch.dtype:
     return torch.promote_types(logits.dtype, torch.float32)
 
 
-def _scheduled_sampling(policy: Policy, memory: Rows, tokens: Tensor, own_words: float) -> tuple[Tensor, Tensor]:
-    """What the head reads [W, H] of the words of `tokens`, and their places [W], as of `Policy.read`.
+def _scheduled_sampling(
+    policy: Policy, memory: Rows, tokens: Tensor, own_words: float
+) -> tuple[list[Tensor], Tensor]:
+    """Every prediction's logits [W, V] of the words of `tokens`, and their places [W], as of `Policy.read`.
 
     Each input word after <s> is, with probability `own_words`, the policy's own draw.
     """
     order, going, places = still_going(tokens)
     memory = memory.select(order)
     state, own = policy.start(memory), memory.first_words()
-    columns: list[Tensor] = []
+    columns: list[list[Tensor]] = []
     for words, number in zip(shift(tokens[order]).unbind(1), going, strict=True):
         if number < len(own):
             state, memory, own = state.first(number), memory.first(number), own[:number]
         if columns:
             words = torch.where(torch.rand(number, device=words.device) < own_words, own, words[:number])
         extras, state = policy.advance(policy.embedding(words), state, memory)
-        columns.append(extras.hidden)
-        with torch.no_grad():
-            own = draw(log_probabilities(policy.head(extras.hidden)))
-    return torch.cat(columns), places
+        columns.append(policy.predictions(extras.hidden))
+        own = draw(log_probabilities(columns[-1][-1].detach()))
+    return [torch.cat(prediction) for prediction in zip(*columns, strict=True)], places
