@@ -21,7 +21,7 @@ SIZES = Sizes(
 )  # fmt: skip
 FEATURE = 6  # width of a frame's feature
 VOCABULARY = 7  # the four specials and three words
-SEEDS = {"hrl": 10}  # with which the toy ends some greedy captions early and lets others be cut; others: 4
+SEEDS = {"hrl": 10, "nic-3": 5}  # with which the toy ends some greedy captions early and lets others be cut; others: 4
 MAX_TOKENS = 3  # so there are 40 captions: 13 that end, and 27 cut off before their </s>
 
 
@@ -43,6 +43,11 @@ def toy_policy(model: str, vocabulary: int = VOCABULARY, seed: int | None = None
 def trainable(policy: Policy) -> list[Tensor]:
     """The parameters that learn: all but those of HRL's critic."""
     return [parameter for parameter in policy.parameters() if parameter.requires_grad]
+
+
+def gradients(scalar: Tensor, policy: Policy) -> tuple[Tensor, ...]:
+    """Of every parameter that learns; zero of those that `scalar` says nothing about. The graph stays."""
+    return torch.autograd.grad(scalar, trainable(policy), retain_graph=True, materialize_grads=True)
 
 
 def toy_clips(*lengths: int, seed: int = 1) -> list[Tensor]:

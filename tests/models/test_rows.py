@@ -96,9 +96,12 @@ def test_memory_state_and_extras_of_every_captioner_are_reordered_whole(policy):
             value = getattr(whole, field.name)
             if value is None:
                 assert getattr(chosen, field.name) is None
-            else:
-                assert len(value) == 3  # a leading batch axis
-                assert torch.equal(getattr(chosen, field.name), value[rows])
+                continue
+            several = value if isinstance(value, tuple) else (value,)
+            found = getattr(chosen, field.name) if isinstance(value, tuple) else (getattr(chosen, field.name),)
+            for whole_tensor, chosen_tensor in zip(several, found, strict=True):
+                assert len(whole_tensor) == 3  # a leading batch axis
+                assert torch.equal(chosen_tensor, whole_tensor[rows])
 
 
 def test_stepping_selected_rows_equals_selecting_stepped_rows(policy):

@@ -56,7 +56,7 @@ def test_states_and_attention_are_those_of_the_equations(policy):
     for t, word in enumerate(words):
         step = policy.step(word[None], state, memory)
         state = step.state
-        torch.testing.assert_close(state.hidden[0], states[t])
+        torch.testing.assert_close(torch.cat(state.hidden), states[t])
         torch.testing.assert_close(step.extras.attentions[0], looks[t])
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from toy import batch, every_caption, toy_clips, toy_policy, trainable
+from toy import batch, every_caption, gradients, toy_clips, toy_policy
 
 from captionrl.decoding.distribution import log_probabilities
 from captionrl.objectives.stagewise import staged_advantage, staged_loss
@@ -24,8 +24,7 @@ def world(request):
 
 
 def gradient(policy, scalar):
-    grads = torch.autograd.grad(scalar, trainable(policy), retain_graph=True, materialize_grads=True)
-    return torch.cat([grad.flatten() for grad in grads])
+    return torch.cat([each.flatten() for each in gradients(scalar, policy)])
 
 
 def test_its_expectation_is_twice_the_gradient_of_the_expected_reward(world):

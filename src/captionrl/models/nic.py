@@ -17,8 +17,8 @@ class Memory(Rows):
 
 @dataclass(frozen=True)
 class State(Rows):
-    hidden: Tensor  # [B, L, H] of every layer
-    cell: Tensor  # [B, L, H]
+    hidden: tuple[Tensor, ...]  # [B, H] of every layer
+    cell: tuple[Tensor, ...]  # [B, H]
 
 
 class NIC(Policy):
@@ -38,18 +38,15 @@ class NIC(Policy):
         return Memory(self.project(mean_frame(features.frames, features.mask)))
 
     def start(self, memory: Memory) -> State:  # type: ignore[override]
-        zero = memory.picture.new_zeros(len(memory.picture), self.layers, self.width)
+        zero = (memory.picture.new_zeros(len(memory.picture), self.width),) * self.layers
         return self.advance(memory.picture, State(zero, zero), memory)[1]
 
     def advance(self, embedded: Tensor, state: State, memory: Memory) -> tuple[Extras, State]:
-        hiddens: list[Tensor] = []
-        cells: list[Tensor] = []
-        for layer, cell in enumerate(self.cells):
-            inputs = hiddens[-1] if layer else embedded
-            hidden, kept = cell(inputs, (state.hidden[:, layer], state.cell[:, layer]))
-            hiddens.append(hidden)
-            cells.append(kept)
-        return Extras(hiddens[-1]), State(torch.stack(hiddens, 1), torch.stack(cells, 1))
+        hidden, layers = embedded, []
+        for layer, *before in zip(self.cells, state.hidden, state.cell, strict=True):
+            hidden, cell = layer(hidden, before)
+            layers.append((hidden, cell))
+        return Extras(hidden), State(*zip(*layers, strict=True))
 
 
 class NIC3(NIC):

@@ -21,12 +21,14 @@ from captionrl.text.vocabulary import BOS, PAD
 
 @dataclass(frozen=True)
 class Rows:
-    """A record of tensors (or of further Rows, or None) that share a leading batch axis."""
+    """A record of tensors (or of tuples of them, further Rows, or None) that share a leading batch axis."""
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
         def apply(value: Any) -> Any:
             if value is None:
                 return None
+            if isinstance(value, tuple):
+                return tuple(map(apply, value))
             return value.map(function) if isinstance(value, Rows) else function(value)
 
         return replace(self, **{field.name: apply(getattr(self, field.name)) for field in fields(self)})

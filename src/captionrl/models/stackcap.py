@@ -18,15 +18,15 @@ from captionrl.models.policy import Extras, Features, Policy, Rows, Step
 @dataclass(frozen=True)
 class Memory(Rows):
     mean: Tensor  # [B, D] f(V)
-    values: Tensor  # [B, F, N, H] the regions as each fine stage adds them up, computed once a caption
-    keys: Tensor  # [B, F, N, A] and as it looks for them
+    values: tuple[Tensor, ...]  # [B, N, H] the regions as each fine stage adds them up, computed once a caption
+    keys: tuple[Tensor, ...]  # [B, N, A] and as it looks for them
     mask: Tensor  # [B, N] bool
 
 
 @dataclass(frozen=True)
 class State(Rows):
-    hidden: Tensor  # [B, S, H] of every stage
-    cell: Tensor  # [B, S, H]
+    hidden: tuple[Tensor, ...]  # [B, H] of every stage
+    cell: tuple[Tensor, ...]  # [B, H]
     stage: Tensor  # [B] int64, whose words a row writes
 
 
@@ -79,8 +79,8 @@ class StackCap(Policy):
 
     def encode(self, features: Features) -> Memory:
         frames, mask = features.frames, features.mask
-        values = torch.stack([layer(frames) for layer in self.values], 1)
-        keys = torch.stack([attention.key(frames) for attention in self.attention], 1)  # type: ignore[operator]
+        values = tuple(layer(frames) for layer in self.values)
+        keys = tuple(attention.key(frames) for attention in self.attention)  # type: ignore[operator]
         return Memory(mean_frame(frames, mask), values, keys, mask)
 
     def start(self, memory: Memory) -> State:  # type: ignore[override]
@@ -88,22 +88,22 @@ class StackCap(Policy):
 
     def start_stages(self, memory: Memory, stages: Sequence[int]) -> State:
         """Likewise, for rows that each feed the words of one stage, their own, to all stages."""
-        zero = memory.mean.new_zeros(len(memory.mean), self.stages, self.width)
-        return State(zero, zero, torch.tensor(stages, device=zero.device))
+        zero = (memory.mean.new_zeros(len(memory.mean), self.width),) * self.stages
+        return State(zero, zero, torch.tensor(stages, device=memory.mean.device))
 
     def advance(self, embedded: Tensor, state: State, memory: Memory) -> tuple[StageExtras, State]:
-        last = state.hidden[:, -1]
-        hidden, cell = self.coarse(torch.cat([memory.mean, last, embedded], 1), _stage(state, 0))  # eq. 1, 2
-        hiddens, cells, looks, context = [hidden], [cell], [], torch.zeros_like(hidden)  # alpha of stage 0 is zero
+        before = list(zip(state.hidden, state.cell, strict=True))
+        stages = [self.coarse(torch.cat([memory.mean, state.hidden[-1], embedded], 1), before[0])]  # eq. 1, 2
+        looks, context = [], torch.zeros_like(state.hidden[0])  # alpha of stage 0 is zero
         for i, (attention, fine) in enumerate(zip(self.attention, self.fine, strict=True)):
+            hidden, _ = stages[i]
             query = hidden + context if self.stacked else hidden  # eq. 8
-            context, weights = attention(query, memory.keys[:, i], memory.values[:, i], memory.mask)  # eq. 5 to 7
-            hidden, cell = fine(torch.cat([context, hidden, embedded], 1), _stage(state, i + 1))  # eq. 3, 4
-            hiddens.append(hidden)
-            cells.append(cell)
+            context, weights = attention(query, memory.keys[i], memory.values[i], memory.mask)  # eq. 5 to 7
+            stages.append(fine(torch.cat([context, hidden, embedded], 1), before[i + 1]))  # eq. 3, 4
             looks.append(weights)
+        hiddens, cells = zip(*stages, strict=True)
         extras = StageExtras(torch.cat(hiddens, 1), looks[-1], torch.stack(looks, 1))
-        return extras, replace(state, hidden=torch.stack(hiddens, 1), cell=torch.stack(cells, 1))
+        return extras, replace(state, hidden=hiddens, cell=cells)
 
     def step(self, tokens: Tensor, state: State, memory: Memory) -> Step:  # type: ignore[override]
         extras, state = self.advance(self.embedding(tokens), state, memory)
@@ -121,7 +121,3 @@ class StackCapStar(StackCap):
     """Stack-Cap*: the fine stages' attentions know nothing of each other."""
 
     stacked = False
-
-
-def _stage(state: State, stage: int) -> tuple[Tensor, Tensor]:
-    return state.hidden[:, stage], state.cell[:, stage]
