@@ -33,6 +33,8 @@ class NIC(Policy):
         self.cells = nn.ModuleList(nn.LSTMCell(size, width) for size in inputs)
         self.head = nn.Sequential(nn.Dropout(sizes.dropout), nn.Linear(width, vocabulary))
         initialise(self, sizes.init)
+        for cell in self.cells:
+            nn.init.ones_(cell.bias_hh[self.width : 2 * self.width])  # type: ignore[index]
 
     def encode(self, features: Features) -> Memory:
         return Memory(self.project(mean_frame(features.frames, features.mask)))
