@@ -145,7 +145,7 @@ def predict(args: argparse.Namespace) -> None:
     if args.set:
         predict_sets(*files, split=args.split, how=args.set, size=args.size, device=args.device)
     else:
-        predict(*files, split=args.split, beam=args.beam, device=args.device)
+        predict(*files, split=args.split, beam=args.beam, device=args.device, stage=args.stage)
 
 
 def caption(args: argparse.Namespace) -> None:
@@ -366,6 +366,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--size", type=_positive, default=5, help="captions a set (default: %(default)s)")
     sub.add_argument("--split", choices=("train", "val", "test"), default="test")
     sub.add_argument("--beam", type=_positive, default=5, help="width, without --set (default: %(default)s)")
+    sub.add_argument("--stage", type=int, help="Stack-Cap: whose words, if not the last one's; 0 is the coarse one")
     common(sub, "device")
 
     sub = command(caption, "caption videos, GIFs or images with a trained checkpoint")

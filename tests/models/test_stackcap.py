@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from toy import SIZES, batch, every_caption, toy_clips, toy_policy, word_log_probs
 
+from captionrl.decoding.beam import beam_search
 from captionrl.decoding.distribution import log_probabilities
 from captionrl.decoding.rollout import greedy, sample
 from captionrl.models.policy import shift
@@ -138,6 +139,17 @@ def test_the_caption_is_the_last_stages(policy):
     one = memory.select(torch.zeros(len(captions), dtype=torch.long))
     expected = stage_log_probs(policy, one, captions, [2] * len(captions))
     torch.testing.assert_close(word_log_probs(policy, one, captions), expected)
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2])
+def test_a_beam_as_wide_as_all_captions_ranks_them_as_that_stage_does(policy, stage):
+    memory, captions = policy.encode(batch(toy_clips(4, 1))), every_caption()
+    found, scores = beam_search(policy, memory, 3, len(captions), policy.start_stages(memory, [stage] * 2))
+    for row in range(2):
+        one = memory.select(torch.full((len(captions),), row))
+        expected = stage_log_probs(policy, one, captions, [stage] * len(captions)).sum(1).sort(descending=True)
+        torch.testing.assert_close(scores[row], expected.values)
+        assert torch.equal(found[row, 0], captions[expected.indices[0]])
 
 
 def test_a_stages_captions_are_a_distribution(policy):

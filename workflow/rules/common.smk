@@ -118,8 +118,10 @@ def last_checkpoint(wildcards):
 
 
 def decoding_option(wildcards):
-    decoding = split_system(wildcards.system)[1]
-    return f"--set {decoding} --size {SET}" if decoding else f"--beam {PAPERS[wildcards.paper].beam}"
+    if is_set(wildcards.system):
+        return f"--set {split_system(wildcards.system)[1]} --size {SET}"
+    stage = stage_of(wildcards.system)
+    return f"--beam {PAPERS[wildcards.paper].beam}" + ("" if stage is None else f" --stage {stage}")
 
 
 def needs_spice(wildcards):

@@ -23,6 +23,7 @@ from captionrl.config.phases import (
     XEPhase,
 )
 from captionrl.config.results import (
+    SETS,
     AttentionFigure,
     Contrast,
     CurvesFigure,
@@ -30,15 +31,19 @@ from captionrl.config.results import (
     Figures,
     Method,
     Row,
+    StagesFigure,
     Table,
     TradeoffFigure,
     decoded_as,
+    is_set,
     split_system,
+    stage_of,
 )
 
 __all__ = [
     "LEARNERS",
     "MODELS",
+    "SETS",
     "AnyPhase",
     "AttentionFigure",
     "Backbone",
@@ -61,15 +66,18 @@ __all__ = [
     "Run",
     "ScheduledSampling",
     "Sizes",
+    "StagesFigure",
     "StagewisePhase",
     "Table",
     "TradeoffFigure",
     "XEPhase",
     "decoded_as",
+    "is_set",
     "load_class",
     "load_paper",
     "load_params",
     "overlay",
     "split_system",
+    "stage_of",
     "validate_params",
 ]

@@ -6,14 +6,15 @@ from pydantic import Field, PositiveInt, model_validator
 
 from captionrl.config.base import Backbone, Name, Positive, Strict, known, within
 from captionrl.config.methods import LEARNERS, MODELS
-from captionrl.config.phases import LEARNS, AnyPhase
+from captionrl.config.phases import LEARNS, STAGED, AnyPhase
 from captionrl.config.results import (
     CAPTION_METRICS,
-    DECODINGS,
     SET_METRICS,
+    SETS,
     Figures,
     Table,
     decoded_as,
+    is_set,
     split_system,
 )
 
@@ -84,7 +85,7 @@ class Paper(Strict):
                 for index, method in enumerate(getattr(figure, "methods", [])):
                     run, decoding = split_system(method.run)
                     known(run, self.runs, f"{place}.methods[{index}].run", "run")
-                    decodings = DECODINGS if kind == "examples" else ("",)
+                    decodings = self.decodings_of(run, figure.corpus) if kind == "examples" else [""]
                     known(decoding, dict.fromkeys(decodings), f"{place}.methods[{index}].run", "decoding")
         for name, tradeoff in self.figures.tradeoffs.items():
             place = f"figures.tradeoffs.{name}"
@@ -98,6 +99,10 @@ class Paper(Strict):
             known(figure.run, self.runs, f"figures.attention.{name}.run", "run")
             if self.runs[figure.run].model != "hrl" or self.runs[figure.run].blind:
                 raise ValueError(f"figures.attention.{name}.run: {figure.run} has no segments; give a run of HRL")
+        for name, stages in self.figures.stages.items():
+            known(stages.run, self.runs, f"figures.stages.{name}.run", "run")
+            if self.runs[stages.run].model not in STAGED or self.runs[stages.run].blind:
+                raise ValueError(f"figures.stages.{name}.run: {stages.run} has no stages; give a run of Stack-Cap")
         for corpus, run in [*self.figures.captioners, *self.figures.sets, *self.figures.learners]:
             if self.runs[split_system(run)[0]].model == "critic":
                 raise ValueError(f"figures: {run} on {corpus} writes no captions; give a run that does")
@@ -157,11 +162,16 @@ class Paper(Strict):
             return
         run, decoding = split_system(system)
         known(run, self.runs, place, "run")
-        known(decoding, dict.fromkeys(DECODINGS), place, "decoding")
-        measured = SET_METRICS if decoding else CAPTION_METRICS
+        known(decoding, dict.fromkeys(self.decodings_of(run, table.corpus)), place, "decoding")
+        measured = SET_METRICS if is_set(system) else CAPTION_METRICS
         if strange := [metric for metric in table.metrics if metric not in measured]:
-            what = "a set of captions" if decoding else "single captions (RUN.rs and RUN.bs are sets)"
+            what = "a set of captions" if is_set(system) else "single captions (RUN.rs and RUN.bs are sets)"
             raise ValueError(f"{place}: {system} is {what}, and has no {', '.join(strange)}")
+
+    def decodings_of(self, run: str, corpus: str) -> list[str]:
+        """What may stand after a run's name and a dot, or, the first one, nothing: its last stage's best captions."""
+        stages = self.sizes_of(run, corpus).stages if self.runs[run].model in STAGED else 1
+        return ["", *SETS, *(f"stage{stage}" for stage in range(stages - 1))]
 
     def sizes_of(self, run: str, corpus: str) -> Sizes:
         """The widths of a run's layers on a corpus: the paper's, the corpus' over them, the run's over both."""

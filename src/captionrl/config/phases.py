@@ -114,11 +114,12 @@ AnyPhase = Annotated[
     Field(discriminator="objective"),
 ]
 CAPTIONERS = tuple(model for model in MODELS if model != "critic")
+STAGED = ("stack-cap", "stack-cap-star")  # those with words of every stage
 LEARNS: dict[str, tuple[str, ...]] = {  # which models a phase can teach, by its objective
     "xe": CAPTIONERS,
     "reinforce": CAPTIONERS,
     "sle": CAPTIONERS,
-    "stagewise": ("stack-cap", "stack-cap-star"),
+    "stagewise": STAGED,
     "critic": ("critic",),
     "hrl": ("hrl",),
 }

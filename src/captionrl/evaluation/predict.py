@@ -24,11 +24,24 @@ BATCH = 64  # clips at a time; the beam, or the size of a set, multiplies it
 Decoder = Callable[[Policy, Rows, int], Tensor]  # policy, memory of B clips, most tokens -> tokens [B, S, T]
 
 
-def predict(checkpoint: Path, captions: Path, features: Path, out: Path, *, split: str, beam: int, device: str) -> None:
-    """Write {item: caption} of every item of `split` to `out`; captions are words joined by a space."""
+def predict(
+    checkpoint: Path,
+    captions: Path,
+    features: Path,
+    out: Path,
+    *,
+    split: str,
+    beam: int,
+    device: str,
+    stage: int | None = None,
+) -> None:
+    """Write {item: caption} of every item of `split` to `out`; captions are words joined by a space.
+
+    `stage`: whose words, of a model that has stages, if not the last one's.
+    """
 
     def best(policy: Policy, memory: Rows, max_tokens: int) -> Tensor:
-        return beam_search(policy, memory, max_tokens, beam)[0][:, :1]
+        return beam_search(policy, memory, max_tokens, beam, start_stage(policy, memory, stage))[0][:, :1]
 
     found = _decode(checkpoint, captions, features, best, split=split, device=device, title="beam search")
     write_json(out, {item: texts[0] for item, texts in found.items()})
@@ -61,6 +74,15 @@ def predict_sets(
 
     decoder, title = (random, "sampling") if how == "rs" else (beam, "beam search")
     write_json(out, _decode(checkpoint, captions, features, decoder, split=split, device=device, title=title))
+
+
+def start_stage(policy: Policy, memory: Rows, stage: int | None) -> Rows | None:
+    """The state from which all captions are written with the words of a stage (None: the policy's own start)."""
+    if stage is None:
+        return None
+    if stage not in range(policy.stages):
+        raise UserError(f"--stage {stage}: the model has {policy.stages}, counted from 0; give one of them")
+    return policy.start_stages(memory, [stage] * len(memory.first_words()))
 
 
 def _decode(

@@ -96,6 +96,7 @@ class Policy(nn.Module, ABC):
 
     embedding: Callable[[Tensor], Tensor]  # tokens [...] -> [..., E]
     head: nn.Module  # hidden [..., H] -> logits [..., V]
+    stages: int = 1  # whose words may be written; the last one's are the caption
 
     @abstractmethod
     def encode(self, features: Features) -> Rows: ...
@@ -106,6 +107,10 @@ class Policy(nn.Module, ABC):
     @abstractmethod
     def advance(self, embedded: Tensor, state: Any, memory: Any) -> tuple[Extras, Rows]:
         """Consume the embedded previous word [B, E]; return what the next word is read from, and the new state."""
+
+    def start_stages(self, memory: Rows, stages: Sequence[int]) -> Rows:
+        """Likewise, for rows that each write the words of one stage [B], their own, and read them back."""
+        return self.start(memory)
 
     def step(self, tokens: Tensor, state: Rows, memory: Rows) -> Step:
         """Consume the previous words [B]; logits [B, V] of the next ones."""

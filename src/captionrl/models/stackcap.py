@@ -30,11 +30,11 @@ class State(Rows):
     stage: Tensor  # [B] int64, whose words a row writes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StageExtras(Extras):
     """`hidden` [B, S * H] has all stages side by side, `attention` is the last stage's."""
 
-    attentions: Tensor | None = None  # [B, F, N] of every fine stage
+    attentions: Tensor  # [B, F, N] of every fine stage
 
 
 class Part(nn.Module):
@@ -86,8 +86,7 @@ class StackCap(Policy):
     def start(self, memory: Memory) -> State:  # type: ignore[override]
         return self.start_stages(memory, [self.stages - 1] * len(memory.mean))
 
-    def start_stages(self, memory: Memory, stages: Sequence[int]) -> State:
-        """Likewise, for rows that each feed the words of one stage, their own, to all stages."""
+    def start_stages(self, memory: Memory, stages: Sequence[int]) -> State:  # type: ignore[override]
         zero = (memory.mean.new_zeros(len(memory.mean), self.width),) * self.stages
         return State(zero, zero, torch.tensor(stages, device=memory.mean.device))
 
@@ -102,7 +101,7 @@ class StackCap(Policy):
             stages.append(fine(torch.cat([context, hidden, embedded], 1), before[i + 1]))  # eq. 3, 4
             looks.append(weights)
         hiddens, cells = zip(*stages, strict=True)
-        extras = StageExtras(torch.cat(hiddens, 1), looks[-1], torch.stack(looks, 1))
+        extras = StageExtras(torch.cat(hiddens, 1), looks[-1], attentions=torch.stack(looks, 1))
         return extras, replace(state, hidden=hiddens, cell=cells)
 
     def step(self, tokens: Tensor, state: State, memory: Memory) -> Step:  # type: ignore[override]

@@ -34,9 +34,7 @@ def _exact(logits: Tensor) -> torch.dtype:
     return torch.promote_types(logits.dtype, torch.float32)
 
 
-def _scheduled_sampling(
-    policy: Policy, memory: Rows, tokens: Tensor, own_words: float
-) -> tuple[list[Tensor], Tensor]:
+def _scheduled_sampling(policy: Policy, memory: Rows, tokens: Tensor, own_words: float) -> tuple[list[Tensor], Tensor]:
     """Every prediction's logits [W, V] of the words of `tokens`, and their places [W], as of `Policy.read`.
 
     Each input word after <s> is, with probability `own_words`, the policy's own draw.

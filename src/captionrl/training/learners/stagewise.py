@@ -1,5 +1,7 @@
 """Rewards at every stage teach Stack-Cap (Gu et al. 2018, eq. 11 to 15)."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -24,26 +26,27 @@ class StagewiseLearner(RewardLearner):
 
     def loss(self, epoch: int, index: int) -> tuple[Tensor, dict[str, float]]:
         items, _ = self.pairs.batch(epoch, index)
-        features, stages = self.clips.batch(items), list(range(self.policy.stages))
-        sampled, rewards = self._write(features, items, stages, best=False)
-        _, greedy_rewards = self._write(features, items, stages[1:], best=True)
+        features, fine = self.clips.batch(items), range(1, self.policy.stages)
+        with torch.no_grad():
+            _, coarse_rewards = self._write(sample, features, items, range(1))  # only what stage 1 is compared with
+            self.policy.eval()
+            _, greedy_rewards = self._write(greedy, features, items, fine)
+            self.policy.train()
+        rollout, own = self._write(sample, features, items, fine)
+        rewards = torch.cat([coarse_rewards, own], 1)
         advantage = staged_advantage(rewards, greedy_rewards)
-        by_stage = sampled.log_probs.sum(1).view(len(items), len(stages))
-        loss = staged_loss(by_stage[:, 1:], advantage)
-        last = torch.arange(len(stages) - 1, by_stage.numel(), len(stages), device=self.device)
-        statistics = {"loss": loss.item(), **health(sampled.select(last), rewards[:, -1], self.bad_last_words, EOS)}
+        loss = staged_loss(rollout.log_probs.sum(1).view_as(advantage), advantage)
+        last = torch.arange(len(fine) - 1, own.numel(), len(fine), device=self.device)
+        statistics = {"loss": loss.item(), **health(rollout.select(last), rewards[:, -1], self.bad_last_words, EOS)}
         statistics["greedy_reward"] = greedy_rewards[:, -1].mean().item()
         statistics |= {f"stage{i}_reward": mean.item() for i, mean in enumerate(rewards.mean(0))}
         return loss, {**statistics, **self.reward_cost()}
 
-    def _write(self, features: Features, items: list[str], stages: list[int], *, best: bool) -> tuple[Rollout, Tensor]:
-        """Captions of these stages, clip by clip, and their rewards [B, stages]; the `best` ones or sampled."""
+    def _write(
+        self, how: Callable[..., Rollout], features: Features, items: list[str], stages: range
+    ) -> tuple[Rollout, Tensor]:
+        """Captions of these stages, clip by clip, by `sample` or `greedy`, and their rewards [B, stages]."""
         rows = torch.arange(len(items), device=self.device).repeat_interleave(len(stages))
-        with torch.set_grad_enabled(not best):
-            self.policy.train(not best)
-            memory = self.policy.encode(features).select(rows)
-            state = self.policy.start_stages(memory, stages * len(items))
-            rollout = (greedy if best else sample)(self.policy, memory, self.max_tokens, state)
-            self.policy.train()
-        rewards = self.rewards(rollout, [item for item in items for _ in stages])
-        return rollout, rewards.view(len(items), len(stages))
+        memory = self.policy.encode(features).select(rows)
+        rollout = how(self.policy, memory, self.max_tokens, self.policy.start_stages(memory, [*stages] * len(items)))
+        return rollout, self.rewards(rollout, [item for item in items for _ in stages]).view(len(items), -1)
