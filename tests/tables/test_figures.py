@@ -168,19 +168,14 @@ def stages(world, sources, tmp_path):
     stackcap = load_paper(PAPER.with_name("stackcap.yaml"), "mini")
     facts = {"title": "Stages", "corpus": CORPUS, "run": "stack-cap", "items": 2}
     changes = {"corpora": tiny_paper().corpora, "figures": Figures.model_validate({"stages": {"figure3": facts}})}
-    checkpoint = world.untrained(
-        tmp_path / "c.safetensors", paper="stackcap", run="stack-cap", model="stack-cap", backbone="mini-grid"
-    )
+    card = {"paper": "stackcap", "run": "stack-cap", "model": "stack-cap", "backbone": "mini-grid"}
+    checkpoint = world.untrained(tmp_path / "c.safetensors", **card)
     store = FeatureStore(world.features)
     grids = [(id, np.random.default_rng(k).normal(size=(4, DIM))) for k, id in enumerate(sorted(store.items))]
-    write_store(
-        sources.work / CORPUS / "features/mini-grid.h5",
-        grids,
-        BACKBONE | {"backbone": "mini-grid", "dim": DIM, "grid": 2},
-    )
-    return stackcap.model_copy(update=changes), Sources(
-        by_captioner([checkpoint]), {}, sources.work, sources.raw, "cpu"
-    )
+    attributes = BACKBONE | {"backbone": "mini-grid", "dim": DIM, "grid": 2}
+    write_store(sources.work / CORPUS / "features/mini-grid.h5", grids, attributes)
+    sources = Sources(by_captioner([checkpoint]), {}, sources.work, sources.raw, "cpu")
+    return stackcap.model_copy(update=changes), sources
 
 
 def test_each_stages_caption_is_shown_and_a_map_a_fine_stage_and_word_of_the_last(stages):

@@ -32,7 +32,7 @@ class NIC(Policy):
         self.cells = nn.ModuleList(nn.LSTMCell(size, width) for size in inputs)
         self.head = nn.Sequential(nn.Dropout(sizes.dropout), nn.Linear(width, vocabulary))
         initialise(self, sizes.init)
-        for cell in self.cells:
+        for cell in self.cells:  # as in its authors' release: at first nothing is forgotten, least of all the picture
             nn.init.ones_(cell.bias_hh[self.width : 2 * self.width])  # type: ignore[index]
 
     def encode(self, features: Features) -> Memory:
