@@ -1,4 +1,4 @@
-"""A reinforcement step of Stack-Cap at the paper's shapes, its time and memory; what one rollout of all stages saves."""
+"""A reinforcement step of Stack-Cap at the paper's shapes, its time and memory; what a joint rollout saves."""
 
 import resource
 import tempfile
