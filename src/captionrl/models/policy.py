@@ -36,6 +36,7 @@ class Rows:
     def first_words(self) -> Tensor:
         """<s> for every row: tokens [B] on the device of these tensors."""
         tensor = next(value for field in fields(self) if (value := getattr(self, field.name)) is not None)
+        tensor = tensor[0] if isinstance(tensor, tuple) else tensor
         if isinstance(tensor, Rows):
             return tensor.first_words()
         return torch.full((len(tensor),), BOS, device=tensor.device)
@@ -57,13 +58,16 @@ class Rows:
         """Records of consecutive steps [B, ...] as one record with a second axis, time [B, T, ...]."""
         first = steps[0]
 
-        def apply(name: str) -> Any:
-            values = [getattr(step, name) for step in steps]
+        def apply(values: Sequence[Any]) -> Any:
             if values[0] is None:
                 return None
+            if isinstance(values[0], tuple):
+                return tuple(map(apply, zip(*values, strict=True)))
             return values[0].stack(values) if isinstance(values[0], Rows) else torch.stack(values, 1)
 
-        return replace(first, **{field.name: apply(field.name) for field in fields(first)})
+        return replace(
+            first, **{field.name: apply([getattr(step, field.name) for step in steps]) for field in fields(first)}
+        )
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ class Policy(nn.Module, ABC):
         """Consume the embedded previous word [B, E]; return what the next word is read from, and the new state."""
 
     def start_stages(self, memory: Rows, stages: Sequence[int]) -> Rows:
-        """Likewise, for rows that each write the words of one stage [B], their own, and read them back."""
+        """`start`, for rows that each write the words of one stage [B], their own, and read them back."""
         return self.start(memory)
 
     def step(self, tokens: Tensor, state: Rows, memory: Rows) -> Step:
