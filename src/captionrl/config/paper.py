@@ -12,6 +12,7 @@ from captionrl.config.results import (
     SET_METRICS,
     SETS,
     Figures,
+    Leaderboard,
     Table,
     decoded_as,
     is_set,
@@ -75,6 +76,7 @@ class Paper(Strict):
     beam: PositiveInt
     tables: dict[Name, Table]
     figures: Figures = Figures()
+    leaderboards: dict[Name, Leaderboard] = Field(default={})  # one at most
 
     @model_validator(mode="after")
     def _drawable(self) -> "Paper":
@@ -155,6 +157,29 @@ class Paper(Strict):
             within(Sizes, self.sizes, settings.sizes, f"corpora.{corpus}.sizes")
         for name, run in self.runs.items():
             within(Sizes, self.sizes, run.sizes, f"runs.{name}.sizes")
+        return self
+
+    @model_validator(mode="after")
+    def _submittable(self) -> "Paper":
+        if len(self.leaderboards) > 1:
+            raise ValueError("leaderboards: give one; the server's files are called after the paper")
+        for name, board in self.leaderboards.items():
+            place = f"leaderboards.{name}"
+            if name in self.tables:
+                raise ValueError(f"{place}: a table is called {name}, too; every table is a file of its own")
+            known(board.corpus, self.corpora, f"{place}.corpus", "corpus")
+            known(board.run, self.runs, f"{place}.run", "run")
+            if self.runs[board.run].model == "critic":
+                raise ValueError(f"{place}.run: {board.run} writes no captions; give a run that does")
+            for index, row in enumerate(board.rows):
+                if row.cited.keys() != set(board.columns):
+                    raise ValueError(
+                        f"{place}.rows[{index}].cited: must be of {', '.join(board.columns)}, and no other"
+                    )
+                for column in board.columns:
+                    if len(row.cited[column]) != len(board.metrics):
+                        what = f"{len(row.cited[column])} numbers for {len(board.metrics)} metrics"
+                        raise ValueError(f"{place}.rows[{index}].cited.{column}: {what}")
         return self
 
     def _check_system(self, system: str | None, table: Table, place: str) -> None:

@@ -72,6 +72,25 @@ class Table(Strict):
     on_request: bool = False  # not built with the paper's other tables, only when asked for by name
 
 
+class Rival(Strict):
+    """A method on a leaderboard: its numbers by column, each list in the order of the metrics."""
+
+    method: str
+    cited: dict[str, list[float | None]]
+
+
+class Leaderboard(Strict):
+    """A table that only a server can fill: what it said of others, and the run whose captions are written for it."""
+
+    title: str
+    corpus: str
+    run: str
+    server: str  # where to upload
+    metrics: list[Metric]
+    columns: list[str] = Field(min_length=1)  # of every metric
+    rows: list[Rival]
+
+
 class Method(Strict):
     """A run of ours, or in examples any system, under the name that figures give it."""
 
