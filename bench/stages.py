@@ -11,7 +11,7 @@ from timing import Row, in_turns, pretty, report
 from torch import Tensor
 from world import DEVICE, GPU, Text
 
-from captionrl.config import load_paper
+from captionrl.config import StagewisePhase, XEPhase, load_paper
 from captionrl.datasets.corpus import Item
 from captionrl.datasets.prepare import Captions
 from captionrl.decoding.rollout import greedy
@@ -45,6 +45,8 @@ def learners(scale: str, folder: Path) -> tuple[StagewiseLearner, XELearner]:
     policy = StackCap(width, len(vocabulary), paper.sizes_of("stack-cap", corpus)).to(DEVICE)
     data = Data(captions, vocabulary, paper.corpora[corpus].max_words, DEVICE, clips)
     c2f, xe = (paper.phase_of(phase, corpus).model_copy(update={"batch": BATCH}) for phase in ("c2f", "xe"))
+    assert isinstance(c2f, StagewisePhase)
+    assert isinstance(xe, XEPhase)
     return StagewiseLearner(policy, data, c2f, seed=1), XELearner(policy, data, xe, seed=1)
 
 

@@ -58,11 +58,11 @@ class Rows:
         """Records of consecutive steps [B, ...] as one record with a second axis, time [B, T, ...]."""
         first = steps[0]
 
-        def apply(values: Sequence[Any]) -> Any:
+        def apply(values: list[Any]) -> Any:
             if values[0] is None:
                 return None
             if isinstance(values[0], tuple):
-                return tuple(map(apply, zip(*values, strict=True)))
+                return tuple(apply(list(column)) for column in zip(*values, strict=True))
             return values[0].stack(values) if isinstance(values[0], Rows) else torch.stack(values, 1)
 
         return replace(
