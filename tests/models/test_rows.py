@@ -126,3 +126,20 @@ class NestedFirst(Rows):
 
 def test_first_words_when_the_first_field_is_nested():
     assert NestedFirst(Inner(torch.zeros(3)), torch.zeros(3)).first_words().tolist() == [BOS] * 3
+
+
+@dataclass(frozen=True)
+class Several(Rows):
+    parts: tuple[Tensor, ...]  # [B, 2], [B]
+
+
+def test_tuples_are_reordered_and_stacked_tensor_by_tensor():
+    numbers, flags = torch.arange(24).view(3, 4, 2), torch.arange(12).view(3, 4) % 5 == 0
+    steps = [Several((numbers[:, time], flags[:, time])) for time in range(4)]
+    whole = Several.stack(steps)
+    assert torch.equal(whole.parts[0], numbers)
+    assert torch.equal(whole.parts[1], flags)
+    chosen = whole.select(torch.tensor([2, 0]))
+    assert torch.equal(chosen.parts[0], numbers[[2, 0]])
+    assert torch.equal(chosen.parts[1], flags[[2, 0]])
+    assert whole.first_words().tolist() == [BOS] * 3
