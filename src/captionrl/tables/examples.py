@@ -152,11 +152,11 @@ def _examples(paper: Paper, corpus: str, systems: Sequence[str], count: int, sou
         system: (_set if is_set(system) else _captions)(paper, corpus, system, ids, sources)
         for system in dict.fromkeys(systems)
     }
-    most = paper.corpora[corpus].max_frames
+    most, cells = paper.corpora[corpus].max_frames, max(1, store.grid**2)  # cells of a frame
     return [
         Example(
             items[id],
-            thin(np.arange(len(store.read(id))), most),
+            thin(np.arange(len(store.read(id)) // cells), most),
             _references(captions, id),
             {system: descriptions[id] for system, descriptions in found.items()},
         )
