@@ -191,6 +191,13 @@ def test_each_stages_caption_is_shown_and_a_map_a_fine_stage_and_word_of_the_las
     assert len({" ".join(caption.words) for example in found for (caption,) in example.found.values()}) > 2
 
 
+def test_a_picture_is_shown_once_however_many_cells_its_grid_has(stages):
+    paper, sources = stages
+    facts = {"title": "Examples", "corpus": CORPUS, "methods": [{"method": "ours", "run": "stack-cap"}], "items": 2}
+    figure = Figures.model_validate({"examples": {"figure1": facts}}).examples["figure1"]
+    assert len(draw_examples(paper, figure, sources).figure().axes) == 2
+
+
 def test_a_picture_is_lit_where_it_is_attended_to():
     picture = np.full((10, 20, 3), 200, np.uint8)
     dark, whole = lit(picture, np.zeros(16)), lit(picture, np.ones(16))

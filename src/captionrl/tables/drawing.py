@@ -251,7 +251,7 @@ def stage_maps(sheet: Sheet, found: Description, image: np.ndarray | None, left:
 
 
 def lit(image: np.ndarray | None, light: np.ndarray) -> np.ndarray:
-    """A picture [H, W, 3] (None: white), square; where the `light` [side * side] of a grid's cell is 0, it has SHADE."""
+    """A picture [H, W, 3] (None: white), square; where `light` [side * side], 0 to 1 by cell, is 0, it has SHADE."""
     side, size = math.isqrt(len(light)), (96, 96)
     picture = Image.new("RGB", size, "white") if image is None else Image.fromarray(image).resize(size)
     smooth = Image.fromarray(light.reshape(side, side).astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
