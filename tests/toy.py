@@ -21,7 +21,7 @@ SIZES = Sizes(
 )  # fmt: skip
 FEATURE = 6  # width of a frame's feature
 VOCABULARY = 7  # the four specials and three words
-SEEDS = {"hrl": 10, "nic-3": 5}  # with which the toy ends some greedy captions early and lets others be cut; others: 4
+SEEDS = {"hrl": 10, "nic-3": 6}  # with which the toy ends some greedy captions early and lets others be cut; others: 4
 MAX_TOKENS = 3  # so there are 40 captions: 13 that end, and 27 cut off before their </s>
 
 
