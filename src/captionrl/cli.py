@@ -149,6 +149,8 @@ def predict(args: argparse.Namespace) -> None:
     from captionrl.evaluation.predict import predict, predict_sets
 
     files = (args.checkpoint, args.captions, args.features, args.out)
+    if args.set and args.stage is not None:
+        raise UserError("--stage: not together with --set, whose captions are the last stage's; leave one of them out")
     if args.set:
         predict_sets(*files, split=args.split, how=args.set, size=args.size, device=args.device)
     else:

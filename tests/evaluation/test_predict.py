@@ -190,8 +190,14 @@ def test_a_stages_captions_are_the_best_that_its_words_make(world, captions_of, 
     assert stages[0] != stages[1] != stages[2]
 
 
-@pytest.mark.parametrize(("model", "stage", "has"), [("stack-cap", 3, 3), ("attention", 1, 1), ("stack-cap", -1, 3)])
+THREE = "has stages 0 to 2; give one of them"
+
+
+@pytest.mark.parametrize(
+    ("model", "stage", "has"),
+    [("stack-cap", 3, THREE), ("stack-cap", -1, THREE), ("attention", 1, "has none; leave it out")],
+)
 def test_a_stage_that_is_not_there_is_named(world, captions_of, tmp_path, model, stage, has):
     checkpoint = world.untrained(tmp_path / "stages.safetensors", model=model)
-    with pytest.raises(UserError, match=f"--stage {stage}: the model has {has}, counted from 0"):
+    with pytest.raises(UserError, match=f"stages.safetensors: --stage {stage}: the model {has}"):
         captions_of(checkpoint=checkpoint, stage=stage)

@@ -192,6 +192,9 @@ def test_a_right_file_of_anybody_is_valid(tmp_path):
     validate(tmp_path / NAME, LISTED)
 
 
+WRONG = "[0]: must be an image_id, a whole number, and a caption, a text; write it again"
+
+
 @pytest.mark.parametrize(
     ("results", "message"),
     [
@@ -199,12 +202,12 @@ def test_a_right_file_of_anybody_is_valid(tmp_path):
         (RESULTS[1:], "1 images have no caption, such as 523573"),
         ([*RESULTS, RESULTS[0]], "[4].image_id: 523573 has a caption already"),
         ([*RESULTS, {"image_id": 2, "caption": "a man"}], "[4].image_id: 2 is not among the images to caption"),
-        ([{"image_id": "1", "caption": "a man"}], "[0].image_id: must be a whole number, not '1'"),
-        ([{"image_id": 1}], "[0].caption: missing"),
-        ([{"image_id": 1, "caption": ["a man"]}], "[0].caption: must be text"),
-        ([{"image_id": 1, "caption": " "}], "[0].caption: must be text, not ' '"),
+        ([{"image_id": "1", "caption": "a man"}], WRONG),
+        ([{"image_id": 1}], WRONG),
+        ([{"image_id": 1, "caption": ["a man"]}], WRONG),
+        ([{"image_id": 1, "caption": " "}], "[0].caption: ' ' holds no word; write one"),
         ([{"image_id": 1, "caption": " . "}], "[0].caption: ' . ' holds no word"),
-        (["a man"], "[0]: must be an object, not str"),
+        (["a man"], WRONG),
     ],
 )
 def test_each_fault_of_a_file_is_one_line_that_names_file_and_place(tmp_path, results, message):

@@ -54,7 +54,7 @@ def test_a_stage_that_says_what_it_would_and_what_the_one_before_said_learns_not
     torch.testing.assert_close(advantage[1], torch.tensor([0.2 + 0.3, 0.0 - 0.1]))
 
 
-def test_the_coarse_stages_sample_has_no_gradient_of_its_own():
+def test_it_is_summed_over_stages_and_averaged_over_the_batch():
     log_probs = torch.zeros(2, 2, requires_grad=True)
     staged_loss(log_probs, torch.ones(2, 2)).backward()
     assert torch.equal(log_probs.grad, torch.full((2, 2), -0.5))

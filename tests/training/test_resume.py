@@ -27,7 +27,6 @@ from captionrl.interrupt import RESUME_ME
 from captionrl.training import loop, run
 from captionrl.training.loop import Training
 
-
 STAGES = {
     "runs": {"stages": {"model": "stack-cap", "phases": ["c2f"]}},
     "phases": {
@@ -39,7 +38,7 @@ STAGES = {
 
 @pytest.fixture(params=["cross-entropy", "greedy", "linear", "stages", "hrl", "critic"])
 def train(request, world, xe, warm) -> Callable[[Path], Path]:
-    """Train a phase into a file: cross-entropy with scheduled sampling, REINFORCE with either baseline, Stack-Cap's and HRL's own."""
+    """Train a phase into a file: cross-entropy with scheduled sampling, REINFORCE, at every stage, too, HRL's own."""
     if request.param == "hrl":
         return partial(world.train, "hrl-16", "hrl", overrides={"phases": {"hrl": {"epochs": 3}}}, start=warm)
     if request.param == "critic":

@@ -109,6 +109,13 @@ def test_its_loss_is_that_of_its_captions_their_rewards_and_those_of_greedy_and_
     assert loss != 0
 
 
+def test_what_the_coarse_stage_says_is_not_taught_but_how_it_serves_the_fine_ones_is(learner):
+    learner.loss(0, 0)[0].backward()
+    words = learner.policy.heads[0][-1].weight.grad
+    assert words is None or (words == 0).all()
+    assert learner.policy.coarse.weight_ih.grad.abs().max() > 0
+
+
 def test_fine_stages_earn_more_by_it(learner, tmp_path):
     before = expected_rewards(learner)
     training = Training(learner, PHASE, tmp_path, seed=1)

@@ -98,9 +98,8 @@ def test_a_plan_of_everything_is_small_and_quick(project):
     after = getrusage(RUSAGE_CHILDREN)
     assert status == 0, output
     assert 50 < int(re.search(r"^total +(\d+)$", output, re.MULTILINE)[1]) <= 300
-    assert (
-        after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 8
-    )  # seconds, also where other tests run beside
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert spent < 8  # seconds of a core, of three papers
 
 
 def test_gpu_jobs_and_they_alone_ask_for_a_gpu(requests):

@@ -165,6 +165,8 @@ class Paper(Strict):
             raise ValueError("leaderboards: give one; the server's files are called after the paper")
         for name, board in self.leaderboards.items():
             place = f"leaderboards.{name}"
+            if not self.paper.isalnum():
+                raise ValueError(f"{place}: the server's files are called after {self.paper}; name the paper without -")
             if name in self.tables:
                 raise ValueError(f"{place}: a table is called {name}, too; every table is a file of its own")
             known(board.corpus, self.corpora, f"{place}.corpus", "corpus")

@@ -41,7 +41,13 @@ def predict(
     """
 
     def best(policy: Policy, memory: Rows, max_tokens: int) -> Tensor:
-        return beam_search(policy, memory, max_tokens, beam, start_stage(policy, memory, stage))[0][:, :1]
+        if stage is None:
+            return beam_search(policy, memory, max_tokens, beam)[0][:, :1]
+        if stage not in range(policy.stages):
+            there = f"stages 0 to {policy.stages - 1}; give one of them" if policy.stages > 1 else "none; leave it out"
+            raise UserError(f"{checkpoint}: --stage {stage}: the model has {there}")
+        start = policy.start_stages(memory, [stage] * len(memory.first_words()))
+        return beam_search(policy, memory, max_tokens, beam, start)[0][:, :1]
 
     found = decode(checkpoint, features, _items(captions, split), best, device=device, title="beam search")
     write_json(out, {item: texts[0] for item, texts in found.items()})
@@ -74,15 +80,6 @@ def predict_sets(
 
     decoder, title = (random, "sampling") if how == "rs" else (beam, "beam search")
     write_json(out, decode(checkpoint, features, _items(captions, split), decoder, device=device, title=title))
-
-
-def start_stage(policy: Policy, memory: Rows, stage: int | None) -> Rows | None:
-    """The state from which all captions are written with the words of a stage (None: the policy's own start)."""
-    if stage is None:
-        return None
-    if stage not in range(policy.stages):
-        raise UserError(f"--stage {stage}: the model has {policy.stages}, counted from 0; give one of them")
-    return policy.start_stages(memory, [stage] * len(memory.first_words()))
 
 
 def decode(

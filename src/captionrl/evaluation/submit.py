@@ -13,7 +13,6 @@ from pathlib import Path, PurePosixPath
 from torch import Tensor
 
 from captionrl.datasets.coco import part_of, read_images
-from captionrl.datasets.records import number, text
 from captionrl.decoding.beam import beam_search
 from captionrl.errors import UserError
 from captionrl.evaluation.predict import decode
@@ -64,7 +63,9 @@ def validate(path: Path, images: Mapping[int, str]) -> None:
     seen: set[int] = set()
     for i, result in enumerate(results):
         at = f"{path}: [{i}]"
-        id, caption = number(result, "image_id", at), text(result, "caption", at)
+        id, caption = (result.get("image_id"), result.get("caption")) if isinstance(result, dict) else (None, None)
+        if type(id) is not int or not isinstance(caption, str):
+            raise UserError(f"{at}: must be an image_id, a whole number, and a caption, a text; write it again")
         if id not in images:
             raise UserError(f"{at}.image_id: {id} is not among the images to caption; take it out")
         if id in seen:

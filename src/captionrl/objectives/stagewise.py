@@ -9,7 +9,7 @@ def staged_advantage(sampled: Tensor, greedy: Tensor) -> Tensor:
 
     (r(Y_i) - r(greedy_i)) + (r(Y_i) - r(Y_i-1)): the reward enters twice, and what is taken away does not depend on
     the words of Y_i. So with it the gradient's expectation is twice that of eq. 11, whose direction is all that Adam
-    takes from it.
+    takes from it where no gradient is clipped.
     """
     own = sampled[:, 1:]
     return (own - greedy) + (own - sampled[:, :-1])

@@ -229,8 +229,7 @@ def stage_maps(sheet: Sheet, found: Description, image: np.ndarray | None, left:
     looks = found.stage_attention
     assert looks is not None
     whole, label, gap, columns = 1.2, 0.55, 0.05, 12
-    if image is not None:
-        sheet.picture(image, left, top + 0.2, whole)
+    bottom = top if image is None else sheet.picture(image, left, top + 0.2, whole)
     left += whole + 0.1
     width = (WIDTH - left - MARGIN - label) / columns - gap
     most = float(looks.max(initial=0))
@@ -243,11 +242,11 @@ def stage_maps(sheet: Sheet, found: Description, image: np.ndarray | None, left:
         for stage, maps in enumerate(looks, start=1):
             sheet.text(plain(f"stage {stage}", GREY), left, y + width / 2 - 0.08, label, 8)
             for x, word in zip(xs, words, strict=True):
-                bottom = sheet.picture(lit(image, maps[word] / most), x, y, width)
-            y = bottom + gap
+                under = sheet.picture(lit(image, maps[word] / most), x, y, width)
+            y = under + gap
         top = y + 0.04
     note = f"darkest: attention 0, full brightness {most:.2f}; spread evenly it would be {1 / looks.shape[2]:.2f}"
-    return sheet.text(plain(note, GREY), left + label, top, WIDTH - left - label - MARGIN, 8)
+    return max(bottom, sheet.text(plain(note, GREY), left + label, top, WIDTH - left - label - MARGIN, 8))
 
 
 def lit(image: np.ndarray | None, light: np.ndarray) -> np.ndarray:

@@ -5,14 +5,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from captionrl.config import StagewisePhase
 from captionrl.decoding.rollout import Rollout, greedy, sample
 from captionrl.models import Features
 from captionrl.models.stackcap import StackCap
 from captionrl.objectives.reinforce import health
 from captionrl.objectives.stagewise import staged_advantage, staged_loss
 from captionrl.text.vocabulary import EOS
-from captionrl.training.data import Data
 from captionrl.training.learners.reinforce import RewardLearner
 
 
@@ -20,9 +18,6 @@ class StagewiseLearner(RewardLearner):
     """Of each clip of a batch, a sample of every stage and a greedy caption of every fine one."""
 
     policy: StackCap
-
-    def __init__(self, policy: StackCap, data: Data, phase: StagewisePhase, seed: int) -> None:
-        super().__init__(policy, data, phase, seed)
 
     def loss(self, epoch: int, index: int) -> tuple[Tensor, dict[str, float]]:
         items, _ = self.pairs.batch(epoch, index)
