@@ -8,7 +8,15 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from captionrl.config import BackbonePhase, load_paper, load_params, split_system, validate_params
+from captionrl.config import (
+    BackbonePhase,
+    is_set,
+    load_paper,
+    load_params,
+    split_system,
+    stage_of,
+    validate_params,
+)
 from captionrl.errors import UserError
 from captionrl.files import fingerprint
 from captionrl.provenance import code_version
@@ -55,7 +63,7 @@ wildcard_constraints:
     corpus="[a-z0-9-]+",
     paper="|".join(PAPERS),
     run="[a-z0-9-]+",
-    system=r"[a-z0-9-]+(\.(rs|bs))?",
+    system=r"[a-z0-9-]+(\.(rs|bs|stage[0-9]+))?",
     phase="[a-z0-9-]+",
     seed="[0-9]+",
     table="[a-z0-9-]+",

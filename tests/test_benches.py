@@ -29,7 +29,7 @@ def check(script: str, rows: int, tmp_path: Path, *arguments: str | Path) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("script", "rows"), [("reward", 6), ("step", 8), ("beam", 1), ("loading", 2)])
+@pytest.mark.parametrize(("script", "rows"), [("reward", 6), ("step", 8), ("beam", 1), ("loading", 2), ("stages", 3)])
 def test_a_bench_runs(script, rows, tmp_path):
     check(script, rows, tmp_path)
 

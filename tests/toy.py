@@ -21,7 +21,7 @@ SIZES = Sizes(
 )  # fmt: skip
 FEATURE = 6  # width of a frame's feature
 VOCABULARY = 7  # the four specials and three words
-SEEDS = {"hrl": 10}  # with which the toy ends some greedy captions early and lets others be cut; others: 4
+SEEDS = {"hrl": 10, "nic-3": 6}  # with which the toy ends some greedy captions early and lets others be cut; others: 4
 MAX_TOKENS = 3  # so there are 40 captions: 13 that end, and 27 cut off before their </s>
 
 
@@ -32,7 +32,8 @@ def toy_policy(model: str, vocabulary: int = VOCABULARY, seed: int | None = None
     """
     torch.manual_seed(seed or SEEDS.get(model, 4))
     policy = build_module(model, FEATURE, vocabulary, Sizes(**SIZES.model_dump() | sizes)).double().eval()
-    policy.head[-1].bias.data.zero_()
+    for head in getattr(policy, "heads", [policy.head]):  # of every stage
+        head[-1].bias.data.zero_()
     if model == "hrl":  # some captions are cut into segments here, some there, some not at all
         with torch.no_grad():
             policy.critic.linear.bias -= policy.critic(every_caption(vocabulary=vocabulary)).median()
@@ -42,6 +43,11 @@ def toy_policy(model: str, vocabulary: int = VOCABULARY, seed: int | None = None
 def trainable(policy: Policy) -> list[Tensor]:
     """The parameters that learn: all but those of HRL's critic."""
     return [parameter for parameter in policy.parameters() if parameter.requires_grad]
+
+
+def gradients(scalar: Tensor, policy: Policy) -> tuple[Tensor, ...]:
+    """Of every parameter that learns; zero of those that `scalar` says nothing about. The graph stays."""
+    return torch.autograd.grad(scalar, trainable(policy), retain_graph=True, materialize_grads=True)
 
 
 def toy_clips(*lengths: int, seed: int = 1) -> list[Tensor]:

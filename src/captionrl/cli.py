@@ -79,15 +79,22 @@ def backbone(args: argparse.Namespace) -> None:
 
 
 def features(args: argparse.Namespace) -> None:
+    from captionrl.datasets.coco import read_media
+    from captionrl.datasets.download import present
     from captionrl.datasets.prepare import load_captions
     from captionrl.device import pick_device
     from captionrl.features.backbones import load_backbone
     from captionrl.features.extract import extract
     from captionrl.provenance import code_version
 
-    splits = load_captions(args.captions).items.values()
+    if args.images:
+        media = read_media(args.images)
+        present(media.values(), args.raw)
+    else:
+        splits = load_captions(args.captions).items.values()
+        media = {item.id: item.media for items in splits for item in items if item.media}
     extract(
-        [(item.id, args.raw / item.media) for items in splits for item in items if item.media],
+        [(item, args.raw / path) for item, path in media.items()],
         load_backbone(args.backbone, args.weights, pick_device(args.device)),
         args.out,
         args.out.with_suffix(".json"),
@@ -142,10 +149,18 @@ def predict(args: argparse.Namespace) -> None:
     from captionrl.evaluation.predict import predict, predict_sets
 
     files = (args.checkpoint, args.captions, args.features, args.out)
+    if args.set and args.stage is not None:
+        raise UserError("--stage: not together with --set, whose captions are the last stage's; leave one of them out")
     if args.set:
         predict_sets(*files, split=args.split, how=args.set, size=args.size, device=args.device)
     else:
-        predict(*files, split=args.split, beam=args.beam, device=args.device)
+        predict(*files, split=args.split, beam=args.beam, device=args.device, stage=args.stage)
+
+
+def submit(args: argparse.Namespace) -> None:
+    from captionrl.evaluation.submit import submit
+
+    submit(args.checkpoint, args.images, args.features, args.out, beam=args.beam, device=args.device)
 
 
 def caption(args: argparse.Namespace) -> None:
@@ -207,6 +222,14 @@ def table(args: argparse.Namespace) -> None:
         scores.setdefault(path.parent.name, []).append(path)
     paper = load_paper(args.papers / f"{name}.yaml", args.scale, args.overrides)
     write(*build(paper, table, args.scale, read_json(args.card)["origin"], scores), args.out)
+
+
+def leaderboard(args: argparse.Namespace) -> None:
+    from captionrl.config import load_paper
+    from captionrl.tables.leaderboard import write
+
+    name, leaderboard = args.leaderboard
+    write(load_paper(args.papers / f"{name}.yaml", args.scale, args.overrides), leaderboard, args.scale, args.out)
 
 
 def metrics(args: argparse.Namespace) -> None:
@@ -332,9 +355,10 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command(features, "extract the features of every item's frames into a store")
     sub.add_argument("--backbone", required=True, help="resnet152, resnet101-grid, mini or mini-grid")
-    paths(
-        sub, weights="its weights", raw="the data set's files", captions="its prepared captions", out="the store (.h5)"
-    )
+    paths(sub, weights="its weights", raw="the data set's files", out="the store (.h5)")
+    items = sub.add_mutually_exclusive_group(required=True)
+    items.add_argument("--captions", type=Path, help="its prepared captions: whose items")
+    items.add_argument("--images", type=Path, help="a COCO file of 2014: the images it lists, with captions or without")
     sub.add_argument("--fps", type=float, default=3.0, help="frames a second")
     sub.add_argument("--allowed-failures", type=int, default=0, help="how many broken videos may be left out")
     sub.add_argument("--workers", type=_positive, default=1, help="decoding threads")
@@ -366,6 +390,18 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--size", type=_positive, default=5, help="captions a set (default: %(default)s)")
     sub.add_argument("--split", choices=("train", "val", "test"), default="test")
     sub.add_argument("--beam", type=_positive, default=5, help="width, without --set (default: %(default)s)")
+    sub.add_argument("--stage", type=int, help="Stack-Cap: whose words, if not the last one's; 0 is the coarse one")
+    common(sub, "device")
+
+    sub = command(submit, "caption the images that COCO's evaluation server scores, in its format")
+    paths(
+        sub,
+        checkpoint="of a trained run",
+        images="image_info_test2014.json or captions_val2014.json",
+        features="a store of all these images",
+        out="captions_PART_ALG_results.json, such as captions_test2014_stackcap_results.json",
+    )
+    sub.add_argument("--beam", type=_positive, default=5, help="width (default: %(default)s)")
     common(sub, "device")
 
     sub = command(caption, "caption videos, GIFs or images with a trained checkpoint")
@@ -397,6 +433,11 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("table", type=_parts(2), help="PAPER/TABLE, such as hrl/table1")
     paths(sub, card="the corpus card", out="the table (.csv); .md, .tex and .cells.jsonl come beside it")
     sub.add_argument("--scores", type=Path, nargs="+", required=True, help="…/RUN/seedK.json")
+    common(sub, "paper")
+
+    sub = command(leaderboard, "write a paper's leaderboard of a server: the cited numbers, and what to upload")
+    sub.add_argument("leaderboard", type=_parts(2), help="PAPER/TABLE, such as stackcap/table4")
+    paths(sub, out="the table (.csv); .md and .tex come beside it")
     common(sub, "paper")
 
     sub = command(metrics, "gather a paper's numbers and learning curves for DVC")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from captionrl.datasets.coco import read_captions_file, validation
+from captionrl.datasets.coco import read_captions_file, read_images, read_media, validation
 from captionrl.datasets.corpus import Item
 from captionrl.datasets.download import find, require
 from captionrl.datasets.read import read_corpus
@@ -265,3 +265,96 @@ def test_one_plain_file_alone_asks_for_the_other(tmp_path):
     write(tmp_path / "captions_val2017.json", VAL)
     said = refusal(read_corpus, "coco", tmp_path)
     assert "captions_train2017.json: no such file, nor annotations_trainval2017.zip; put either into" in said
+
+
+def image_list(*numbers, part="test2014"):
+    return {
+        "info": {"year": 2014},
+        "images": [{"id": number, "file_name": f"COCO_{part}_{number:012d}.jpg", "license": 2} for number in numbers],
+        "licenses": [],
+    }
+
+
+LISTED = {number: f"COCO_test2014_{number:012d}.jpg" for number in (523573, 1, 57)}
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("folder", ["annotations", ""])
+def test_images_are_read_from_a_plain_list_or_from_cocos_zip(tmp_path, zipped, folder):
+    path = tmp_path / folder / "image_info_test2014.json"
+    if zipped:
+        with zipfile.ZipFile(tmp_path / "image_info_test2014.zip", "w") as file:
+            file.writestr("annotations/image_info_test2014.json", json.dumps(image_list(*LISTED)))
+    else:
+        write(path, image_list(*LISTED))
+    assert list(read_images(path).items()) == list(LISTED.items())
+
+
+def test_the_zip_of_captions_lists_val2014(tmp_path):
+    with zipfile.ZipFile(tmp_path / "annotations_trainval2014.zip", "w") as file:
+        for part, number in (("train2014", 9), ("val2014", 42)):
+            file.writestr(f"annotations/captions_{part}.json", json.dumps(image_list(number, part=part)))
+    assert read_images(tmp_path / "annotations/captions_val2014.json") == {42: "COCO_val2014_000000000042.jpg"}
+
+
+def test_a_plain_list_goes_before_the_zip(tmp_path):
+    (tmp_path / "image_info_test2014.zip").write_text("no zip")
+    write(tmp_path / "annotations/image_info_test2014.json", image_list(*LISTED))
+    assert read_images(tmp_path / "annotations/image_info_test2014.json") == LISTED
+
+
+@pytest.mark.parametrize(
+    ("name", "archive"),
+    [
+        ("image_info_test2014.json", "image_info_test2014.zip"),
+        ("captions_val2014.json", "annotations_trainval2014.zip"),
+    ],
+)
+def test_a_missing_list_says_which_official_file_to_put_where(tmp_path, name, archive):
+    said = refusal(read_images, tmp_path / "annotations" / name)
+    assert said.startswith(f"{tmp_path}/annotations/{name}: no such file, nor {archive}; put either into {tmp_path} (")
+    assert said.endswith(f"from: http://images.cocodataset.org/annotations/{archive})")
+
+
+def test_another_missing_list_is_named(tmp_path):
+    assert refusal(read_images, tmp_path / "mine.json") == f"{tmp_path}/mine.json: no such file"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("images",), ..., "images: must be a list"),
+        (("images", 1), 7, "images[1]: must be an object, not int"),
+        (("images", 1, "id"), ..., "images[1].id: missing"),
+        (("images", 1, "id"), 1.0, "images[1].id: must be a whole number, not '1.0'"),
+        (("images", 1, "id"), 523573, "images[1].id: 523573 is listed twice"),
+        (("images", 1, "file_name"), "../x.jpg", "images[1].file_name: '../x.jpg': a name may hold only"),
+        (("images", 1, "file_name"), LISTED[57], "images: two of them have the same file_name"),
+    ],
+)
+def test_each_fault_of_a_list_is_one_line_that_names_file_and_place(tmp_path, path, value, message):
+    write(tmp_path / "image_info_test2014.json", changed(image_list(*LISTED), path, value))
+    said = refusal(read_images, tmp_path / "image_info_test2014.json")
+    assert said.startswith(f"{tmp_path}/image_info_test2014.json: {message}")
+
+
+def test_images_of_2014_lie_in_the_folder_that_their_names_tell(tmp_path):
+    write(tmp_path / "some.json", image_list(1, 57))
+    assert read_media(tmp_path / "some.json") == {
+        "COCO_test2014_000000000001": "test2014/COCO_test2014_000000000001.jpg",
+        "COCO_test2014_000000000057": "test2014/COCO_test2014_000000000057.jpg",
+    }
+
+
+def test_images_of_2017_tell_no_folder(tmp_path):
+    write(tmp_path / "captions_val2017.json", VAL)
+    said = refusal(read_media, tmp_path / "captions_val2017.json")
+    assert "000000000139.jpg: not called COCO_PART_NUMBER.jpg; give a file that lists images of 2014" in said
+
+
+@needs_shared
+def test_the_real_val_file_lists_the_images_that_it_captions():
+    listed = read_images(SHARED / "captions_val2017.json")
+    assert len(listed) == 5000
+    assert listed[397133] == "000000397133.jpg"
+    assert list(listed.values()) == list(read_captions_file(SHARED / "captions_val2017.json"))

@@ -179,10 +179,12 @@ def test_a_loose_entry_is_refused(site, fields):
 def test_the_manifest_is_sound():
     groups = manifest()
     assert set(groups) == {
-        *("msrvtt", "charades", "charades-annotations", "coco", "flickr8k", "tgif", "weights", "tools")
+        *("msrvtt", "charades", "charades-annotations", "coco", "coco-server", "flickr8k", "tgif", "weights", "tools")
     }
     assert not any(Path(entry.into).is_absolute() or ".." in entry.into for group in groups.values() for entry in group)
     assert find("TrainValVideo/video0.mp4").name == "TrainValVideo"
+    assert find("annotations/image_info_test2014.json").name == "image_info_test2014.zip"
+    assert find("test2014/COCO_test2014_000000000001.jpg").name == "test2014"
     assert find("Charades_v1_480/AAAA1.mp4").licence.startswith("Charades licence")
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from torch.nn.functional import pad
-from toy import MAX_TOKENS, batch, every_caption, toy_clips, trainable, word_log_probs
+from toy import MAX_TOKENS, batch, every_caption, gradients, toy_clips, word_log_probs
 
 from captionrl.decoding.rollout import greedy, sample
 from captionrl.text.vocabulary import BOS, EOS, PAD, UNK
@@ -37,9 +37,8 @@ def test_log_probabilities_are_those_of_teacher_forcing_with_the_same_gradient(p
     forced = word_log_probs(policy, some_memory(policy), rollout.tokens)
     torch.testing.assert_close(rollout.log_probs, forced)
     weights = torch.randn(forced.shape, dtype=forced.dtype)
-    parameters = trainable(policy)
-    ours = torch.autograd.grad((weights * rollout.log_probs).sum(), parameters)
-    theirs = torch.autograd.grad((weights * forced).sum(), parameters)
+    ours = gradients((weights * rollout.log_probs).sum(), policy)
+    theirs = gradients((weights * forced).sum(), policy)
     torch.testing.assert_close(ours, theirs)
 
 

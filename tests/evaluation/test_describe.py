@@ -70,6 +70,21 @@ def test_a_captioner_shows_what_it_has(model, shows):
         assert (found.segment_attention() is not None) == shows[1]
 
 
+@pytest.mark.parametrize("stage", [0, 1, None])
+def test_a_stage_is_described_by_its_own_words_and_where_the_fine_ones_look_at_them(stage):
+    policy = toy_policy("stack-cap")
+    memory = policy.encode(batch(CLIPS))
+    start = policy.start_stages(memory, [2 if stage is None else stage] * len(CLIPS))
+    tokens, scores = beam_search(policy, memory, MAX_TOKENS, BEAM, start)
+    found = describe(policy, VOCABULARY, batch(CLIPS), MAX_TOKENS, BEAM, stage)
+    assert [one.log_probability for one in found] == pytest.approx(scores[:, 0].tolist())
+    for length, words, one in zip(LENGTHS, tokens[:, 0].tolist(), found, strict=True):
+        assert one.words == VOCABULARY.decode(words)
+        assert one.stage_attention.shape == (2, len(one.words), length)
+        np.testing.assert_allclose(one.stage_attention.sum(2), 1)
+        np.testing.assert_array_equal(one.stage_attention[-1], one.attention)
+
+
 @pytest.fixture
 def hrl():
     policy = toy_policy("hrl", seed=27)

@@ -172,3 +172,32 @@ def test_samples_depend_on_the_checkpoints_seed_alone(sets_of, world, checkpoint
     assert sets_of() == first
     assert sets_of(checkpoint=world.untrained(tmp_path / "two.safetensors", seed=2)) != first
     assert any(len(set(texts)) > 1 for texts in first.values())
+
+
+def test_a_stages_captions_are_the_best_that_its_words_make(world, captions_of, tmp_path):
+    checkpoint = world.untrained(tmp_path / "stages.safetensors", model="stack-cap")
+    stages = [captions_of(checkpoint=checkpoint, stage=stage) for stage in (0, 1, 2)]
+    assert stages[2] == captions_of(checkpoint=checkpoint)
+    policy, card = load_checkpoint(checkpoint)
+    _, _, store = world.load()
+    clips = Clips(store, card.corpus_settings.max_frames, torch.device("cpu"))
+    with torch.inference_mode():
+        memory = policy.encode(clips.batch(list(stages[0])))
+        for stage, captions in enumerate(stages):
+            start = policy.start_stages(memory, [stage] * len(captions))
+            tokens, _ = beam_search(policy, memory, card.corpus_settings.max_words + 1, BEAM, start)
+            assert list(captions.values()) == [" ".join(card.vocabulary.decode(row)) for row in tokens[:, 0].tolist()]
+    assert stages[0] != stages[1] != stages[2]
+
+
+THREE = "has stages 0 to 2; give one of them"
+
+
+@pytest.mark.parametrize(
+    ("model", "stage", "has"),
+    [("stack-cap", 3, THREE), ("stack-cap", -1, THREE), ("attention", 1, "has none; leave it out")],
+)
+def test_a_stage_that_is_not_there_is_named(world, captions_of, tmp_path, model, stage, has):
+    checkpoint = world.untrained(tmp_path / "stages.safetensors", model=model)
+    with pytest.raises(UserError, match=f"stages.safetensors: --stage {stage}: the model {has}"):
+        captions_of(checkpoint=checkpoint, stage=stage)

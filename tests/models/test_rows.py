@@ -96,9 +96,12 @@ def test_memory_state_and_extras_of_every_captioner_are_reordered_whole(policy):
             value = getattr(whole, field.name)
             if value is None:
                 assert getattr(chosen, field.name) is None
-            else:
-                assert len(value) == 3  # a leading batch axis
-                assert torch.equal(getattr(chosen, field.name), value[rows])
+                continue
+            several = value if isinstance(value, tuple) else (value,)
+            found = getattr(chosen, field.name) if isinstance(value, tuple) else (getattr(chosen, field.name),)
+            for whole_tensor, chosen_tensor in zip(several, found, strict=True):
+                assert len(whole_tensor) == 3  # a leading batch axis
+                assert torch.equal(chosen_tensor, whole_tensor[rows])
 
 
 def test_stepping_selected_rows_equals_selecting_stepped_rows(policy):
@@ -123,3 +126,20 @@ class NestedFirst(Rows):
 
 def test_first_words_when_the_first_field_is_nested():
     assert NestedFirst(Inner(torch.zeros(3)), torch.zeros(3)).first_words().tolist() == [BOS] * 3
+
+
+@dataclass(frozen=True)
+class Several(Rows):
+    parts: tuple[Tensor, ...]  # [B, 2], [B]
+
+
+def test_tuples_are_reordered_and_stacked_tensor_by_tensor():
+    numbers, flags = torch.arange(24).view(3, 4, 2), torch.arange(12).view(3, 4) % 5 == 0
+    steps = [Several((numbers[:, time], flags[:, time])) for time in range(4)]
+    whole = Several.stack(steps)
+    assert torch.equal(whole.parts[0], numbers)
+    assert torch.equal(whole.parts[1], flags)
+    chosen = whole.select(torch.tensor([2, 0]))
+    assert torch.equal(chosen.parts[0], numbers[[2, 0]])
+    assert torch.equal(chosen.parts[1], flags[[2, 0]])
+    assert whole.first_words().tolist() == [BOS] * 3

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from toy import batch, every_caption, rollout_of, toy_clips, toy_policy, trainable
+from toy import batch, every_caption, gradients, rollout_of, toy_clips, toy_policy
 
 from captionrl.decoding.rollout import sample
 from captionrl.objectives.reinforce import entropy_bonus
@@ -27,8 +27,8 @@ def test_its_gradient_is_that_of_autograd_through_teacher_forcing(policy):
     forced = forced_entropy(policy, memory, rollout.tokens)
     torch.testing.assert_close(rollout.entropy, forced)
     assert not rollout.mask.all()
-    ours = torch.autograd.grad(entropy_bonus(rollout), trainable(policy), retain_graph=True)
-    theirs = torch.autograd.grad(forced.sum() / len(forced), trainable(policy))
+    ours = gradients(entropy_bonus(rollout), policy)
+    theirs = gradients(forced.sum() / len(forced), policy)
     torch.testing.assert_close(ours, theirs)
     assert max(gradient.abs().max() for gradient in ours) > 1e-3
 
@@ -63,5 +63,4 @@ def test_a_policy_that_is_certain_has_no_entropy_and_a_finite_gradient(dtype):
     policy.head[-1].bias.data[4] = 1e4
     rollout = sample(policy, policy.encode(batch([clip.to(dtype) for clip in CLIPS])), 6, entropy_gradient=True)
     assert (rollout.entropy == 0).all()
-    gradients = torch.autograd.grad(entropy_bonus(rollout), trainable(policy))
-    assert all(gradient.isfinite().all() for gradient in gradients)
+    assert all(gradient.isfinite().all() for gradient in gradients(entropy_bonus(rollout), policy))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 from torch import Tensor
-from toy import batch, every_caption, toy_clips, toy_policy, trainable, word_log_probs
+from toy import batch, every_caption, gradients, toy_clips, toy_policy, word_log_probs
 
 from captionrl.models import Policy
 from captionrl.objectives.exploration import (
@@ -111,7 +111,7 @@ class World:
         return self.gradient(precision * l1 + diversity * l2)
 
     def gradient(self, scalar: Tensor) -> list[Tensor]:
-        return list(torch.autograd.grad(scalar, trainable(self.policy), retain_graph=True))
+        return list(gradients(scalar, self.policy))
 
 
 @pytest.fixture(params=["pooled", "pooled-attention", "hrl"])

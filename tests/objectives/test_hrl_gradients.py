@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 from torch import Tensor
-from toy import batch, every_caption, rollout_of, toy_clips, toy_policy, trainable
+from toy import batch, every_caption, gradients, rollout_of, toy_clips, toy_policy, trainable
 
 from captionrl.decoding.distribution import log_probabilities
 from captionrl.decoding.rollout import Rollout, greedy
@@ -81,10 +81,10 @@ class TestWorker:
         log_probs = self.log_probs(policy, memory, captions)
         probability = log_probs.sum(1).exp()
         torch.testing.assert_close(probability.sum().item(), 1.0)
-        exact = torch.autograd.grad(-(probability * rewards.sum(1)).sum(), trainable(policy), retain_graph=True)
+        exact = gradients(-(probability * rewards.sum(1)).sum(), policy)
         rollout = rollout_of(policy, memory, captions)
         loss = self.expected_loss(rollout, discounted_returns(rewards, 1.0), probability.detach())
-        torch.testing.assert_close(torch.autograd.grad(loss, trainable(policy)), exact, **EXACT)
+        torch.testing.assert_close(gradients(loss, policy), exact, **EXACT)
 
     def test_with_discount_it_is_the_enumerated_expectation_of_equation_14(self, policy, memory, captions, rewards):
         policy.teach("worker")
@@ -99,10 +99,10 @@ class TestWorker:
                     continue
                 later = [gamma**k * rewards[row, t + k] for k in range(len(caption) - t)]
                 weight = -probability[row] * (sum(later) - baseline[row, t])
-                gradients = torch.autograd.grad(log_probs[row, t], trainable(policy), retain_graph=True)
-                expectation = [sum_ + weight * g for sum_, g in zip(expectation, gradients, strict=True)]
+                slope = gradients(log_probs[row, t], policy)
+                expectation = [sum_ + weight * g for sum_, g in zip(expectation, slope, strict=True)]
         loss = self.expected_loss(rollout, discounted_returns(rewards, gamma), probability)
-        torch.testing.assert_close(list(torch.autograd.grad(loss, trainable(policy))), expectation, **EXACT)
+        torch.testing.assert_close(list(gradients(loss, policy)), expectation, **EXACT)
 
 
 @dataclass
@@ -192,7 +192,7 @@ class TestManager:
         assert (begins.sum(1) < explored.rollout.lengths).any()
         starts = self.states(policy, explored)
         torch.testing.assert_close(self.written_by_segment(policy, explored, starts), explored.rollout.log_probs)
-        ours = torch.autograd.grad(explored.loss, trainable(policy))
+        ours = gradients(explored.loss, policy)
         numeric = self.finite_differences(
             policy, explored, lambda policy: self.written_by_segment(policy, explored, starts)
         )
@@ -202,16 +202,16 @@ class TestManager:
     def test_across_segments_it_is_that_of_the_whole_caption(self, policy):
         policy.gradients_cross_segments = True
         explored = self.explore(policy)
-        ours = torch.autograd.grad(explored.loss, trainable(policy))
+        ours = gradients(explored.loss, policy)
         numeric = self.finite_differences(policy, explored, lambda policy: self.written(policy, explored))
         torch.testing.assert_close(list(ours), numeric, atol=1e-6, rtol=1e-6)
 
     def test_the_two_differ(self, policy):
-        gradients = []
+        found = []
         for cross in (False, True):
             policy.gradients_cross_segments = cross
-            gradients.append(torch.autograd.grad(self.explore(policy).loss, trainable(policy)))
-        assert max((a - b).abs().max() for a, b in zip(*gradients, strict=True)) > 1e-4
+            found.append(gradients(self.explore(policy).loss, policy))
+        assert max((a - b).abs().max() for a, b in zip(*found, strict=True)) > 1e-4
 
     def test_only_the_managers_weights_have_a_gradient(self, policy):
         explored = self.explore(policy)

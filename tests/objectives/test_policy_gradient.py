@@ -5,7 +5,17 @@ from dataclasses import dataclass
 import pytest
 import torch
 from torch import Tensor
-from toy import MAX_TOKENS, VOCABULARY, batch, every_caption, rollout_of, toy_clips, trainable, word_log_probs
+from toy import (
+    MAX_TOKENS,
+    VOCABULARY,
+    batch,
+    every_caption,
+    gradients,
+    rollout_of,
+    toy_clips,
+    trainable,
+    word_log_probs,
+)
 
 from captionrl.decoding.rollout import Rollout, greedy
 from captionrl.models import Extras, Policy, Rows
@@ -49,7 +59,7 @@ class World:
         return self.gradient(-(self.probability * self.reward).sum())
 
     def gradient(self, scalar: Tensor) -> list[Tensor]:
-        return list(torch.autograd.grad(scalar, trainable(self.policy), retain_graph=True))
+        return list(gradients(scalar, self.policy))
 
 
 @pytest.fixture

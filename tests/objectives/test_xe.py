@@ -2,10 +2,12 @@ from unittest import mock
 
 import pytest
 import torch
+from torch import nn
 from torch.nn.functional import cross_entropy, pad
-from toy import VOCABULARY, batch, toy_clips, trainable
+from toy import VOCABULARY, batch, gradients, toy_clips
 
 from captionrl.config import ScheduledSampling
+from captionrl.models.policy import shift
 from captionrl.objectives.xe import xe_loss
 from captionrl.text.vocabulary import BOS, EOS, PAD, UNK
 from captionrl.training.learners.xe import share_of_own_words
@@ -15,16 +17,35 @@ CAPTIONS = torch.tensor([[4, 5, 6, 4, EOS], [6, EOS, PAD, PAD, PAD], [5, UNK, 4,
 WORDS = (CAPTIONS != PAD).sum(1)
 
 
-def gradients(loss, policy):
-    return torch.autograd.grad(loss, trainable(policy))
+def by_hand(policy, inputs, targets):
+    """The mean negative log-likelihood of `targets` after `inputs` [B, T], of all stages if a policy has some."""
+    memory = policy.encode(batch(CLIPS))
+    stages = range(policy.stages) if hasattr(policy, "stages") else [None]
+    losses = []
+    for stage in stages:
+        state = policy.start(memory) if stage is None else policy.start_stages(memory, [stage] * len(CLIPS))
+        columns = []
+        for words in shift(inputs).unbind(1):
+            step = policy.step(words, state, memory)
+            state = step.state
+            columns.append(step.logits)
+        logits = torch.stack(columns, 1)
+        losses.append(cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=PAD))
+    return sum(losses)
+
+
+def embedding_of(policy):
+    """Its embedding, recording the words that it is given."""
+    module = isinstance(policy.embedding, nn.Module)
+    holder, name = (policy.embedding, "forward") if module else (policy, "embedding")
+    return mock.patch.object(holder, name, wraps=getattr(holder, name))
 
 
 def test_it_is_the_mean_negative_log_likelihood_of_the_words(policy):
     features = batch(CLIPS)
     loss, statistics = xe_loss(policy, features, CAPTIONS)
-    logits = policy.teacher_forcing(CAPTIONS, policy.encode(features))
-    torch.testing.assert_close(loss, cross_entropy(logits.flatten(0, 1), CAPTIONS.flatten(), ignore_index=PAD))
-    assert statistics == {"loss": loss.item()}
+    torch.testing.assert_close(loss, by_hand(policy, CAPTIONS, CAPTIONS))
+    assert statistics["loss"] == loss.item()
 
 
 @pytest.mark.parametrize("own_words", [0.0, 1e-12])
@@ -60,14 +81,14 @@ def test_with_own_words_only_every_input_after_bos_is_drawn_from_the_step_before
         mock.patch(
             "captionrl.objectives.xe.draw", side_effect=[column[column != PAD] for column in longest_first]
         ) as drawing,
-        mock.patch.object(policy, "step", wraps=policy.step) as step,
+        embedding_of(policy) as embed,
     ):
         loss, _ = xe_loss(policy, batch(CLIPS), CAPTIONS, own_words=1.0)
-    inputs = [call.args[0].tolist() for call in step.call_args_list]
+    inputs = [call.args[0].tolist() for call in embed.call_args_list]
     assert inputs == [[BOS] * 3, [6, 6, 4], [6, 4], [5, 6], [4]]
 
+    torch.testing.assert_close(loss, by_hand(policy, draws, CAPTIONS))
     logits = policy.teacher_forcing(draws, policy.encode(batch(CLIPS)))
-    torch.testing.assert_close(loss, cross_entropy(logits.flatten(0, 1), CAPTIONS.flatten(), ignore_index=PAD))
     drawn_from = torch.cat([call.args[0] for call in drawing.call_args_list]).exp()
     read = torch.cat([logits[row, t : t + 1] for t in range(5) for row in (0, 2, 1) if draws[row, t] != PAD])
     ratios = drawn_from[:, [EOS, 4, 5, 6]] / read[:, [EOS, 4, 5, 6]].exp()  # the policy's, up to a factor
@@ -77,12 +98,13 @@ def test_with_own_words_only_every_input_after_bos_is_drawn_from_the_step_before
 @pytest.mark.parametrize("share", [0.25, 1.0])
 def test_own_words_is_the_share_of_inputs_that_are_drawn(policy, share):
     always = 6
-    policy.head[-1].bias.data[always] += 100
+    for head in getattr(policy, "heads", [policy.head]):
+        head[-1].bias.data[always] += 100
     captions = torch.full((200, 20), 4)
-    with mock.patch.object(policy, "step", wraps=policy.step) as step:
+    with embedding_of(policy) as embed:
         torch.manual_seed(0)
         xe_loss(policy, batch(CLIPS[:1] * 200), captions, own_words=share)
-    first, *later = (call.args[0] for call in step.call_args_list)
+    first, *later = (call.args[0] for call in embed.call_args_list)
     assert (first == BOS).all()
     own = torch.stack(later) == always
     five_sigma = 5 * (share * (1 - share) / own.numel()) ** 0.5
@@ -90,11 +112,13 @@ def test_own_words_is_the_share_of_inputs_that_are_drawn(policy, share):
 
 
 def test_own_words_are_words_that_decoding_can_write(policy):
-    policy.head[-1].bias.data[[PAD, BOS, UNK]] += 3
-    with mock.patch.object(policy, "step", wraps=policy.step) as step:
+    for head in getattr(policy, "heads", [policy.head]):
+        head[-1].bias.data[[PAD, BOS, UNK]] += 3
+    with embedding_of(policy) as embed:
         torch.manual_seed(0)
         xe_loss(policy, batch(CLIPS[:1] * 50), torch.full((50, 10), 4), own_words=1.0)
-    _, *later = (call.args[0] for call in step.call_args_list)
+    _, *later = (call.args[0] for call in embed.call_args_list)
+    assert len(later) == 9
     assert not torch.isin(torch.stack(later), torch.tensor([PAD, BOS, UNK])).any()
 
 

@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import CORPUS, PAPER, World, tiny_paper, tiny_world
+from tiny import BACKBONE, CORPUS, DIM, PAPER, World, tiny_paper, tiny_world
 
 from captionrl import cli
 from captionrl.config import Figures, load_paper
 from captionrl.errors import UserError
-from captionrl.features.store import FeatureStore
+from captionrl.features.store import FeatureStore, write_store
 from captionrl.tables.curves import by_phase, curve, draw_curves
-from captionrl.tables.drawing import GREY, MARGIN, WIDTH, Sheet, plain
-from captionrl.tables.examples import Sources, by_captioner, by_system, chosen, draw_examples
+from captionrl.tables.drawing import GREY, MARGIN, SHADE, WIDTH, Sheet, lit, plain
+from captionrl.tables.examples import Sources, _examples, by_captioner, by_system, chosen, draw_examples, draw_stages
 from captionrl.tables.figures import RULE, draw_figures
 
 METHODS = [{"method": "XE", "run": "xe-baseline"}, {"method": "HRL & co", "run": "hrl-16"}]
@@ -160,6 +160,54 @@ def test_all_captions_of_a_set_are_shown(paper, sources, tmp_path):
     assert (words.count("first"), words.count("second"), words.count("XE")) == (2, 2, 2)
     with pytest.raises(UserError, match=r"hrl/xe-baseline.rs on msrvtt-mini: no predictions; give them too"):
         draw_examples(paper, figure.examples["figure1"], sources)
+
+
+@pytest.fixture
+def stages(world, sources, tmp_path):
+    """The figure of a run of Stack-Cap on pictures of 2 x 2 cells; its paper, and where its data lie."""
+    stackcap = load_paper(PAPER.with_name("stackcap.yaml"), "mini")
+    facts = {"title": "Stages", "corpus": CORPUS, "run": "stack-cap", "items": 2}
+    changes = {"corpora": tiny_paper().corpora, "figures": Figures.model_validate({"stages": {"figure3": facts}})}
+    card = {"paper": "stackcap", "run": "stack-cap", "model": "stack-cap", "backbone": "mini-grid"}
+    checkpoint = world.untrained(tmp_path / "c.safetensors", **card)
+    store = FeatureStore(world.features)
+    grids = [(id, np.random.default_rng(k).normal(size=(4, DIM))) for k, id in enumerate(sorted(store.items))]
+    attributes = BACKBONE | {"backbone": "mini-grid", "dim": DIM, "grid": 2}
+    write_store(sources.work / CORPUS / "features/mini-grid.h5", grids, attributes)
+    sources = Sources(by_captioner([checkpoint]), {}, sources.work, sources.raw, "cpu")
+    return stackcap.model_copy(update=changes), sources
+
+
+def test_each_stages_caption_is_shown_and_a_map_a_fine_stage_and_word_of_the_last(stages):
+    paper, sources = stages
+    drawn = draw_stages(paper, paper.figures.stages["figure3"], sources).figure()
+    words = [text.get_text() for text in drawn.texts]
+    found = _examples(paper, CORPUS, ["stack-cap.stage0", "stack-cap.stage1", "stack-cap"], 2, sources)
+    for example in found:
+        for (caption,) in example.found.values():
+            assert " ".join(caption.words) in " ".join(words)
+    last = [len(example.found["stack-cap"][0].words) for example in found]
+    assert len(drawn.axes) == 2 + 2 * sum(last) > 2  # the picture, and the maps
+    assert len({" ".join(caption.words) for example in found for (caption,) in example.found.values()}) > 2
+
+
+def test_a_picture_is_shown_once_however_many_cells_its_grid_has(stages):
+    paper, sources = stages
+    facts = {"title": "Examples", "corpus": CORPUS, "methods": [{"method": "ours", "run": "stack-cap"}], "items": 2}
+    figure = Figures.model_validate({"examples": {"figure1": facts}}).examples["figure1"]
+    assert len(draw_examples(paper, figure, sources).figure().axes) == 2
+
+
+def test_a_picture_is_lit_where_it_is_attended_to():
+    picture = np.full((10, 20, 3), 200, np.uint8)
+    dark, whole = lit(picture, np.zeros(16)), lit(picture, np.ones(16))
+    assert set(dark.flat) == {int(200 * SHADE)}
+    assert (whole == 200).all()
+    corner = lit(None, np.eye(16)[3])  # the upper right cell of 4 x 4
+    height, width, _ = corner.shape
+    assert corner[height // 8, -width // 8].min() > 200
+    assert corner[height // 2 :].max() < 10 + 255 * SHADE
+    assert corner[:, : width // 2].max() < 10 + 255 * SHADE
 
 
 def test_every_figure_becomes_a_png_and_all_of_them_a_page(paper, curves, sources, tmp_path):

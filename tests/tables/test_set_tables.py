@@ -148,3 +148,26 @@ def test_a_tradeoff_is_a_point_a_row_of_ours(table):
     assert [point.get_marker() for point in drawn] == ["o", "o", "s"]
     with pytest.raises(UserError, match="sle/s: no table"):
         draw_tradeoff(PAPER, figure, {})
+
+
+STACKCAP = Path(__file__).parents[2] / "papers/stackcap.yaml"
+STAGES = {"title": "Stages", "corpus": "coco", "metrics": ["CIDEr-D"], "baseline": "lstm", "control": "lstm-xe"}
+
+
+def test_a_stages_captions_are_compared_with_those_of_other_runs_last_stages():
+    rows = [{"method": "coarse", "run": "stack-cap.stage0"}, {"method": "sets", "run": "stack-cap.rs"}]
+    paper = load_paper(STACKCAP, "mini", {"tables": {"t": {**STAGES, "rows": rows}}})
+    assert paper.systems_of("t") == ["stack-cap.stage0", "lstm", "lstm-xe", "stack-cap.rs", "lstm.rs", "lstm-xe.rs"]
+    assert paper.runs_of("t") == ["stack-cap", "lstm", "lstm-xe"]
+
+
+@pytest.mark.parametrize("system", ["stack-cap.stage2", "lstm.stage0", "stack-cap.stage", "stack-cap.stage00"])
+def test_only_stages_before_the_last_one_have_a_system_of_their_own(system):
+    tables = {"t": {**STAGES, "rows": [{"method": "no", "run": system}]}}
+    with pytest.raises(UserError, match=r"rows\[0\].run: no decoding is called 'stage"):
+        load_paper(STACKCAP, "mini", {"tables": tables})
+
+
+def test_with_more_stages_more_of_them_can_be_asked():
+    tables = {"t": {**STAGES, "rows": [{"method": "third", "run": "stack-cap.stage2"}]}}
+    assert load_paper(STACKCAP, "mini", {"tables": tables, "sizes": {"stages": 4}}).tables["t"].rows

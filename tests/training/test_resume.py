@@ -27,16 +27,26 @@ from captionrl.interrupt import RESUME_ME
 from captionrl.training import loop, run
 from captionrl.training.loop import Training
 
+STAGES = {
+    "runs": {"stages": {"model": "stack-cap", "phases": ["c2f"]}},
+    "phases": {
+        "c2f": {key: value for key, value in OVERRIDES["phases"]["rl"].items() if key != "baseline"}
+        | {"objective": "stagewise", "epochs": 3}
+    },
+}
 
-@pytest.fixture(params=["cross-entropy", "greedy", "linear", "hrl", "critic"])
+
+@pytest.fixture(params=["cross-entropy", "greedy", "linear", "stages", "hrl", "critic"])
 def train(request, world, xe, warm) -> Callable[[Path], Path]:
-    """Train a phase into a file: cross-entropy with scheduled sampling, REINFORCE with either baseline, HRL's own."""
+    """Train a phase into a file: cross-entropy with scheduled sampling, REINFORCE, at every stage, too, HRL's own."""
     if request.param == "hrl":
         return partial(world.train, "hrl-16", "hrl", overrides={"phases": {"hrl": {"epochs": 3}}}, start=warm)
     if request.param == "critic":
         return partial(world.train, "critic", "critic", features=None)
     if request.param == "cross-entropy":
         return partial(world.train, "xe-baseline", "xe", overrides={"phases": {"xe": {"epochs": 5}}})
+    if request.param == "stages":
+        return partial(world.train, "stages", "c2f", overrides=STAGES)
     overrides = {"phases": {"rl": {"baseline": request.param, "epochs": 3}}}
     return partial(world.train, "rl-baseline", "rl", overrides=overrides, start=xe)
 

@@ -16,7 +16,8 @@ import yaml
 ROOT = Path(__file__).parents[2]
 PROFILE = yaml.safe_load((ROOT / "slurm/config.yaml").read_text())
 DEFAULT = yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text())
-GPU_RULES = {"backbone", "features", "train", "predict"}
+GPU_RULES = {"backbone", "features", "test_features", "train", "predict", "submission"}
+ON_REQUEST = "results/{scale}/stackcap/captions_test2014_stackcap_results.json"
 ON_THE_LOGIN_NODE = {"require", "download_weights", "download_corenlp", "table"}
 
 pytestmark = pytest.mark.skipif(
@@ -32,7 +33,7 @@ from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings
 config = ConfigSettings(config={"scale": sys.argv[1], "seeds": [1]})
 with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
     workflow = api.workflow(ResourceSettings(cores=1, nodes=1), config_settings=config)
-    workflow.dag(DAGSettings(targets={"all"})).execute_workflow(executor="dryrun")
+    workflow.dag(DAGSettings(targets={"all", sys.argv[2]})).execute_workflow(executor="dryrun")
     workflow = workflow._workflow
     for job in workflow.dag.jobs:
         asked = [job.threads, *(job.resources.get(name) for name in ("mem_mb", "runtime", "gpu"))]
@@ -53,8 +54,8 @@ class Request:
 
 @cache
 def requests_at(scale: str, directory: Path) -> dict[str, Request]:
-    """{rule: what each of its jobs asks for}"""
-    command = [sys.executable, "-c", REQUESTS, scale]
+    """{rule: what each of its jobs asks for}, what is made on request only included."""
+    command = [sys.executable, "-c", REQUESTS, scale, ON_REQUEST.format(scale=scale)]
     result = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=True)
     found: dict[str, Request] = {}
     for line in re.findall(r"^job (.+)$", result.stdout, re.MULTILINE):
@@ -97,7 +98,8 @@ def test_a_plan_of_everything_is_small_and_quick(project):
     after = getrusage(RUSAGE_CHILDREN)
     assert status == 0, output
     assert 50 < int(re.search(r"^total +(\d+)$", output, re.MULTILINE)[1]) <= 300
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 5  # seconds, whoever else computes
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert spent < 8  # seconds of a core, of three papers
 
 
 def test_gpu_jobs_and_they_alone_ask_for_a_gpu(requests):

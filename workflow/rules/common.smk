@@ -2,12 +2,19 @@
 
 SET = 5  # captions of a set (SLE section 3.2)
 SPICE = "data/tools/stanford-corenlp-full-2015-12-09.zip"
+IMAGE_LISTS = {  # the images that the MSCOCO server scores captions of, by part of COCO
+    "test2014": "data/{corpus}/annotations/image_info_test2014.json",
+    "val2014": "data/{corpus}/annotations/captions_val2014.json",
+}
 CHECKPOINT = "checkpoints/{corpus}/{paper}/{run}/{phase}/seed{seed}.safetensors"
 
 
 def results_of(paper):
     """A paper's tables and figures, but for those built on request only, and its numbers for DVC."""
     names = [*(["figures.html"] if PAPERS[paper].figures.names else []), "metrics.json"]
+    for board in PAPERS[paper].leaderboards:
+        # The test images are many, and of no other use: at the paper scale the server's files come on request.
+        names += [f"{board}.csv", *(f"captions_{part}_{paper}_results.json" for part in IMAGE_LISTS if MINI)]
     return [*tables_of(paper), *(f"results/{SCALE}/{paper}/{name}" for name in names)]
 
 
@@ -26,6 +33,11 @@ def prepared(corpus):
     """A corpus ready to train on, for every paper with a table about it."""
     papers = [PAPERS[paper] for paper in PAPERS if corpus in corpora_of(paper)]
     features = {f"work/{corpus}/features/{name}.json" for paper in papers for name in paper.backbones_of(corpus)}
+    if MINI:  # as of results_of
+        boards = [(paper, board) for paper in papers for board in paper.leaderboards.values() if board.corpus == corpus]
+        features |= {
+            f"work/{corpus}/features/{paper.backbone_of(corpus, board.run)}-test2014.json" for paper, board in boards
+        }
     segments = {
         f"work/{corpus}/segments/{paper.corpora[corpus].segmentation}.parquet"
         for paper in papers
@@ -118,8 +130,10 @@ def last_checkpoint(wildcards):
 
 
 def decoding_option(wildcards):
-    decoding = split_system(wildcards.system)[1]
-    return f"--set {decoding} --size {SET}" if decoding else f"--beam {PAPERS[wildcards.paper].beam}"
+    if is_set(wildcards.system):
+        return f"--set {split_system(wildcards.system)[1]} --size {SET}"
+    stage = stage_of(wildcards.system)
+    return f"--beam {PAPERS[wildcards.paper].beam}" + ("" if stage is None else f" --stage {stage}")
 
 
 def needs_spice(wildcards):
@@ -151,6 +165,27 @@ def scores_of(wildcards):
         run=paper.systems_of(wildcards.table),
         seed=PARAMS.seeds,
     )
+
+
+def leaderboard_of(paper):
+    boards = PAPERS[paper].leaderboards
+    if not boards:
+        raise WorkflowError(f"papers/{paper}.yaml: leaderboards: has none, so there is nothing to submit")
+    return next(iter(boards.values()))
+
+
+def submitted_checkpoint(wildcards):
+    """The checkpoint, of the first seed, whose captions the server is sent."""
+    paper, board = PAPERS[wildcards.paper], leaderboard_of(wildcards.paper)
+    phase = paper.runs[board.run].phases[-1]
+    return CHECKPOINT.format(corpus=board.corpus, paper=paper.paper, run=board.run, phase=phase, seed=PARAMS.seeds[0])
+
+
+def submitted_features(wildcards):
+    """The manifest of the features of the images it describes: those of val2014 are the corpus' own."""
+    board = leaderboard_of(wildcards.paper)
+    own = manifest(wildcards.paper, board.corpus, board.run)
+    return own if wildcards.part == "val2014" else own.replace(".json", f"-{wildcards.part}.json")
 
 
 def curves_of(paper):

@@ -76,6 +76,36 @@ rule regions:
         " --out {output.store} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
+rule test_features:
+    # Of images that have no captions, and so are in no corpus: for the MSCOCO server.
+    input:
+        raw="data/{corpus}/raw.json",
+        weights=weights_of,
+    output:
+        store="work/{corpus}/features/{backbone}-test2014.h5",
+        manifest="work/{corpus}/features/{backbone}-test2014.json",
+    log:
+        "work/log/features/{corpus}-{backbone}-test2014.log",
+    wildcard_constraints:
+        backbone="resnet152|resnet101-grid|mini|mini-grid",
+    threads: 2 if MINI else 8
+    resources:
+        gpu=1,
+        mem_mb=2000 if MINI else 24000,
+        runtime=30 if MINI else 24 * 60,
+    params:
+        device=lambda wildcards, input: PARAMS.device,
+        code=code_version("features"),
+        fps=lambda wildcards: fps_of(wildcards.corpus, wildcards.backbone),
+        images=lambda wildcards: IMAGE_LISTS["test2014"].format(**wildcards),
+    message:
+        "Extracting {wildcards.backbone} features of the test images of {wildcards.corpus}"
+    shell:
+        "exec env OMP_NUM_THREADS={threads} captionrl features --backbone {wildcards.backbone} --weights {input.weights}"
+        " --raw data/{wildcards.corpus} --images {params.images} --out {output.store} --fps {params.fps}"
+        " --workers {threads} --device {params.device} 2> >(trap '' TERM INT; exec tee {log} >&2)"
+
+
 rule features:
     input:
         raw="data/{corpus}/raw.json",

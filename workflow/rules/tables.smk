@@ -82,6 +82,63 @@ rule table:
         " --card {input.card} --out {output.csv} {params.overrides} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
+rule submission:
+    # What the MSCOCO server takes, with the captions of the first seed.
+    input:
+        checkpoint=submitted_checkpoint,
+        raw=lambda wildcards: f"data/{leaderboard_of(wildcards.paper).corpus}/raw.json",
+        features=submitted_features,
+    output:
+        f"results/{SCALE}/{{paper}}/captions_{{part}}_{{paper}}_results.json",
+    log:
+        f"work/log/submission/{SCALE}/{{paper}}-{{part}}.log",
+    wildcard_constraints:
+        part="|".join(IMAGE_LISTS),
+    threads: 1 if MINI else 4
+    resources:
+        gpu=1,
+        mem_mb=2000 if MINI else 16000,
+        runtime=15 if MINI else 6 * 60,
+    params:
+        device=lambda wildcards, input: PARAMS.device,
+        code=lambda wildcards: code_version(
+            "submit", *PAPERS[wildcards.paper].methods_of(leaderboard_of(wildcards.paper).run)
+        ),
+        beam=lambda wildcards: PAPERS[wildcards.paper].beam,
+        images=lambda wildcards: IMAGE_LISTS[wildcards.part].format(corpus=leaderboard_of(wildcards.paper).corpus),
+        store=lambda wildcards, input: str(input.features).replace(".json", ".h5"),
+    message:
+        "Captioning {wildcards.part} for the MSCOCO server: {output}"
+    shell:
+        "exec env OMP_NUM_THREADS={threads} captionrl submit --checkpoint {input.checkpoint} --images {params.images}"
+        " --features {params.store} --out {output} --beam {params.beam} --device {params.device} 2> >(trap '' TERM INT; exec tee {log} >&2)"
+
+
+for paper_name, board_name in [(paper, board) for paper in PAPERS for board in PAPERS[paper].leaderboards]:
+
+    rule:
+        name:
+            f"leaderboard_{paper_name}"
+        output:
+            csv=f"results/{SCALE}/{paper_name}/{board_name}.csv",
+            markdown=f"results/{SCALE}/{paper_name}/{board_name}.md",
+            latex=f"results/{SCALE}/{paper_name}/{board_name}.tex",
+        log:
+            f"work/log/leaderboard/{SCALE}/{paper_name}-{board_name}.log",
+        localrule: True
+        params:
+            leaderboard=f"{paper_name}/{board_name}",
+            scale=SCALE,
+            code=code_version("leaderboard"),
+            config=fingerprint(PAPERS[paper_name].leaderboards[board_name].model_dump()),
+            overrides=lambda wildcards, input, paper=paper_name: overrides_option(paper),
+        message:
+            "Writing {output.csv}"
+        shell:
+            "exec captionrl leaderboard {params.leaderboard} --scale {params.scale} --out {output.csv} {params.overrides}"
+            " 2> >(trap '' TERM INT; exec tee {log} >&2)"
+
+
 for paper_name in PAPERS:
 
     rule:

@@ -50,7 +50,9 @@ def load_paper(path: Path | str, scale: str, overrides: dict[str, Any] | None = 
         paper = _validate(Paper, raw, f"overrides of {path}")
     if scale == "mini":  # from here on every corpus carries its scale in its name
         raw["corpora"] = {f"{name}-mini": value for name, value in raw["corpora"].items()}
-        raw["tables"] = {name: {**table, "corpus": table["corpus"] + "-mini"} for name, table in raw["tables"].items()}
+        for kind in ("tables", "leaderboards"):
+            tables = raw.get(kind, {}).items()
+            raw[kind] = {name: {**table, "corpus": table["corpus"] + "-mini"} for name, table in tables}
         for figures in raw.get("figures", {}).values():
             figures.update({name: {**figure, "corpus": figure["corpus"] + "-mini"} for name, figure in figures.items()})
         paper = Paper.model_validate(raw)

@@ -10,6 +10,11 @@ MODELS = {  # by a run's `model:`
     "s2vt": "captionrl.models.s2vt:S2VT",
     "pooled": "captionrl.models.pooled:Pooled",
     "pooled-attention": "captionrl.models.pooled:PooledAttention",
+    "nic": "captionrl.models.nic:NIC",
+    "nic-3": "captionrl.models.nic:NIC3",
+    "top-down": "captionrl.models.top_down:TopDown",
+    "stack-cap": "captionrl.models.stackcap:StackCap",
+    "stack-cap-star": "captionrl.models.stackcap:StackCapStar",
     "hrl": "captionrl.models.hrl:HRL",
     "critic": "captionrl.models.critic:Critic",
 }
@@ -17,6 +22,7 @@ LEARNERS = {  # by a phase's `objective:`
     "xe": "captionrl.training.learners.xe:XELearner",
     "reinforce": "captionrl.training.learners.reinforce:ReinforceLearner",
     "sle": "captionrl.training.learners.exploration:ExplorationLearner",
+    "stagewise": "captionrl.training.learners.stagewise:StagewiseLearner",
     "hrl": "captionrl.training.learners.hrl:HRLLearner",
     "critic": "captionrl.training.learners.critic:CriticLearner",
 }

@@ -6,14 +6,16 @@ from pydantic import Field, PositiveInt, model_validator
 
 from captionrl.config.base import Backbone, Name, Positive, Strict, known, within
 from captionrl.config.methods import LEARNERS, MODELS
-from captionrl.config.phases import LEARNS, AnyPhase
+from captionrl.config.phases import LEARNS, STAGED, AnyPhase
 from captionrl.config.results import (
     CAPTION_METRICS,
-    DECODINGS,
     SET_METRICS,
+    SETS,
     Figures,
+    Leaderboard,
     Table,
     decoded_as,
+    is_set,
     split_system,
 )
 
@@ -44,6 +46,7 @@ class Sizes(Strict):
     manager_encoder: PositiveInt = 256  # HRL: the LSTM above it
     manager: PositiveInt = 256  # HRL: the manager's LSTM
     goal: PositiveInt = 16  # HRL
+    stages: Annotated[int, Field(ge=2)] = 3  # Stack-Cap: the coarse decoder and the fine ones
     critic: PositiveInt = 128  # HRL: the internal critic's GRU and word embedding
     critic_reads: Literal["this", "previous"] = "this"  # HRL: does z_t see a_t (eq. 9) or only those before (eq. 10)?
 
@@ -73,6 +76,7 @@ class Paper(Strict):
     beam: PositiveInt
     tables: dict[Name, Table]
     figures: Figures = Figures()
+    leaderboards: dict[Name, Leaderboard] = Field(default={})  # one at most
 
     @model_validator(mode="after")
     def _drawable(self) -> "Paper":
@@ -83,7 +87,7 @@ class Paper(Strict):
                 for index, method in enumerate(getattr(figure, "methods", [])):
                     run, decoding = split_system(method.run)
                     known(run, self.runs, f"{place}.methods[{index}].run", "run")
-                    decodings = DECODINGS if kind == "examples" else ("",)
+                    decodings = self.decodings_of(run, figure.corpus) if kind == "examples" else [""]
                     known(decoding, dict.fromkeys(decodings), f"{place}.methods[{index}].run", "decoding")
         for name, tradeoff in self.figures.tradeoffs.items():
             place = f"figures.tradeoffs.{name}"
@@ -97,6 +101,10 @@ class Paper(Strict):
             known(figure.run, self.runs, f"figures.attention.{name}.run", "run")
             if self.runs[figure.run].model != "hrl" or self.runs[figure.run].blind:
                 raise ValueError(f"figures.attention.{name}.run: {figure.run} has no segments; give a run of HRL")
+        for name, stages in self.figures.stages.items():
+            known(stages.run, self.runs, f"figures.stages.{name}.run", "run")
+            if self.runs[stages.run].model not in STAGED or self.runs[stages.run].blind:
+                raise ValueError(f"figures.stages.{name}.run: {stages.run} has no stages; give a run of Stack-Cap")
         for corpus, run in [*self.figures.captioners, *self.figures.sets, *self.figures.learners]:
             if self.runs[split_system(run)[0]].model == "critic":
                 raise ValueError(f"figures: {run} on {corpus} writes no captions; give a run that does")
@@ -151,16 +159,46 @@ class Paper(Strict):
             within(Sizes, self.sizes, run.sizes, f"runs.{name}.sizes")
         return self
 
+    @model_validator(mode="after")
+    def _submittable(self) -> "Paper":
+        if len(self.leaderboards) > 1:
+            raise ValueError("leaderboards: give one; the server's files are called after the paper")
+        for name, board in self.leaderboards.items():
+            place = f"leaderboards.{name}"
+            if not self.paper.isalnum():
+                raise ValueError(f"{place}: the server's files are called after {self.paper}; name the paper without -")
+            if name in self.tables:
+                raise ValueError(f"{place}: a table is called {name}, too; every table is a file of its own")
+            known(board.corpus, self.corpora, f"{place}.corpus", "corpus")
+            known(board.run, self.runs, f"{place}.run", "run")
+            if self.runs[board.run].model == "critic":
+                raise ValueError(f"{place}.run: {board.run} writes no captions; give a run that does")
+            for index, row in enumerate(board.rows):
+                if row.cited.keys() != set(board.columns):
+                    raise ValueError(
+                        f"{place}.rows[{index}].cited: must be of {', '.join(board.columns)}, and no other"
+                    )
+                for column in board.columns:
+                    if len(row.cited[column]) != len(board.metrics):
+                        what = f"{len(row.cited[column])} numbers for {len(board.metrics)} metrics"
+                        raise ValueError(f"{place}.rows[{index}].cited.{column}: {what}")
+        return self
+
     def _check_system(self, system: str | None, table: Table, place: str) -> None:
         if system is None:
             return
         run, decoding = split_system(system)
         known(run, self.runs, place, "run")
-        known(decoding, dict.fromkeys(DECODINGS), place, "decoding")
-        measured = SET_METRICS if decoding else CAPTION_METRICS
+        known(decoding, dict.fromkeys(self.decodings_of(run, table.corpus)), place, "decoding")
+        measured = SET_METRICS if is_set(system) else CAPTION_METRICS
         if strange := [metric for metric in table.metrics if metric not in measured]:
-            what = "a set of captions" if decoding else "single captions (RUN.rs and RUN.bs are sets)"
+            what = "a set of captions" if is_set(system) else "single captions (RUN.rs and RUN.bs are sets)"
             raise ValueError(f"{place}: {system} is {what}, and has no {', '.join(strange)}")
+
+    def decodings_of(self, run: str, corpus: str) -> list[str]:
+        """What may stand after a run's name and a dot, or, the first one, nothing: its last stage's best captions."""
+        stages = self.sizes_of(run, corpus).stages if self.runs[run].model in STAGED else 1
+        return ["", *SETS, *(f"stage{stage}" for stage in range(stages - 1))]
 
     def sizes_of(self, run: str, corpus: str) -> Sizes:
         """The widths of a run's layers on a corpus: the paper's, the corpus' over them, the run's over both."""

@@ -78,6 +78,12 @@ class ExplorationPhase(RewardPhase):
         return self
 
 
+class StagewisePhase(RewardPhase):
+    """Rewards of every fine stage, relative to its own greedy caption and to the stage before (Stack-Cap eq. 11-15)."""
+
+    objective: Literal["stagewise"]
+
+
 class HRLPhase(RewardPhase):
     """Worker and manager learn in turns, each from the change of the reward that its words bring (HRL section 3.3)."""
 
@@ -104,13 +110,16 @@ class BackbonePhase(Phase):
 
 
 AnyPhase = Annotated[
-    XEPhase | CriticPhase | ReinforcePhase | ExplorationPhase | HRLPhase, Field(discriminator="objective")
+    XEPhase | CriticPhase | ReinforcePhase | ExplorationPhase | StagewisePhase | HRLPhase,
+    Field(discriminator="objective"),
 ]
 CAPTIONERS = tuple(model for model in MODELS if model != "critic")
+STAGED = ("stack-cap", "stack-cap-star")  # those with words of every stage
 LEARNS: dict[str, tuple[str, ...]] = {  # which models a phase can teach, by its objective
     "xe": CAPTIONERS,
     "reinforce": CAPTIONERS,
     "sle": CAPTIONERS,
+    "stagewise": STAGED,
     "critic": ("critic",),
     "hrl": ("hrl",),
 }

@@ -14,26 +14,40 @@ Metric = Literal[
 # fmt: on
 CAPTION_METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr-D", "SPICE")
 SET_METRICS = ("CIDEr-D", "Div-1", "Div-2", "mBleu-4", "self-CIDEr")  # of several captions an item
-DECODINGS = ("", "rs", "bs")  # the best caption; sets: sampled at random, the beam's best
+SETS = ("rs", "bs")  # sampled at random, the beam's best
 
 
 def split_system(system: str) -> tuple[str, str]:
-    """The run and the decoding of a system: RUN captions by beam search, RUN.rs and RUN.bs write sets of captions."""
+    """The run and the decoding of a system.
+
+    RUN captions by beam search, RUN.stage0 likewise with the words of Stack-Cap's coarse stage, RUN.stage1 with those
+    of the next one; RUN.rs and RUN.bs write sets of captions.
+    """
     run, _, decoding = system.partition(".")
     return run, decoding
 
 
-def decoded_as(run: str, system: str) -> str:
-    """The system that has `run`'s weights and the decoding of `system`."""
+def is_set(system: str) -> bool:
+    """Whether a system writes several captions an item."""
+    return split_system(system)[1] in SETS
+
+
+def stage_of(system: str) -> int | None:
+    """The stage whose words a system writes, where they are not the last one's."""
     _, decoding = split_system(system)
-    return f"{run}.{decoding}" if decoding else run
+    return int(decoding.removeprefix("stage")) if decoding.startswith("stage") else None
+
+
+def decoded_as(run: str, system: str) -> str:
+    """What has `run`'s weights and is compared with `system`: a set with a set, a caption with a caption."""
+    return f"{run}.{split_system(system)[1]}" if is_set(system) else run
 
 
 class Row(Strict):
     """A row of a table: a system of ours, one whose numbers are cited, or both side by side."""
 
     method: str
-    run: str | None = None  # RUN; of sets of captions RUN.rs (random sampling) or RUN.bs (beam search)
+    run: str | None = None  # RUN; RUN.stage0; of sets of captions RUN.rs (random sampling) or RUN.bs (beam search)
     cited: list[float | None] | None = None
     control: str | None = None  # the run that is its own equal-budget control, where the table's is another model
     note: str = ""
@@ -56,6 +70,25 @@ class Table(Strict):
     rows: list[Row]
     contrasts: list[Contrast] = Field(default=[])
     on_request: bool = False  # not built with the paper's other tables, only when asked for by name
+
+
+class Rival(Strict):
+    """A method on a leaderboard: its numbers by column, each list in the order of the metrics."""
+
+    method: str
+    cited: dict[str, list[float | None]]
+
+
+class Leaderboard(Strict):
+    """A table that only a server can fill: what it said of others, and the run whose captions are written for it."""
+
+    title: str
+    corpus: str
+    run: str
+    server: str  # where to upload
+    metrics: list[Metric]
+    columns: list[str] = Field(min_length=1)  # of every metric
+    rows: list[Rival]
 
 
 class Method(Strict):
@@ -93,6 +126,15 @@ class AttentionFigure(Strict):
     items: PositiveInt = 4  # as of ExamplesFigure
 
 
+class StagesFigure(Strict):
+    """What each of Stack-Cap's stages says of test items, and where the fine ones look at each word of the last."""
+
+    title: str
+    corpus: str
+    run: str
+    items: PositiveInt = 4  # as of ExamplesFigure
+
+
 class TradeoffFigure(Strict):
     """One metric of a table against another, a point a row of ours."""
 
@@ -109,6 +151,7 @@ class Figures(Strict):
     curves: dict[Name, CurvesFigure] = Field(default={})
     examples: dict[Name, ExamplesFigure] = Field(default={})
     attention: dict[Name, AttentionFigure] = Field(default={})
+    stages: dict[Name, StagesFigure] = Field(default={})
     tradeoffs: dict[Name, TradeoffFigure] = Field(default={})
 
     @property
@@ -124,13 +167,14 @@ class Figures(Strict):
     @property
     def captioners(self) -> list[tuple[str, str]]:
         """Every (corpus, run) that captions test items for a figure, each once."""
-        pairs = [*self._shown, *((figure.corpus, figure.run) for figure in self.attention.values())]
-        return list(dict.fromkeys((corpus, system) for corpus, system in pairs if not split_system(system)[1]))
+        looking: list[AttentionFigure | StagesFigure] = [*self.attention.values(), *self.stages.values()]
+        pairs = [*self._shown, *((figure.corpus, figure.run) for figure in looking)]
+        return list(dict.fromkeys((corpus, split_system(system)[0]) for corpus, system in pairs if not is_set(system)))
 
     @property
     def sets(self) -> list[tuple[str, str]]:
         """Every (corpus, system) whose sets of captions are shown, each once."""
-        return list(dict.fromkeys((corpus, system) for corpus, system in self._shown if split_system(system)[1]))
+        return list(dict.fromkeys((corpus, system) for corpus, system in self._shown if is_set(system)))
 
     @property
     def _shown(self) -> list[tuple[str, str]]:

@@ -4,11 +4,15 @@ The papers use Karpathy's split, `dataset_coco.json`: train and "restval" (113,2
 for validation, 5,000 for testing. Where that file is absent, COCO's own caption files of 2017 are read. COCO keeps
 the captions of its test images to itself, so the 5,000 images of `captions_val2017.json` are halved into validation
 and test: numbers on that split compare with nobody's. The corpus' `origin` says which of the two was read.
+
+COCO's server scores captions of images that it lists in files of its own: `read_images`.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from captionrl.datasets.archives import read_annotation
 from captionrl.datasets.corpus import Corpus, Item
@@ -21,6 +25,10 @@ KARPATHY_ARCHIVE = "caption_datasets.zip"  # with dataset_flickr8k.json and data
 SPLITS = {"train": "train", "restval": "train", "val": "val", "test": "test"}
 PARTS = ("train2017", "val2017")
 PARTS_ARCHIVE = "annotations_trainval2017.zip"
+LISTS = {  # what the server wants captions of, and COCO's zip that holds it
+    "image_info_test2014.json": "image_info_test2014.zip",
+    "captions_val2014.json": "annotations_trainval2014.zip",
+}
 
 
 def read(name: str, raw: Path) -> Corpus:
@@ -37,6 +45,35 @@ def read_captions_file(path: Path | str) -> dict[str, list[str]]:
     order. Raises UserError for anything malformed, repeated ids and images without a caption.
     """
     return _captions(read_bytes(path), str(path))
+
+
+def read_images(path: Path | str) -> dict[int, str]:
+    """{image id: file name} of the images that a COCO file lists, in its order.
+
+    Where one of LISTS is missing, COCO's own zip serves: beside the file, or beside the folder `annotations` that it
+    should lie in. Raises UserError for anything malformed, repeated ids and repeated names.
+    """
+    path = Path(path)
+    if path.is_file() or path.name not in LISTS:
+        data, place = read_bytes(path), str(path)
+    else:
+        raw = path.parents[1] if path.parent.name == "annotations" else path.parent
+        data, place, _ = read_annotation(raw, path.relative_to(raw).as_posix(), LISTS[path.name])
+    return _images(parse_json(data, place), place)
+
+
+def read_media(path: Path | str) -> dict[str, str]:
+    """Likewise {item id: picture below the raw directory} of images of 2014."""
+    names = read_images(path).values()
+    return {PurePosixPath(name).stem: f"{part_of(name, str(path))}/{name}" for name in names}
+
+
+def part_of(image: str, place: str) -> str:
+    """The part of COCO, such as test2014, that a file name of 2014 tells; the images lie in a folder of that name."""
+    found = re.match("COCO_([a-z0-9]+)_", image)
+    if not found:
+        raise UserError(f"{place}: {image}: not called COCO_PART_NUMBER.jpg; give a file that lists images of 2014")
+    return found[1]
 
 
 def validation(ids: Iterable[str]) -> set[str]:
@@ -95,17 +132,8 @@ def _files(part: str) -> tuple[str, str]:
 
 def _captions(data: bytes, place: str) -> dict[str, list[str]]:
     document = parse_json(data, place)
-    images: dict[int, str] = {}
-    by_image: dict[int, dict[int, str]] = {}
-    for i, image in enumerate(records(document, "images", place)):
-        at = f"{place}: images[{i}]"
-        id = number(image, "id", at)
-        if id in images:
-            raise UserError(f"{at}.id: {id} is listed twice; fetch the official file again")
-        images[id] = plain_name(text(image, "file_name", at), f"{at}.file_name")
-        by_image[id] = {}
-    if len(set(images.values())) < len(images):
-        raise UserError(f"{place}: images: two of them have the same file_name; fetch the official file again")
+    images = _images(document, place)
+    by_image: dict[int, dict[int, str]] = {id: {} for id in images}
     seen = set()
     for i, annotation in enumerate(records(document, "annotations", place)):
         at = f"{place}: annotations[{i}]"
@@ -120,3 +148,16 @@ def _captions(data: bytes, place: str) -> dict[str, list[str]]:
         if not found:
             raise UserError(f"{place}: images[{i}]: {images[id]} has no caption; caption it or drop it")
     return {images[id]: [found[key] for key in sorted(found)] for id, found in by_image.items()}
+
+
+def _images(document: Any, place: str) -> dict[int, str]:
+    images: dict[int, str] = {}
+    for i, image in enumerate(records(document, "images", place)):
+        at = f"{place}: images[{i}]"
+        id = number(image, "id", at)
+        if id in images:
+            raise UserError(f"{at}.id: {id} is listed twice; fetch the official file again")
+        images[id] = plain_name(text(image, "file_name", at), f"{at}.file_name")
+    if len(set(images.values())) < len(images):
+        raise UserError(f"{place}: images: two of them have the same file_name; fetch the official file again")
+    return images

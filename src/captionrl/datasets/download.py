@@ -5,7 +5,7 @@ import os
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -85,16 +85,21 @@ def require(corpus: Corpus, raw: Path) -> dict[str, int]:
     Raises one UserError for all that is missing: the first file, where it comes from, where to put it, and how many
     others. Annotation of a known checksum is checked against it.
     """
-    wanted = [*corpus.files, *(item.media for item in corpus.items if item.media is not None)]
-    sizes = {path: _size(raw / path) for path in wanted}
-    if missing := [path for path, size in sizes.items() if not size]:
-        others = f" (and {len(missing) - 1:,} more)" if len(missing) > 1 else ""
-        fault = "missing" if not (raw / missing[0]).exists() else "empty"
-        raise UserError(f"{raw / missing[0]}: {fault}{others}; put it there by hand ({source(missing[0])})")
+    sizes = present([*corpus.files, *(item.media for item in corpus.items if item.media is not None)], raw)
     for path in corpus.files:
         entry = find(path)
         if entry and path == entry.into and (wrong := verify(entry, raw / path)):
             raise UserError(f"{raw / path}: {wrong}; put the official file there ({source(path)})")
+    return sizes
+
+
+def present(files: Iterable[str], raw: Path) -> dict[str, int]:
+    """The size in bytes of every file below `raw`; UserError names the first that is missing or empty."""
+    sizes = {path: _size(raw / path) for path in files}
+    if missing := [path for path, size in sizes.items() if not size]:
+        others = f" (and {len(missing) - 1:,} more)" if len(missing) > 1 else ""
+        fault = "missing" if not (raw / missing[0]).exists() else "empty"
+        raise UserError(f"{raw / missing[0]}: {fault}{others}; put it there by hand ({source(missing[0])})")
     return sizes
 
 

@@ -8,20 +8,22 @@ from captionrl.models.policy import Policy, Rows
 from captionrl.text.vocabulary import EOS, PAD
 
 
-def beam_search(policy: Policy, memory: Rows, max_tokens: int, width: int) -> tuple[Tensor, Tensor]:
+def beam_search(
+    policy: Policy, memory: Rows, max_tokens: int, width: int, state: Rows | None = None
+) -> tuple[Tensor, Tensor]:
     """The `width` most probable captions found, best first: tokens [B, W, T] and log-probabilities [B, W].
 
     Tokens include </s>, PAD beyond it. A caption that has ended stays in the beam at its score and competes with
     those still growing; the search ends when every caption has ended or has `max_tokens` tokens. There is no length
     normalisation: a score is the caption's log-probability. Places that no caption fills, in a beam wider than the
-    number of possible captions, have score -inf.
+    number of possible captions, have score -inf. `state` replaces the policy's own `start(memory)`.
     """
     words = memory.first_words()
     batch = len(words)
     items = torch.arange(batch, device=words.device)  # those still searched for: clips leave as their captions end
     first = items.repeat_interleave(width)
     memory, words = memory.select(first), words[first]
-    state = policy.start(memory)
+    state = state.select(first) if state else policy.start(memory)
     tokens = words.new_full((batch, width, max_tokens), PAD)
     scores = torch.full((batch, width), -torch.inf, dtype=next(policy.parameters()).dtype, device=words.device)
     scores[:, 0] = 0  # all places hold the same empty caption at first: let only the first one grow

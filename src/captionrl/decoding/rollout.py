@@ -40,12 +40,14 @@ def greedy(policy: Policy, memory: Rows, max_tokens: int, state: Rows | None = N
     return _roll_out(policy, memory, max_tokens, lambda log_p: log_p.argmax(-1), state)
 
 
-def sample(policy: Policy, memory: Rows, max_tokens: int, *, entropy_gradient: bool = False) -> Rollout:
-    """A word drawn from the policy at every step, with torch's global random generator.
+def sample(
+    policy: Policy, memory: Rows, max_tokens: int, state: Rows | None = None, *, entropy_gradient: bool = False
+) -> Rollout:
+    """A word drawn from the policy at every step, with torch's global random generator; `state` as of `greedy`.
 
     `entropy_gradient`: whether the entropies have a gradient, which costs the memory of a [B, V] a step.
     """
-    return _roll_out(policy, memory, max_tokens, draw, entropy=_entropy if entropy_gradient else _entropy_alone)
+    return _roll_out(policy, memory, max_tokens, draw, state, _entropy if entropy_gradient else _entropy_alone)
 
 
 def _roll_out(

@@ -1,6 +1,6 @@
 """Captions with what a captioner shows of how it came to them: segments and attention."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +11,7 @@ from captionrl.decoding.beam import beam_search
 from captionrl.models import Features, Policy, shift
 from captionrl.models.hrl import HRLExtras
 from captionrl.models.policy import Extras
+from captionrl.models.stackcap import StageExtras
 from captionrl.text.vocabulary import Vocabulary
 
 
@@ -19,10 +20,11 @@ class Description:
     """A clip's caption of T words, read from N frames."""
 
     words: list[str]  # without </s>
-    segments: list[list[str]] | None  # HRL: the words that each goal covers; together they are `words`
-    attention: np.ndarray | None  # [T, N] weights over the frames, a row a word (HRL: the worker's); each sums to 1
-    manager_attention: np.ndarray | None  # [T, N] likewise, HRL's manager's; held within a segment
     log_probability: float  # of the caption, its </s> included where it has one
+    segments: list[list[str]] | None = None  # HRL: the words that each goal covers; together they are `words`
+    attention: np.ndarray | None = None  # [T, N] weights over the frames, a row a word (HRL: the worker's); sums are 1
+    manager_attention: np.ndarray | None = None  # [T, N] likewise, HRL's manager's; held within a segment
+    stage_attention: np.ndarray | None = None  # [F, T, N] likewise, of every fine stage of Stack-Cap
 
     @property
     def text(self) -> str:
@@ -39,16 +41,17 @@ class Description:
 
 @torch.inference_mode()
 def describe(
-    policy: Policy, vocabulary: Vocabulary, features: Features, max_tokens: int, beam: int
+    policy: Policy, vocabulary: Vocabulary, features: Features, max_tokens: int, beam: int, stage: int | None = None
 ) -> list[Description]:
     """The best caption that beam search finds for each clip, and what the policy shows while it writes that caption.
 
-    `features` are a batch on the policy's device; `max_tokens` counts </s>.
+    `features` are a batch on the policy's device; `max_tokens` counts </s>; `stage` is whose words, if not the last's.
     """
     memory = policy.encode(features)
-    found, scores = beam_search(policy, memory, max_tokens, beam)
+    start = policy.start_stages(memory, [policy.stages - 1 if stage is None else stage] * len(features.frames))
+    found, scores = beam_search(policy, memory, max_tokens, beam, start)
     tokens = found[:, 0]
-    state, steps = policy.start(memory), []
+    state, steps = start, []
     for words in shift(tokens).unbind(1):  # once more through the best captions, to see what beam search has seen
         step = policy.step(words, state, memory)
         steps.append(step.extras)
@@ -62,11 +65,16 @@ def describe(
 
 
 def _description(words: list[str], extras: Extras, row: int, mask: Tensor, log_probability: float) -> Description:
-    def weights(attention: Tensor | None) -> np.ndarray | None:
-        return None if attention is None else attention[row, : len(words), mask].cpu().numpy()
+    def weights(attention: Tensor) -> np.ndarray:
+        return attention[row, : len(words), mask].cpu().numpy()
 
+    found = Description(words, log_probability)
+    if extras.attention is not None:
+        found = replace(found, attention=weights(extras.attention))
+    if isinstance(extras, StageExtras):
+        return replace(found, stage_attention=np.stack([weights(fine) for fine in extras.attentions.unbind(2)]))
     if not isinstance(extras, HRLExtras):
-        return Description(words, None, weights(extras.attention), None, log_probability)
+        return found
     begins = extras.begins[row, : len(words)].nonzero().flatten().tolist()
     segments = [words[first:end] for first, end in pairwise([*begins, len(words)])]
-    return Description(words, segments, weights(extras.attention), weights(extras.manager_attention), log_probability)
+    return replace(found, segments=segments, manager_attention=weights(extras.manager_attention))

@@ -1,6 +1,6 @@
 """Captions of a split with a checkpoint's policy: one an item by beam search, or a set an item."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -17,20 +17,39 @@ from captionrl.files import write_json
 from captionrl.models.policy import Policy, Rows
 from captionrl.progress import progress
 from captionrl.training.checkpoint import Card, load_checkpoint
-from captionrl.training.data import Clips, with_features
+from captionrl.training.data import Clips
 
 BATCH = 64  # clips at a time; the beam, or the size of a set, multiplies it
 
 Decoder = Callable[[Policy, Rows, int], Tensor]  # policy, memory of B clips, most tokens -> tokens [B, S, T]
 
 
-def predict(checkpoint: Path, captions: Path, features: Path, out: Path, *, split: str, beam: int, device: str) -> None:
-    """Write {item: caption} of every item of `split` to `out`; captions are words joined by a space."""
+def predict(
+    checkpoint: Path,
+    captions: Path,
+    features: Path,
+    out: Path,
+    *,
+    split: str,
+    beam: int,
+    device: str,
+    stage: int | None = None,
+) -> None:
+    """Write {item: caption} of every item of `split` to `out`; captions are words joined by a space.
+
+    `stage`: whose words, of a model that has stages, if not the last one's.
+    """
 
     def best(policy: Policy, memory: Rows, max_tokens: int) -> Tensor:
-        return beam_search(policy, memory, max_tokens, beam)[0][:, :1]
+        if stage is None:
+            return beam_search(policy, memory, max_tokens, beam)[0][:, :1]
+        if stage not in range(policy.stages):
+            there = f"stages 0 to {policy.stages - 1}; give one of them" if policy.stages > 1 else "none; leave it out"
+            raise UserError(f"{checkpoint}: --stage {stage}: the model has {there}")
+        start = policy.start_stages(memory, [stage] * len(memory.first_words()))
+        return beam_search(policy, memory, max_tokens, beam, start)[0][:, :1]
 
-    found = _decode(checkpoint, captions, features, best, split=split, device=device, title="beam search")
+    found = decode(checkpoint, features, _items(captions, split), best, device=device, title="beam search")
     write_json(out, {item: texts[0] for item, texts in found.items()})
 
 
@@ -60,17 +79,17 @@ def predict_sets(
         return beam_search(policy, memory, max_tokens, size)[0]
 
     decoder, title = (random, "sampling") if how == "rs" else (beam, "beam search")
-    write_json(out, _decode(checkpoint, captions, features, decoder, split=split, device=device, title=title))
+    write_json(out, decode(checkpoint, features, _items(captions, split), decoder, device=device, title=title))
 
 
-def _decode(
-    checkpoint: Path, captions: Path, features: Path, decoder: Decoder, *, split: str, device: str, title: str
+def decode(
+    checkpoint: Path, features: Path, items: Sequence[str], decoder: Decoder, *, device: str, title: str
 ) -> dict[str, list[str]]:
-    """What `decoder` writes about every item of `split`."""
+    """What `decoder` writes about every one of `items` that has features."""
     policy, card = load_checkpoint(checkpoint)
     where = pick_device(device)
     clips = open_clips(checkpoint, card, features, where)
-    items = [item.id for item in with_features(load_captions(captions), clips.store).items[split]]
+    items = [item for item in items if item in clips.store]
     policy, vocabulary = policy.to(where), card.vocabulary
     written = {}
     with torch.inference_mode(), torch.random.fork_rng([where] if where.type == "cuda" else []):
@@ -82,6 +101,10 @@ def _decode(
             for item, rows in zip(batch, tokens.tolist(), strict=True):
                 written[item] = [" ".join(vocabulary.decode(row)) for row in rows]
     return written
+
+
+def _items(captions: Path, split: str) -> list[str]:
+    return [item.id for item in load_captions(captions).items[split]]
 
 
 def open_clips(checkpoint: Path, card: Card, features: Path, device: torch.device) -> Clips:

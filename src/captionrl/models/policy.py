@@ -21,12 +21,14 @@ from captionrl.text.vocabulary import BOS, PAD
 
 @dataclass(frozen=True)
 class Rows:
-    """A record of tensors (or of further Rows, or None) that share a leading batch axis."""
+    """A record of tensors (or of tuples of them, further Rows, or None) that share a leading batch axis."""
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
         def apply(value: Any) -> Any:
             if value is None:
                 return None
+            if isinstance(value, tuple):
+                return tuple(map(apply, value))
             return value.map(function) if isinstance(value, Rows) else function(value)
 
         return replace(self, **{field.name: apply(getattr(self, field.name)) for field in fields(self)})
@@ -34,6 +36,7 @@ class Rows:
     def first_words(self) -> Tensor:
         """<s> for every row: tokens [B] on the device of these tensors."""
         tensor = next(value for field in fields(self) if (value := getattr(self, field.name)) is not None)
+        tensor = tensor[0] if isinstance(tensor, tuple) else tensor
         if isinstance(tensor, Rows):
             return tensor.first_words()
         return torch.full((len(tensor),), BOS, device=tensor.device)
@@ -55,13 +58,16 @@ class Rows:
         """Records of consecutive steps [B, ...] as one record with a second axis, time [B, T, ...]."""
         first = steps[0]
 
-        def apply(name: str) -> Any:
-            values = [getattr(step, name) for step in steps]
+        def apply(values: list[Any]) -> Any:
             if values[0] is None:
                 return None
+            if isinstance(values[0], tuple):
+                return tuple(apply(list(column)) for column in zip(*values, strict=True))
             return values[0].stack(values) if isinstance(values[0], Rows) else torch.stack(values, 1)
 
-        return replace(first, **{field.name: apply(field.name) for field in fields(first)})
+        return replace(
+            first, **{field.name: apply([getattr(step, field.name) for step in steps]) for field in fields(first)}
+        )
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,7 @@ class Policy(nn.Module, ABC):
 
     embedding: Callable[[Tensor], Tensor]  # tokens [...] -> [..., E]
     head: nn.Module  # hidden [..., H] -> logits [..., V]
+    stages: int = 1  # whose words may be written; the last one's are the caption
 
     @abstractmethod
     def encode(self, features: Features) -> Rows: ...
@@ -105,10 +112,18 @@ class Policy(nn.Module, ABC):
     def advance(self, embedded: Tensor, state: Any, memory: Any) -> tuple[Extras, Rows]:
         """Consume the embedded previous word [B, E]; return what the next word is read from, and the new state."""
 
+    def start_stages(self, memory: Rows, stages: Sequence[int]) -> Rows:
+        """`start`, for rows that each write the words of one stage [B], their own, and read them back."""
+        return self.start(memory)
+
     def step(self, tokens: Tensor, state: Rows, memory: Rows) -> Step:
         """Consume the previous words [B]; logits [B, V] of the next ones."""
         extras, state = self.advance(self.embedding(tokens), state, memory)
         return Step(self.head(extras.hidden), state, extras)
+
+    def predictions(self, hidden: Tensor) -> list[Tensor]:
+        """Logits [..., V] of every prediction of a word that cross-entropy teaches, the last one the policy's own."""
+        return [self.head(hidden)]
 
     def read(self, tokens: Tensor, memory: Rows, boundaries: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Teacher forcing: what the head reads each word of `tokens` [B, T] from, given those before it.

@@ -18,30 +18,37 @@ def xe_loss(
     """
     memory = policy.encode(features)
     if own_words > 0:
-        logits, places = _scheduled_sampling(policy, memory, tokens, own_words)
+        predictions, places = _scheduled_sampling(policy, memory, tokens, own_words)
     else:
         hidden, places = policy.read(tokens, memory, boundaries)
-        logits = policy.head(hidden)
-    exact = torch.promote_types(logits.dtype, torch.float32)  # of halves, too
-    loss = cross_entropy(logits.to(exact), tokens.flatten()[places])
-    return loss, {"loss": loss.item()}
+        predictions = policy.predictions(hidden)
+    target = tokens.flatten()[places]
+    stages = [cross_entropy(logits.to(_exact(logits)), target) for logits in predictions]
+    loss = torch.stack(stages).sum()  # Stack-Cap eq. 10
+    statistics = {f"stage{i}_loss": stage.item() for i, stage in enumerate(stages)} if len(stages) > 1 else {}
+    return loss, {"loss": loss.item(), **statistics}
 
 
-def _scheduled_sampling(policy: Policy, memory: Rows, tokens: Tensor, own_words: float) -> tuple[Tensor, Tensor]:
-    """Logits [W, V] of the words of `tokens`, and their places [W], as of `Policy.read`.
+def _exact(logits: Tensor) -> torch.dtype:
+    """Of halves, too."""
+    return torch.promote_types(logits.dtype, torch.float32)
+
+
+def _scheduled_sampling(policy: Policy, memory: Rows, tokens: Tensor, own_words: float) -> tuple[list[Tensor], Tensor]:
+    """Every prediction's logits [W, V] of the words of `tokens`, and their places [W], as of `Policy.read`.
 
     Each input word after <s> is, with probability `own_words`, the policy's own draw.
     """
     order, going, places = still_going(tokens)
     memory = memory.select(order)
     state, own = policy.start(memory), memory.first_words()
-    columns: list[Tensor] = []
+    columns: list[list[Tensor]] = []
     for words, number in zip(shift(tokens[order]).unbind(1), going, strict=True):
         if number < len(own):
             state, memory, own = state.first(number), memory.first(number), own[:number]
         if columns:
             words = torch.where(torch.rand(number, device=words.device) < own_words, own, words[:number])
-        logits, state, _ = policy.step(words, state, memory)
-        columns.append(logits)
-        own = draw(log_probabilities(logits.detach()))
-    return torch.cat(columns), places
+        extras, state = policy.advance(policy.embedding(words), state, memory)
+        columns.append(policy.predictions(extras.hidden))
+        own = draw(log_probabilities(columns[-1][-1].detach()))
+    return [torch.cat(prediction) for prediction in zip(*columns, strict=True)], places

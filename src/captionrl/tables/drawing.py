@@ -3,6 +3,7 @@
 All lengths are inches, measured from the sheet's upper left corner. Equal drawings give equal bytes.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from PIL import Image
 
 from captionrl.evaluation.describe import Description
 from captionrl.features.video import sample_frames
@@ -26,6 +28,7 @@ BLACK, GREY = "#1a1a1a", "#666666"
 SEGMENTS = ("#0072B2", "#B84F00", "#007A5A", "#A34D7D")
 # Okabe and Ito's colours but yellow, which is too light for a line.
 LINES = ("#000000", "#E69F00", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
+SHADE = 0.2  # of a picture's brightness, where nobody looks
 HANGING = frozenset("|.,;:!?")  # no line begins with one
 
 Piece = tuple[str, str]  # a word and its colour
@@ -216,6 +219,43 @@ def word_rows(sheet: Sheet, found: Description, width: float, left: float, top: 
     bottom = sheet.plot(draw, left, top, width, row * len(weights))
     note = f"attention of each word over the frames above; white 0, darkest {weights.max():.2f}"
     return sheet.text(plain(note, GREY), left, bottom + 0.04, width, 8)
+
+
+def stage_maps(sheet: Sheet, found: Description, image: np.ndarray | None, left: float, top: float) -> float:
+    """A picture, and where each fine stage looked at each word: a row a stage, as bright as it is attended to.
+
+    The attention is over the cells of a square grid, row by row; `image` RGB [H, W, 3], without it the maps alone.
+    """
+    looks = found.stage_attention
+    assert looks is not None
+    whole, label, gap, columns = 1.2, 0.55, 0.05, 12
+    bottom = top if image is None else sheet.picture(image, left, top + 0.2, whole)
+    left += whole + 0.1
+    width = (WIDTH - left - MARGIN - label) / columns - gap
+    most = float(looks.max(initial=0))
+    for first in range(0, len(found.words), columns):
+        words, y = range(first, min(first + columns, len(found.words))), top
+        xs = [left + label + (word - first) * (width + gap) for word in words]
+        for x, word in zip(xs, words, strict=True):
+            under = sheet.text([(found.words[word], BLACK)], x, y, width + gap, 7.5)
+        y = under + 0.02
+        for stage, maps in enumerate(looks, start=1):
+            sheet.text(plain(f"stage {stage}", GREY), left, y + width / 2 - 0.08, label, 8)
+            for x, word in zip(xs, words, strict=True):
+                under = sheet.picture(lit(image, maps[word] / most), x, y, width)
+            y = under + gap
+        top = y + 0.04
+    note = f"darkest: attention 0, full brightness {most:.2f}; spread evenly it would be {1 / looks.shape[2]:.2f}"
+    return max(bottom, sheet.text(plain(note, GREY), left + label, top, WIDTH - left - label - MARGIN, 8))
+
+
+def lit(image: np.ndarray | None, light: np.ndarray) -> np.ndarray:
+    """A picture [H, W, 3] (None: white), square; where `light` [side * side], 0 to 1 by cell, is 0, it has SHADE."""
+    side, size = math.isqrt(len(light)), (96, 96)
+    picture = Image.new("RGB", size, "white") if image is None else Image.fromarray(image).resize(size)
+    smooth = Image.fromarray(light.reshape(side, side).astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
+    brightness = SHADE + (1 - SHADE) * np.asarray(smooth).clip(0, 1)
+    return (np.asarray(picture) * brightness[..., None]).astype(np.uint8)
 
 
 def frame_edges(times: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from captionrl.config import AttentionFigure, ExamplesFigure, Paper, split_system
+from captionrl.config import SETS, AttentionFigure, ExamplesFigure, Paper, StagesFigure, is_set, split_system, stage_of
 from captionrl.datasets.corpus import Item
 from captionrl.datasets.prepare import Captions, load_captions
 from captionrl.device import pick_device
@@ -29,9 +29,12 @@ from captionrl.tables.drawing import (
     plain,
     read_frames,
     segment_cells,
+    stage_maps,
 )
 from captionrl.training.checkpoint import load_checkpoint
 from captionrl.training.data import thin, with_features
+
+STAGE = 0.85  # room for a stage's name beside its caption
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,26 @@ def draw_attention(paper: Paper, figure: AttentionFigure, sources: Sources) -> S
     return sheet
 
 
+def draw_stages(paper: Paper, figure: StagesFigure, sources: Sources) -> Sheet:
+    """What each stage says of every example, and where the fine ones look as the last one writes (Stack-Cap fig. 3)."""
+    sheet, y = Sheet(), MARGIN
+    y = sheet.text(plain(f"{figure.title}, {figure.corpus}"), MARGIN, y, WIDTH - 2 * MARGIN, 10, "bold")
+    what = "The coarse stage looks at the picture as a whole. Maps: attention at each word of the last stage's caption."
+    y = sheet.text(plain(what, GREY), MARGIN, y, WIDTH - 2 * MARGIN)
+    earlier = paper.decodings_of(figure.run, figure.corpus)[1 + len(SETS) :]
+    systems = [*(f"{figure.run}.{stage}" for stage in earlier), figure.run]
+    for example in _examples(paper, figure.corpus, systems, figure.items, sources):
+        frames = _frames(example.item, paper, figure.corpus, [0], sources)
+        y = sheet.text(plain(example.item.id, BLACK), MARGIN, y + 0.15, WIDTH - 2 * MARGIN, 9, "bold")
+        rows = [(f"stage {stage}", coloured(example.found[system][0])) for stage, system in enumerate(systems)]
+        rows.append(("reference", plain(example.references[0], GREY)))
+        for name, pieces in rows:
+            sheet.text(plain(name), MARGIN, y, STAGE, 9, "bold")
+            y = sheet.text(pieces, MARGIN + STAGE, y, WIDTH - 2 * MARGIN - STAGE)
+        y = stage_maps(sheet, example.found[figure.run][0], frames.get(0), MARGIN, y + 0.05)
+    return sheet
+
+
 def _examples(paper: Paper, corpus: str, systems: Sequence[str], count: int, sources: Sources) -> list[Example]:
     """The chosen test items with the captions of `systems`."""
     home = sources.work / corpus
@@ -126,14 +149,14 @@ def _examples(paper: Paper, corpus: str, systems: Sequence[str], count: int, sou
     items = {item.id: item for item in captions.items["test"]}
     ids = chosen(items, count)
     found = {
-        system: (_set if split_system(system)[1] else _captions)(paper, corpus, system, ids, sources)
+        system: (_set if is_set(system) else _captions)(paper, corpus, system, ids, sources)
         for system in dict.fromkeys(systems)
     }
-    most = paper.corpora[corpus].max_frames
+    most, cells = paper.corpora[corpus].max_frames, max(1, store.grid**2)  # cells of a frame
     return [
         Example(
             items[id],
-            thin(np.arange(len(store.read(id))), most),
+            thin(np.arange(len(store.read(id)) // cells), most),
             _references(captions, id),
             {system: descriptions[id] for system, descriptions in found.items()},
         )
@@ -142,15 +165,17 @@ def _examples(paper: Paper, corpus: str, systems: Sequence[str], count: int, sou
 
 
 def _captions(
-    paper: Paper, corpus: str, run: str, ids: Sequence[str], sources: Sources
+    paper: Paper, corpus: str, system: str, ids: Sequence[str], sources: Sources
 ) -> dict[str, list[Description]]:
+    run, stage = split_system(system)[0], stage_of(system)
     path = sources.checkpoints.get((corpus, run))
     if path is None:
         raise UserError(f"{paper.paper}/{run} on {corpus}: no checkpoint; give that of its last phase too")
     policy, card = load_checkpoint(path)
     features, where = sources.work / corpus / "features" / f"{card.backbone}.h5", pick_device(sources.device)
     batch = open_clips(path, card, features, where).batch(ids)
-    found = describe(policy.to(where), card.vocabulary, batch, card.corpus_settings.max_words + 1, paper.beam)
+    most = card.corpus_settings.max_words + 1
+    found = describe(policy.to(where), card.vocabulary, batch, most, paper.beam, stage)
     return {id: [description] for id, description in zip(ids, found, strict=True)}
 
 
@@ -159,7 +184,7 @@ def _set(paper: Paper, corpus: str, system: str, ids: Sequence[str], sources: So
     if path is None:
         raise UserError(f"{paper.paper}/{system} on {corpus}: no predictions; give them too")
     sets = read_references(path)
-    return {id: [Description(caption.split(), None, None, None, float("nan")) for caption in sets[id]] for id in ids}
+    return {id: [Description(caption.split(), float("nan")) for caption in sets[id]] for id in ids}
 
 
 def _references(captions: Captions, id: str) -> list[str]:

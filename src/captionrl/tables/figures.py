@@ -10,7 +10,7 @@ from captionrl.errors import UserError
 from captionrl.files import write_text
 from captionrl.tables.curves import by_phase, draw_curves
 from captionrl.tables.drawing import DPI, WIDTH, Sheet
-from captionrl.tables.examples import Sources, draw_attention, draw_examples
+from captionrl.tables.examples import Sources, draw_attention, draw_examples, draw_stages
 from captionrl.tables.tradeoff import draw_tradeoff
 
 RULE = (
@@ -41,6 +41,7 @@ def draw_figures(
     sheets |= {name: draw_curves(paper, figure, paths) for name, figure in figures.curves.items()}
     sheets |= {name: draw_examples(paper, figure, sources) for name, figure in figures.examples.items()}
     sheets |= {name: draw_attention(paper, figure, sources) for name, figure in figures.attention.items()}
+    sheets |= {name: draw_stages(paper, figure, sources) for name, figure in figures.stages.items()}
     rows = {path.stem: path for path in tables}
     sheets |= {name: draw_tradeoff(paper, figure, rows) for name, figure in figures.tradeoffs.items()}
     pictures = {name: out / f"{name}.png" for name in figures.names}

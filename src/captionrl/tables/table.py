@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from captionrl.evaluation.bootstrap import difference_interval, interval, paired
 from captionrl.evaluation.results import read_scores
 from captionrl.files import atomic, write_text
 from captionrl.provenance import commit
+from captionrl.tables.markup import barred, escaped
 
 SAMPLES = 2000  # bootstrap resamples
 SHARES = ("Div-1", "Div-2", "mBleu-4", "self-CIDEr")  # printed between 0 and 1; all other metrics times 100
@@ -199,7 +199,7 @@ def markdown(built: Built) -> str:
     metrics = built.table.metrics
     columns = [*metrics, *(f"paper: {metric}" for metric in _cited(built))]
     rows = [f"| method | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
-    rows += [f"| {_barred(line.row.method)} | {' | '.join(_fields(built, line))} |" for line in built.lines]
+    rows += [f"| {barred(line.row.method)} | {' | '.join(_fields(built, line))} |" for line in built.lines]
     text = f"**{built.table.title}.** {_legend(built)}\n\n" + "\n".join(rows) + "\n"
     if not built.contrasts:
         return text
@@ -211,15 +211,15 @@ def markdown(built: Built) -> str:
             else "n/a"
             for metric in metrics
         ]
-        rows.append(f"| {contrast.run} less {contrast.to}: {_barred(contrast.what)} | {' | '.join(cells)} |")
+        rows.append(f"| {contrast.run} less {contrast.to}: {barred(contrast.what)} | {' | '.join(cells)} |")
     return f"{text}\nDifferences, with their 95 % bootstrap intervals over items:\n\n" + "\n".join(rows) + "\n"
 
 
 def latex(built: Built) -> str:
     names = [*built.table.metrics, *(f"{metric} (paper)" for metric in _cited(built))]
     head = " & ".join(["method", *names])
-    rows = [" & ".join([_escaped(line.row.method), *_fields(built, line)]) + r" \\" for line in built.lines]
-    body, caption = "\n".join(rows), _escaped(f"{built.table.title}. {_legend(built)}")
+    rows = [" & ".join([escaped(line.row.method), *_fields(built, line)]) + r" \\" for line in built.lines]
+    body, caption = "\n".join(rows), escaped(f"{built.table.title}. {_legend(built)}")
     body, caption = (text.replace("†", r"$^\dagger$").replace("‡", r"$^\ddagger$") for text in (body, caption))
     columns = "l" + "r" * len(names)
     return (
@@ -237,16 +237,6 @@ def _fields(built: Built, line: Line) -> list[str]:
     """A row's cells as text: ours, then the paper's."""
     cited = [_number(line.cited[metric], metric) if metric in line.cited else "" for metric in _cited(built)]
     return [*(_with_interval(line, metric) for metric in built.table.metrics), *cited]
-
-
-def _barred(text: str) -> str:
-    """`text` with Markdown's bar between cells as itself."""
-    return text.replace("|", r"\|")
-
-
-def _escaped(text: str) -> str:
-    """`text` with LaTeX's special characters as themselves."""
-    return re.sub(r"[&%$#_{}]", r"\\\g<0>", text)
 
 
 def _unit(metric: str) -> float:

@@ -62,5 +62,5 @@ def tiny_worlds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(write, "write_msrvtt", partial(write.write_msrvtt, sizes=TINY["msrvtt-mini"], captions=3))
     monkeypatch.setattr(write, "write_charades", partial(write.write_charades, sizes=TINY["charades-mini"]))
     monkeypatch.setattr(write, "write_imagenet", partial(write.write_imagenet, size=TINY["imagenet-mini"]))
-    monkeypatch.setattr(write, "write_coco", partial(write.write_coco, sizes=TINY["coco-mini"]))
+    monkeypatch.setattr(write, "write_coco", partial(write.write_coco, sizes=TINY["coco-mini"], unseen=3))
     monkeypatch.setattr(write, "write_tgif", partial(write.write_tgif, sizes=TINY["tgif-mini"]))

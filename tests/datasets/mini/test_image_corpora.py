@@ -3,12 +3,15 @@
 import json
 import re
 from collections import Counter
+from pathlib import Path
 from statistics import mean
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from captionrl.datasets.coco import read_captions_file, read_images
+from captionrl.datasets.mini import write
 from captionrl.datasets.mini.draw import render, render_still, write_gif
 from captionrl.datasets.mini.stills import triples
 from captionrl.datasets.mini.world import ACTORS, held_out
@@ -16,6 +19,14 @@ from captionrl.datasets.mini.write import write_world
 from captionrl.datasets.read import read_corpus
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+
+
+LIST = Path("annotations/image_info_test2014.json")
+
+
+def unseen(coco):
+    """The ids of test images."""
+    return {id for id in coco.scenes if "test2014" in id}
 
 
 def images(annotated):
@@ -60,7 +71,43 @@ def test_the_official_reader_reads_coco_with_restval_in_train(coco):
     corpus = read_corpus("coco-mini", coco.raw)
     assert Counter(item.split for item in corpus.items) == {"train": 1500, "val": 150, "test": 250}
     assert {len(captions) for captions in corpus.captions.values()} == {5}
-    assert {item.id for item in corpus.items} == coco.scenes.keys()
+    assert {item.id for item in corpus.items} == coco.scenes.keys() - unseen(coco)
+
+
+def test_cocos_own_file_holds_the_same_captions_of_val2014(coco):
+    captions = read_captions_file(coco.raw / "annotations/captions_val2014.json")
+    corpus = read_corpus("coco-mini", coco.raw)
+    assert captions == {f"{item.id}.jpg": corpus.captions[item.id] for item in corpus.items if "val2014" in item.media}
+    assert len(captions) == 600
+    cocoids = {image["filename"]: image["cocoid"] for image in images(coco)}
+    listed = read_images(coco.raw / "annotations/captions_val2014.json")
+    assert listed == {cocoids[name]: name for name in captions}
+
+
+def test_test_images_have_names_and_numbers_of_their_own_and_no_captions(coco):
+    listed = read_images(coco.raw / "annotations/image_info_test2014.json")
+    assert len(listed) == 60
+    assert all(name == f"COCO_test2014_{id:012d}.jpg" for id, name in listed.items())
+    assert not listed.keys() & {image["cocoid"] for image in images(coco)}
+    assert "annotations" not in json.loads((coco.raw / "annotations/image_info_test2014.json").read_text())
+
+
+def test_test_images_show_held_out_triples_too(coco):
+    assert all(any(held_out(*triple) for triple in triples(coco.scenes[id])) for id in unseen(coco))
+
+
+def test_the_list_of_test_images_changes_nothing_else(tiny_worlds, tmp_path):
+    for name, unseen in (("some", 3), ("none", 0)):
+        write.write_coco(tmp_path / name, 1, unseen=unseen)
+    some, none = (
+        {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.*")}
+        for name in ("some", "none")
+    )
+    del some[LIST], none[LIST]
+    assert {path.name for path in some.keys() - none.keys()} == {
+        f"COCO_test2014_{13 + 7 * n:012d}.jpg" for n in range(3)
+    }
+    assert some.items() >= none.items()
 
 
 def test_no_training_picture_shows_a_held_out_triple_and_every_other_does(coco):
@@ -84,7 +131,10 @@ def test_pictures_are_jpegs_of_their_stills(tiny_worlds, tmp_path, coco):
             assert (picture.format, picture.mode, picture.size) == ("JPEG", "RGB", (96, 96))
             shown = np.asarray(picture, dtype=int)
         assert np.abs(shown - np.asarray(render_still(coco.scenes[item.id]), dtype=int)).mean() < 8
-    assert files.keys() == {"dataset_coco.json", *(item.media for item in corpus.items)}
+    tests = {f"test2014/{name}" for name in read_images(tmp_path / LIST).values()}
+    assert len(tests) == 3
+    annotation = {"dataset_coco.json", str(LIST), "annotations/captions_val2014.json"}
+    assert files.keys() == {*annotation, *tests, *(item.media for item in corpus.items)}
 
 
 def test_the_official_reader_reads_tgif(tgif):

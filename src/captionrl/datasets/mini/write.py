@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from captionrl.datasets.charades import HEADER
-from captionrl.datasets.mini import grammar, talk
+from captionrl.datasets.mini import grammar, lists, talk
 from captionrl.datasets.mini.draw import render, write_clip, write_gif, write_still
 from captionrl.datasets.mini.stills import sample_still
 from captionrl.datasets.mini.world import (
@@ -166,10 +166,13 @@ def write_imagenet(raw: Path, size: int = 6000) -> None:
         np.savez_compressed(temporary, images=np.stack(images), labels=np.array(labels), heads=heads)
 
 
-def write_coco(raw: Path, workers: int, sizes: tuple[int, int, int, int] = (1300, 200, 150, 250)) -> None:
+def write_coco(
+    raw: Path, workers: int, sizes: tuple[int, int, int, int] = (1300, 200, 150, 250), unseen: int = 60
+) -> None:
     """Karpathy's dataset_coco.json and its JPEGs: stills of several things, five captions each.
 
-    As in the real file, restval (the second size) is extra training data from COCO's validation images.
+    As in the real file, restval (the second size) is extra training data from COCO's validation images. Beside it two
+    files of COCO's own: the captions of its validation images, and a list of `unseen` test images without captions.
     """
     random = Random(f"coco-{SEED}")
     splits = [
@@ -203,6 +206,10 @@ def write_coco(raw: Path, workers: int, sizes: tuple[int, int, int, int] = (1300
             }
         )
     write_json(raw / "dataset_coco.json", {"dataset": "coco", "images": images})
+    write_json(raw / "annotations/captions_val2014.json", lists.captions_file(images, "val2014"))
+    tests = lists.test_images(Random(f"coco-test2014-{SEED}"), unseen)
+    write_json(raw / "annotations/image_info_test2014.json", lists.listing(tests))
+    pictures += [(still, raw / "test2014" / name) for name, still in tests.items()]
     _write_media(write_still, pictures, workers, unit="picture")
 
 

@@ -1,0 +1,122 @@
+"""Stack-Cap (Gu et al. 2018): a coarse decoder and fine decoders above it, each of which writes the caption anew.
+
+Equation numbers are the paper's. Stage 0 is the coarse one; the last stage's words are the caption. As eq. 2 hands the
+last stage's state back to the first, a word of any stage comes from a step of all of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from captionrl.config import Sizes
+from captionrl.models.layers import Attention, WordEmbedding, initialise, mean_frame
+from captionrl.models.policy import Extras, Features, Policy, Rows, Step
+
+
+@dataclass(frozen=True)
+class Memory(Rows):
+    mean: Tensor  # [B, D] f(V)
+    values: tuple[Tensor, ...]  # [B, N, H] the regions as each fine stage adds them up, computed once a caption
+    keys: tuple[Tensor, ...]  # [B, N, A] and as it looks for them
+    mask: Tensor  # [B, N] bool
+
+
+@dataclass(frozen=True)
+class State(Rows):
+    hidden: tuple[Tensor, ...]  # [B, H] of every stage
+    cell: tuple[Tensor, ...]  # [B, H]
+    stage: Tensor  # [B] int64, whose words a row writes
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageExtras(Extras):
+    """`hidden` [B, S * H] has all stages side by side, `attention` is the last stage's."""
+
+    attentions: Tensor  # [B, F, N] of every fine stage
+
+
+class Part(nn.Module):
+    """One stage's hidden state [..., H] out of all side by side [..., S * H]."""
+
+    def __init__(self, stage: int, width: int) -> None:
+        super().__init__()
+        self.place = slice(stage * width, (stage + 1) * width)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return hidden[..., self.place]
+
+
+class StackCap(Policy):
+    """`sizes.stages` LSTMs; each fine one's attention starts from what the stage before it looked at (eq. 5 to 8).
+
+    The stages share word embedding and regions. Each has its own LSTM, words and, a fine one, attention.
+    """
+
+    stacked = True
+
+    def __init__(self, features: int, vocabulary: int, sizes: Sizes) -> None:
+        super().__init__()
+        self.width, self.stages = sizes.decoder, sizes.stages
+        fine = range(sizes.stages - 1)
+        self.embedding = WordEmbedding(vocabulary, sizes.embedding, sizes.dropout)  # W_e
+        self.coarse = nn.LSTMCell(features + self.width + sizes.embedding, self.width)
+        self.values = nn.ModuleList(nn.Linear(features, self.width) for _ in fine)  # W_v-alpha and b_v-alpha
+        self.attention = nn.ModuleList(Attention(features, self.width, sizes.attention) for _ in fine)
+        self.fine = nn.ModuleList(nn.LSTMCell(2 * self.width + sizes.embedding, self.width) for _ in fine)
+        *intermediate, self.head = [
+            nn.Sequential(Part(stage, self.width), nn.Dropout(sizes.dropout), nn.Linear(self.width, vocabulary))
+            for stage in range(sizes.stages)
+        ]
+        self.intermediate = nn.ModuleList(intermediate)
+        initialise(self, sizes.init)
+
+    @property
+    def heads(self) -> list[nn.Module]:
+        """Of every stage; the last one's is `head`."""
+        return [*self.intermediate, self.head]
+
+    def encode(self, features: Features) -> Memory:
+        frames, mask = features.frames, features.mask
+        values = tuple(layer(frames) for layer in self.values)
+        keys = tuple(attention.key(frames) for attention in self.attention)  # type: ignore[operator]
+        return Memory(mean_frame(frames, mask), values, keys, mask)
+
+    def start(self, memory: Memory) -> State:  # type: ignore[override]
+        return self.start_stages(memory, [self.stages - 1] * len(memory.mean))
+
+    def start_stages(self, memory: Memory, stages: Sequence[int]) -> State:  # type: ignore[override]
+        zero = (memory.mean.new_zeros(len(memory.mean), self.width),) * self.stages
+        return State(zero, zero, torch.tensor(stages, device=memory.mean.device))
+
+    def advance(self, embedded: Tensor, state: State, memory: Memory) -> tuple[StageExtras, State]:
+        before = list(zip(state.hidden, state.cell, strict=True))
+        stages = [self.coarse(torch.cat([memory.mean, state.hidden[-1], embedded], 1), before[0])]  # eq. 1, 2
+        looks, context = [], torch.zeros_like(state.hidden[0])  # alpha of stage 0 is zero
+        for i, (attention, fine) in enumerate(zip(self.attention, self.fine, strict=True)):
+            hidden, _ = stages[i]
+            query = hidden + context if self.stacked else hidden  # eq. 8
+            context, weights = attention(query, memory.keys[i], memory.values[i], memory.mask)  # eq. 5 to 7
+            stages.append(fine(torch.cat([context, hidden, embedded], 1), before[i + 1]))  # eq. 3, 4
+            looks.append(weights)
+        hiddens, cells = zip(*stages, strict=True)
+        extras = StageExtras(torch.cat(hiddens, 1), looks[-1], attentions=torch.stack(looks, 1))
+        return extras, replace(state, hidden=hiddens, cell=cells)
+
+    def step(self, tokens: Tensor, state: State, memory: Memory) -> Step:  # type: ignore[override]
+        extras, state = self.advance(self.embedding(tokens), state, memory)
+        if (state.stage == self.stages - 1).all():
+            return Step(self.head(extras.hidden), state, extras)
+        every = torch.stack(self.predictions(extras.hidden), 1)  # [B, S, V]
+        return Step(every[torch.arange(len(tokens), device=tokens.device), state.stage], state, extras)
+
+    def predictions(self, hidden: Tensor) -> list[Tensor]:
+        """Logits [..., V] of every stage, from `hidden` [..., S * H]."""
+        return [head(hidden) for head in self.heads]
+
+
+class StackCapStar(StackCap):
+    """Stack-Cap*: the fine stages' attentions know nothing of each other."""
+
+    stacked = False

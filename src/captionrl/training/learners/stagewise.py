@@ -1,0 +1,47 @@
+"""Rewards at every stage teach Stack-Cap (Gu et al. 2018, eq. 11 to 15)."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from captionrl.decoding.rollout import Rollout, greedy, sample
+from captionrl.models import Features
+from captionrl.models.stackcap import StackCap
+from captionrl.objectives.reinforce import health
+from captionrl.objectives.stagewise import staged_advantage, staged_loss
+from captionrl.text.vocabulary import EOS
+from captionrl.training.learners.reinforce import RewardLearner
+
+
+class StagewiseLearner(RewardLearner):
+    """Of each clip of a batch, a sample of every stage and a greedy caption of every fine one."""
+
+    policy: StackCap
+
+    def loss(self, epoch: int, index: int) -> tuple[Tensor, dict[str, float]]:
+        items, _ = self.pairs.batch(epoch, index)
+        features, fine = self.clips.batch(items), range(1, self.policy.stages)
+        with torch.no_grad():
+            _, coarse_rewards = self._write(sample, features, items, range(1))  # only what stage 1 is compared with
+            self.policy.eval()
+            _, greedy_rewards = self._write(greedy, features, items, fine)
+            self.policy.train()
+        rollout, own = self._write(sample, features, items, fine)
+        rewards = torch.cat([coarse_rewards, own], 1)
+        advantage = staged_advantage(rewards, greedy_rewards)
+        loss = staged_loss(rollout.log_probs.sum(1).view_as(advantage), advantage)
+        last = torch.arange(len(fine) - 1, own.numel(), len(fine), device=self.device)
+        statistics = {"loss": loss.item(), **health(rollout.select(last), rewards[:, -1], self.bad_last_words, EOS)}
+        statistics["greedy_reward"] = greedy_rewards[:, -1].mean().item()
+        statistics |= {f"stage{i}_reward": mean.item() for i, mean in enumerate(rewards.mean(0))}
+        return loss, {**statistics, **self.reward_cost()}
+
+    def _write(
+        self, how: Callable[..., Rollout], features: Features, items: list[str], stages: range
+    ) -> tuple[Rollout, Tensor]:
+        """Captions of these stages, clip by clip, by `sample` or `greedy`, and their rewards [B, stages]."""
+        rows = torch.arange(len(items), device=self.device).repeat_interleave(len(stages))
+        memory = self.policy.encode(features).select(rows)
+        rollout = how(self.policy, memory, self.max_tokens, self.policy.start_stages(memory, [*stages] * len(items)))
+        return rollout, self.rewards(rollout, [item for item in items for _ in stages]).view(len(items), -1)
