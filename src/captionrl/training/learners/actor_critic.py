@@ -1,0 +1,94 @@
+"""A value network learns what captions earn, and a policy from what it expects (Shi et al. 2018, eq. 9 to 12)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
+
+from captionrl.config import ActorCriticPhase, JudgedPhase
+from captionrl.decoding.rollout import Rollout, sample
+from captionrl.models import Features
+from captionrl.models.actor_critic import Judged
+from captionrl.objectives.actor_critic import beginnings, explained, td_targets
+from captionrl.objectives.reinforce import health, policy_gradient_loss
+from captionrl.rewards import Bleu, CiderD
+from captionrl.text.vocabulary import EOS
+from captionrl.training.data import EVALUATION_BATCH, Data
+from captionrl.training.learners.captioner import CaptionLearner, chunks
+from captionrl.training.learners.reinforce import RewardLearner, reward_of
+
+
+def judge(
+    policy: Judged, phase: JudgedPhase, metric: CiderD | Bleu, features: Features, rollout: Rollout, items: list[str]
+) -> tuple[Tensor, dict[str, float]]:
+    """The reward [B] of each caption: its cosine and its metric, weighted as the phase says; and the means of both."""
+    with torch.no_grad():
+        policy.similarity.eval()  # the reward of a caption is no matter of chance
+        cosine = policy.similarity(features, rollout.tokens)
+    score = metric.score(rollout.tokens, rollout.lengths, items).to(cosine)
+    told = {"embedding_reward": cosine.mean().item(), "metric_reward": score.mean().item()}
+    return phase.embedding * cosine + (1 - phase.embedding) * score, told
+
+
+class ValueLearner(CaptionLearner):
+    """Captions sampled from a policy that stays as it is teach the value of their beginnings (eq. 9)."""
+
+    metric = "val_explained"
+    policy: Judged
+
+    def __init__(self, policy: Judged, data: Data, phase: JudgedPhase, seed: int) -> None:
+        super().__init__(policy, data, phase, seed)
+        self.module = nn.ModuleDict({"value": self.policy.value})
+        self.policy.eval()
+        self.phase, self.seed = phase, seed
+        self.train_metric, self.val_metric = (
+            reward_of(phase, data.captions, data.vocabulary.words, split) for split in ("train", "val")
+        )
+
+    def loss(self, epoch: int, index: int) -> tuple[Tensor, dict[str, float]]:
+        values, rewards = self._read(self.pairs.batch(epoch, index)[0], self.train_metric)
+        loss = mse_loss(values, rewards)
+        return loss, {"loss": loss.item(), "sample_reward": rewards.mean().item()}
+
+    def validate(self) -> dict[str, float]:
+        """The share, in per cent, that values explain of rewards; captions are sampled with the same seed each time."""
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(self.seed)
+            found = [self._read(items, self.val_metric) for items in chunks(self.validation_items, EVALUATION_BATCH)]
+        values, rewards = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return {self.metric: 100 * explained(values, rewards).item()}
+
+    def _read(self, items: list[str], metric: CiderD | Bleu) -> tuple[Tensor, Tensor]:
+        """The values [N] of all beginnings of a sampled caption an item, and what each of these captions earns [N]."""
+        features = self.clips.batch(items)
+        with torch.no_grad():
+            rollout = sample(self.policy, self.policy.encode(features), self.max_tokens)
+        rewards, _ = judge(self.policy, self.phase, metric, features, rollout, items)
+        values = self.policy.value(features, rollout.tokens)
+        there = beginnings(rollout.lengths, rollout.tokens.shape[1])
+        return values[there], rewards.unsqueeze(1).expand_as(values)[there]
+
+
+class ActorCriticLearner(RewardLearner):
+    """The advantage of each word over the value of the beginning before it teaches the policy (eq. 10)."""
+
+    policy: Judged
+
+    def __init__(self, policy: Judged, data: Data, phase: ActorCriticPhase, seed: int) -> None:
+        super().__init__(policy, data, phase, seed)
+        self.phase = phase
+        self.policy.similarity.requires_grad_(False)
+
+    def loss(self, epoch: int, index: int) -> tuple[Tensor, dict[str, float]]:
+        items, _ = self.pairs.batch(epoch, index)
+        features = self.clips.batch(items)
+        rollout = sample(self.policy, self.policy.encode(features), self.max_tokens)
+        with self.timed_as_reward():
+            reward, told = judge(self.policy, self.phase, self.reward, features, rollout, items)
+        told |= health(rollout, reward, self.bad_last_words, EOS)
+        values = self.policy.value(features, rollout.tokens)
+        targets = td_targets(reward, values, rollout.lengths, self.phase.steps)
+        there = beginnings(rollout.lengths, rollout.tokens.shape[1])
+        baseline = values[:, :-1] if self.phase.baseline == "value" else torch.zeros_like(rollout.log_probs)
+        loss = policy_gradient_loss(rollout, targets[:, :-1], baseline)
+        told |= {"loss": loss.item(), "explained": explained(values[there], targets[there]).item()}
+        return loss + mse_loss(values[there], targets[there]), told | self.reward_cost()
