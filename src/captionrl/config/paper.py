@@ -65,7 +65,7 @@ class Run(Strict):
 class Paper(Strict):
     """papers/<paper>.yaml at one scale."""
 
-    paper: Name
+    paper: Annotated[str, Field(pattern=r"^[a-z0-9]+([-_][a-z0-9]+)*$")]
     title: str
     backbone: Backbone
     fps: Positive
