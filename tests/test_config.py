@@ -217,7 +217,7 @@ def test_a_phase_starts_from_the_one_before_it(document, tmp_path):
         (("sizes", "projektion"), 3, "sizes.projektion: unknown key; did you mean 'projection'?"),
         (("title",), 3, "title: Input should be a valid string, but it is 3"),
         (("beam",), "wide", "beam: Input should be a valid integer"),
-        (("backbone",), "vgg", "backbone: Input should be 'resnet152', 'resnet101-grid', 'bottomup', 'mini',"),
+        (("backbone",), "vgg", "backbone: Input should be 'resnet152', 'resnet101-grid', 'vgg16', 'bottomup',"),
         (("fps",), 0, "fps: Input should be greater than 0, but it is 0"),
         (("sizes", "dropout"), 1.5, "sizes.dropout: Input should be less than 1, but it is 1.5"),
         (("sizes", "dropout"), -0.5, "sizes.dropout: Input should be greater than or equal to 0"),

@@ -354,7 +354,7 @@ def parser() -> argparse.ArgumentParser:
     common(sub, "device", "state")
 
     sub = command(features, "extract the features of every item's frames into a store")
-    sub.add_argument("--backbone", required=True, help="resnet152, resnet101-grid, mini or mini-grid")
+    sub.add_argument("--backbone", required=True, help="resnet152, resnet101-grid, vgg16, mini or mini-grid")
     paths(sub, weights="its weights", raw="the data set's files", out="the store (.h5)")
     items = sub.add_mutually_exclusive_group(required=True)
     items.add_argument("--captions", type=Path, help="its prepared captions: whose items")

@@ -66,7 +66,11 @@ def overrides_option(paper):
 
 
 def weights_of(wildcards):
-    official = {"resnet152": "resnet152-394f9c45.pth", "resnet101-grid": "resnet101-63fe2227.pth"}
+    official = {
+        "resnet152": "resnet152-394f9c45.pth",
+        "resnet101-grid": "resnet101-63fe2227.pth",
+        "vgg16": "vgg16-397923af.pth",
+    }
     if wildcards.backbone in official:
         return f"data/weights/{official[wildcards.backbone]}"
     return rules.backbone.output.weights
