@@ -39,6 +39,7 @@ class ValueLearner(CaptionLearner):
         super().__init__(policy, data, phase, seed)
         self.module = nn.ModuleDict({"value": self.policy.value})
         self.policy.eval()
+        self.policy.value.embedding.load_state_dict(self.policy.similarity.state_dict())  # it knows what fits already
         self.phase, self.seed = phase, seed
         self.train_metric, self.val_metric = (
             reward_of(phase, data.captions, data.vocabulary.words, split) for split in ("train", "val")
