@@ -200,6 +200,15 @@ def test_a_trainings_config_is_what_its_weights_depend_on():
         assert (after != before) == changes, key
 
 
+def test_a_phase_starts_from_the_one_before_it(document, tmp_path):
+    document["runs"]["both"] = {"model": "attention", "from": "xe-baseline", "phases": ["xe-continued", "rl"]}
+    (tmp_path / "hrl.yaml").write_text(yaml.safe_dump(document))
+    paper = load_paper(tmp_path / "hrl.yaml", "paper")
+    assert paper.start_of("both", "rl") == ("both", "xe-continued")
+    assert paper.start_of("both", "xe-continued") == ("xe-baseline", "xe")
+    assert paper.start_of("xe-baseline", "xe") is None
+
+
 JOINT = {  # a phase of another paper
     "objective": "actor-critic",
     "epochs": 1,
@@ -210,15 +219,6 @@ JOINT = {  # a phase of another paper
     "baseline": "value",
     "steps": None,
 }
-
-
-def test_a_phase_starts_from_the_one_before_it(document, tmp_path):
-    document["runs"]["both"] = {"model": "attention", "from": "xe-baseline", "phases": ["xe-continued", "rl"]}
-    (tmp_path / "hrl.yaml").write_text(yaml.safe_dump(document))
-    paper = load_paper(tmp_path / "hrl.yaml", "paper")
-    assert paper.start_of("both", "rl") == ("both", "xe-continued")
-    assert paper.start_of("both", "xe-continued") == ("xe-baseline", "xe")
-    assert paper.start_of("xe-baseline", "xe") is None
 
 
 @pytest.mark.parametrize(
