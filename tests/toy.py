@@ -71,6 +71,8 @@ def judged_toy(model: str) -> Judged:
     captioner = toy_policy(model)
     policy = JUDGED[model](FEATURE, VOCABULARY, SIZES).double().eval()
     policy.load_state_dict(captioner.state_dict(), strict=False)  # all but the judges'
+    for layer in policy.value.perceptron[:-1:2]:
+        layer.bias.data += 2  # captions for which all units were asleep would have one value
     return policy
 
 
