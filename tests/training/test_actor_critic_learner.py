@@ -13,6 +13,7 @@ from captionrl.decoding.rollout import sample
 from captionrl.models import build_module
 from captionrl.objectives.actor_critic import beginnings, td_targets
 from captionrl.text.vocabulary import PAD
+from captionrl.training.checkpoint import load_module
 from captionrl.training.learners import actor_critic
 from captionrl.training.learners.actor_critic import ActorCriticLearner, ValueLearner, judge
 from captionrl.training.learners.embedding import EmbeddingLearner
@@ -109,6 +110,23 @@ def test_each_phase_teaches_its_own_networks_and_leaves_the_others_as_they_are(m
     assert {part for part in before if before[part] != after[part]} == TEACHES[phase]
 
 
+def test_from_file_to_file_what_a_phase_does_not_teach_passes_through_it(world, tmp_path):
+    """In the order of the paper's runs."""
+    order = {"judge": "embedding", "words": "xe", "value": "value", "joint": "joint"}
+    phases = {name: PHASES[which].model_dump(exclude_unset=True) for name, which in order.items()}
+    runs = {
+        "judge": {"model": "actor-critic", "phases": ["judge"]},
+        "all": {"model": "actor-critic", "from": "judge", "phases": ["words", "value", "joint"]},
+    }
+    checkpoint, before = None, {}
+    for name, which in order.items():
+        run, out = "judge" if name == "judge" else "all", tmp_path / f"{name}.safetensors"
+        checkpoint = world.train(run, name, out, {"runs": runs, "phases": phases}, start=checkpoint)
+        after = parts(load_module(checkpoint)[0])
+        assert {part for part in before if before[part] != after[part]} <= TEACHES[which]
+        before = after
+
+
 class TestEmbedding:
     def test_pictures_and_captions_learn_to_find_each_other(self, make, tmp_path):
         learner, _ = make("embedding")
@@ -120,12 +138,12 @@ class TestEmbedding:
 
 class TestValue:
     def test_it_explains_rewards_of_captions_it_has_not_seen(self, make, tmp_path):
-        learner, _ = make("value", learning_rate=0.02)
+        learner, _ = make("value")
         learner.validation_items *= 32  # one sample of each would be too few
         before = learner.validate()["val_explained"]
-        teach(learner, tmp_path, 150)
+        teach(learner, tmp_path, 200)
         assert before < 0
-        assert learner.validate()["val_explained"] > 25
+        assert learner.validate()["val_explained"] > 30  # true values explain 49: what is sampled later is left
 
     def test_validating_twice_gives_the_same_number_and_draws_nothing_from_the_trainings_chance(self, make):
         learner, _ = make("value")
