@@ -129,13 +129,13 @@ def test_it_is_the_textbooks(judged, width, weight):
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
 def test_scores_are_those_of_whole_captions_and_come_best_first(judged, weight):
     """A caption that has ended keeps its score, whatever is read after its end."""
-    features, width = batch(CLIPS), 5
-    tokens, scores = search(judged, features, 6, width, weight)
+    features, width = batch(CLIPS), len(every_caption())
+    tokens, scores = search(judged, features, MAX_TOKENS, width, weight)
     rows, tokens = torch.arange(len(CLIPS)).repeat_interleave(width), tokens.flatten(0, 1)
     log_p = word_log_probs(judged, judged.encode(features).select(rows), tokens).sum(1)
     lengths = (tokens != PAD).sum(1, keepdim=True)
     values = judged.value(features.select(rows), tokens).gather(1, lengths).squeeze(1)
-    assert lengths.unique().numel() > 1
+    assert lengths.unique().tolist() == [1, 2, 3]
     torch.testing.assert_close(scores.flatten(), weight * log_p + (1 - weight) * values, **EXACT)
     assert (scores.diff(dim=1) <= 0).all()
 
