@@ -27,5 +27,9 @@ def beginnings(lengths: Tensor, longest: int) -> Tensor:
 
 
 def explained(values: Tensor, targets: Tensor) -> Tensor:
-    """The share of the targets' variance that values [N] explain: 1 if they are equal, 0 of the best constant."""
-    return 1 - (values - targets).square().mean() / targets.var(unbiased=False)
+    """The share of the targets' variance that values [N] explain: 1 if they are equal, 0 of the best constant.
+
+    Of targets that are all alike, as of a batch of one caption, there is nothing to explain: 0.
+    """
+    share = 1 - (values - targets).square().mean() / targets.var(unbiased=False)
+    return share.where(targets.amin() < targets.amax(), 0)
