@@ -173,13 +173,19 @@ def examples_of(paper: Paper, corpus: str, systems: Sequence[str], count: int, s
     ]
 
 
+def checkpoint_of(paper: Paper, corpus: str, run: str, sources: Sources) -> Path:
+    """The checkpoint of a run that captions items for a figure. Raises UserError if it was not given."""
+    path = sources.checkpoints.get((corpus, run))
+    if path is None:
+        raise UserError(f"{paper.paper}/{run} on {corpus}: no checkpoint; give that of its last phase too")
+    return path
+
+
 def _captions(
     paper: Paper, corpus: str, system: str, ids: Sequence[str], sources: Sources
 ) -> dict[str, list[Description]]:
     run, stage = split_system(system)[0], stage_of(system)
-    path = sources.checkpoints.get((corpus, run))
-    if path is None:
-        raise UserError(f"{paper.paper}/{run} on {corpus}: no checkpoint; give that of its last phase too")
+    path = checkpoint_of(paper, corpus, run, sources)
     policy, card = load_checkpoint(path)
     features, where = sources.work / corpus / "features" / f"{card.backbone}.h5", pick_device(sources.device)
     batch = open_clips(path, card, features, where).batch(ids)
