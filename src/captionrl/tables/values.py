@@ -91,7 +91,7 @@ def draw_values(paper: Paper, figure: ValuesFigure, sources: Sources) -> Sheet:
     y = sheet.text(plain(f"{figure.title}, {figure.corpus}"), MARGIN, y, WIDTH - 2 * MARGIN, 10, "bold")
     what = (
         "Value before the first word of three captions and after each: the picture's first reference, what beam search "
-        f"writes, the next picture's first reference. Rings: what the whole captions earn ({reward_name(critic.phase)})."
+        f"writes, the next picture's first reference. Rings: what whole captions earn ({reward_name(critic.phase)})."
     )
     y = sheet.text(plain(what, GREY), MARGIN, y, WIDTH - 2 * MARGIN)
     examples = examples_of(paper, figure.corpus, [figure.run], figure.items, sources)
