@@ -200,6 +200,18 @@ def test_a_trainings_config_is_what_its_weights_depend_on():
         assert (after != before) == changes, key
 
 
+JOINT = {  # a phase of another paper
+    "objective": "actor-critic",
+    "epochs": 1,
+    "optimiser": "adam",
+    "learning_rate": 0.01,
+    "eos_in_reward": True,
+    "embedding": 1,
+    "baseline": "value",
+    "steps": None,
+}
+
+
 def test_a_phase_starts_from_the_one_before_it(document, tmp_path):
     document["runs"]["both"] = {"model": "attention", "from": "xe-baseline", "phases": ["xe-continued", "rl"]}
     (tmp_path / "hrl.yaml").write_text(yaml.safe_dump(document))

@@ -151,10 +151,13 @@ def predict(args: argparse.Namespace) -> None:
     files = (args.checkpoint, args.captions, args.features, args.out)
     if args.set and args.stage is not None:
         raise UserError("--stage: not together with --set, whose captions are the last stage's; leave one of them out")
+    if args.look_ahead is not None and (args.set or args.stage is not None):
+        raise UserError("--look-ahead: not together with --set or --stage; leave one of them out")
     if args.set:
         predict_sets(*files, split=args.split, how=args.set, size=args.size, device=args.device)
     else:
-        predict(*files, split=args.split, beam=args.beam, device=args.device, stage=args.stage)
+        ways = {"beam": args.beam, "stage": args.stage, "look_ahead": args.look_ahead}
+        predict(*files, split=args.split, device=args.device, **ways)
 
 
 def submit(args: argparse.Namespace) -> None:
@@ -246,7 +249,7 @@ def figures(args: argparse.Namespace) -> None:
     from captionrl.tables.figures import draw_figures
 
     paper = load_paper(args.papers / f"{args.paper}.yaml", args.scale, args.overrides)
-    sources = Sources(by_captioner(args.checkpoints), by_system(args.sets), args.work, args.raw, args.device)
+    sources = Sources(by_captioner(args.checkpoints), by_system(args.predictions), args.work, args.raw, args.device)
     for path in draw_figures(paper, args.scale, args.curves, args.tables, sources, args.out):
         print(path)
 
@@ -391,6 +394,10 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--split", choices=("train", "val", "test"), default="test")
     sub.add_argument("--beam", type=_positive, default=5, help="width, without --set (default: %(default)s)")
     sub.add_argument("--stage", type=int, help="Stack-Cap: whose words, if not the last one's; 0 is the coarse one")
+    what = (
+        "look ahead with the value network: the log-probability's weight in the beam's scores, the rest is the value's"
+    )
+    sub.add_argument("--look-ahead", type=_share, metavar="WEIGHT", help=what)
     common(sub, "device")
 
     sub = command(submit, "caption the images that COCO's evaluation server scores, in its format")
@@ -452,7 +459,8 @@ def parser() -> argparse.ArgumentParser:
     paths(sub, out="the directory of the pictures and of figures.html")
     sub.add_argument("--checkpoints", type=Path, nargs="*", default=[], help="of the runs that caption examples")
     sub.add_argument("--curves", type=Path, nargs="*", default=[], help="…/CORPUS/PAPER/RUN/PHASE/seedK.csv")
-    sub.add_argument("--sets", type=Path, nargs="*", default=[], help="…/CORPUS/predictions/PAPER/SYSTEM/seedK.json")
+    what = "…/CORPUS/predictions/PAPER/SYSTEM/seedK.json, of systems that are shown as they were predicted"
+    sub.add_argument("--predictions", type=Path, nargs="*", default=[], help=what)
     sub.add_argument("--tables", type=Path, nargs="*", default=[], help="…/TABLE.csv, of which numbers are drawn")
     sub.add_argument("--work", type=Path, default=Path("work"), help="holds CORPUS/captions and CORPUS/features")
     sub.add_argument("--raw", type=Path, default=Path("data"), help="holds CORPUS/: the data sets' own files")
@@ -494,6 +502,16 @@ def _mapping(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError(f"{text!r} is no JSON object")
     return value
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
+    return share
 
 
 def _positive(text: str) -> int:

@@ -134,10 +134,15 @@ def last_checkpoint(wildcards):
 
 
 def decoding_option(wildcards):
+    paper, decoding = PAPERS[wildcards.paper], split_system(wildcards.system)[1]
     if is_set(wildcards.system):
-        return f"--set {split_system(wildcards.system)[1]} --size {SET}"
+        return f"--set {decoding} --size {SET}"
+    if decoding == "greedy":
+        return "--beam 1"
+    if decoding == "la":
+        return f"--beam {paper.beam} --look-ahead {paper.look_ahead}"
     stage = stage_of(wildcards.system)
-    return f"--beam {PAPERS[wildcards.paper].beam}" + ("" if stage is None else f" --stage {stage}")
+    return f"--beam {paper.beam}" + ("" if stage is None else f" --stage {stage}")
 
 
 def needs_spice(wildcards):
@@ -216,21 +221,21 @@ def captioners_of(paper):
 def corpora_shown(paper):
     """The corpora of which a paper's figures show items."""
     figures = PAPERS[paper].figures
-    return sorted({corpus for corpus, _ in [*figures.captioners, *figures.sets]})
+    return sorted({corpus for corpus, _ in [*figures.captioners, *figures.predicted]})
 
 
 def features_shown(paper):
     """The manifests of the features of the items that a paper's figures show."""
     figures = PAPERS[paper].figures
-    shown = [(corpus, split_system(system)[0]) for corpus, system in [*figures.captioners, *figures.sets]]
+    shown = [(corpus, split_system(system)[0]) for corpus, system in [*figures.captioners, *figures.predicted]]
     return sorted({manifest(paper, corpus, run) for corpus, run in shown})
 
 
-def sets_of(paper):
-    """The sets of captions, of the first seed, that a paper's figures show."""
+def predictions_shown(paper):
+    """The predictions, of the first seed, that a paper's figures show."""
     return [
         f"work/{corpus}/predictions/{paper}/{system}/seed{PARAMS.seeds[0]}.json"
-        for corpus, system in PAPERS[paper].figures.sets
+        for corpus, system in PAPERS[paper].figures.predicted
     ]
 
 

@@ -6,7 +6,7 @@ localrules:
 
 
 rule predict:
-    # Of a system RUN the best caption that beam search finds; of RUN.rs and RUN.bs a set of captions an item.
+    # Of RUN.rs and RUN.bs a set of captions an item, of all other systems one (config/results.py, split_system).
     input:
         checkpoint=last_checkpoint,
         captions=rules.captions.output,

@@ -4,11 +4,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from captionrl.config.base import Backbone, Name, Positive, Strict, known, within
+from captionrl.config.base import Backbone, Name, Positive, Share, Strict, known, within
 from captionrl.config.methods import LEARNERS, MODELS
-from captionrl.config.phases import LEARNS, STAGED, AnyPhase
+from captionrl.config.phases import JUDGED, LEARNS, STAGED, AnyPhase, JudgedPhase
 from captionrl.config.results import (
     CAPTION_METRICS,
+    GREEDY,
+    LOOK_AHEAD,
     SET_METRICS,
     SETS,
     Figures,
@@ -74,6 +76,7 @@ class Paper(Strict):
     phases: dict[Name, AnyPhase]
     runs: dict[Name, Run]
     beam: PositiveInt
+    look_ahead: Share | None = None  # the log-probability's weight in look-ahead search; the rest is the value's
     tables: dict[Name, Table]
     figures: Figures = Figures()
     leaderboards: dict[Name, Leaderboard] = Field(default={})  # one at most
@@ -85,10 +88,9 @@ class Paper(Strict):
                 place = f"figures.{kind}.{name}"
                 known(figure.corpus, self.corpora, f"{place}.corpus", "corpus")
                 for index, method in enumerate(getattr(figure, "methods", [])):
-                    run, decoding = split_system(method.run)
-                    known(run, self.runs, f"{place}.methods[{index}].run", "run")
-                    decodings = self.decodings_of(run, figure.corpus) if kind == "examples" else [""]
-                    known(decoding, dict.fromkeys(decodings), f"{place}.methods[{index}].run", "decoding")
+                    self._check_decoding(method.run, figure.corpus, f"{place}.methods[{index}].run")
+                    if kind != "examples":
+                        known(split_system(method.run)[1], {"": None}, f"{place}.methods[{index}].run", "decoding")
         for name, tradeoff in self.figures.tradeoffs.items():
             place = f"figures.tradeoffs.{name}"
             known(tradeoff.table, self.tables, f"{place}.table", "table")
@@ -105,7 +107,14 @@ class Paper(Strict):
             known(stages.run, self.runs, f"figures.stages.{name}.run", "run")
             if self.runs[stages.run].model not in STAGED or self.runs[stages.run].blind:
                 raise ValueError(f"figures.stages.{name}.run: {stages.run} has no stages; give a run of Stack-Cap")
-        for corpus, run in [*self.figures.captioners, *self.figures.sets, *self.figures.learners]:
+        for name, values in self.figures.values.items():
+            place = f"figures.values.{name}.run"
+            known(values.run, self.runs, place, "run")
+            blind, last = self.runs[values.run].blind, self.runs[values.run].phases[-1]
+            if blind or not isinstance(self.phases.get(last), JudgedPhase):
+                what = "give a run that sees, and ends with a phase of objective value or actor-critic"
+                raise ValueError(f"{place}: {values.run} has no value network that was taught what it sees; {what}")
+        for corpus, run in [*self.figures.captioners, *self.figures.predicted, *self.figures.learners]:
             if self.runs[split_system(run)[0]].model == "critic":
                 raise ValueError(f"figures: {run} on {corpus} writes no captions; give a run that does")
         return self
@@ -187,18 +196,24 @@ class Paper(Strict):
     def _check_system(self, system: str | None, table: Table, place: str) -> None:
         if system is None:
             return
-        run, decoding = split_system(system)
-        known(run, self.runs, place, "run")
-        known(decoding, dict.fromkeys(self.decodings_of(run, table.corpus)), place, "decoding")
+        self._check_decoding(system, table.corpus, place)
         measured = SET_METRICS if is_set(system) else CAPTION_METRICS
         if strange := [metric for metric in table.metrics if metric not in measured]:
             what = "a set of captions" if is_set(system) else "single captions (RUN.rs and RUN.bs are sets)"
             raise ValueError(f"{place}: {system} is {what}, and has no {', '.join(strange)}")
 
+    def _check_decoding(self, system: str, corpus: str, place: str) -> None:
+        run, decoding = split_system(system)
+        known(run, self.runs, place, "run")
+        known(decoding, dict.fromkeys(self.decodings_of(run, corpus)), place, "decoding")
+        if decoding == LOOK_AHEAD and self.look_ahead is None:
+            raise ValueError(f"{place}: {system} needs look_ahead, the log-probability's weight in it; add that key")
+
     def decodings_of(self, run: str, corpus: str) -> list[str]:
         """What may stand after a run's name and a dot, or, the first one, nothing: its last stage's best captions."""
         stages = self.sizes_of(run, corpus).stages if self.runs[run].model in STAGED else 1
-        return ["", *SETS, *(f"stage{stage}" for stage in range(stages - 1))]
+        judged = [LOOK_AHEAD] if self.runs[run].model in JUDGED else []
+        return ["", *SETS, GREEDY, *judged, *(f"stage{stage}" for stage in range(stages - 1))]
 
     def sizes_of(self, run: str, corpus: str) -> Sizes:
         """The widths of a run's layers on a corpus: the paper's, the corpus' over them, the run's over both."""
