@@ -211,6 +211,20 @@ def goals(args: argparse.Namespace) -> None:
     print(json.dumps(report, indent=1) if args.json else render(report))
 
 
+def retrieval(args: argparse.Namespace) -> None:
+    from captionrl.evaluation.retrieval import render, retrieval_scores
+
+    report = retrieval_scores(args.checkpoints, args.captions, args.features, args.split, args.fold)
+    print(json.dumps(report, indent=1) if args.json else render(report))
+
+
+def value(args: argparse.Namespace) -> None:
+    from captionrl.evaluation.value import render, value_errors
+
+    report = value_errors(args.checkpoints, args.captions, args.features, args.split)
+    print(json.dumps(report, indent=1) if args.json else render(report))
+
+
 def table(args: argparse.Namespace) -> None:
     from captionrl.config import load_paper
     from captionrl.files import read_json
@@ -425,6 +439,20 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command(goals, "score HRL with its own goals, with other clips' and with none")
     sub.add_argument("checkpoints", type=Path, nargs="+", help="of one hrl run, a seed each")
+    paths(sub, captions="a prepared corpus", features="its feature store")
+    sub.add_argument("--split", choices=("train", "val", "test"), default="test")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+
+    sub = command(retrieval, "score an embedding: captions find their pictures, pictures their captions")
+    sub.add_argument("checkpoints", type=Path, nargs="+", help="of one run of actor-critic, a seed each")
+    paths(sub, captions="a prepared corpus", features="its feature store")
+    sub.add_argument("--split", choices=("train", "val", "test"), default="test")
+    what = "pictures among which one is looked for (default: %(default)s)"
+    sub.add_argument("--fold", type=_positive, default=100, help=what)
+    sub.add_argument("--json", action="store_true", help="print JSON")
+
+    sub = command(value, "score a value network on beginnings of its own policy's captions")
+    sub.add_argument("checkpoints", type=Path, nargs="+", help="of one run of actor-critic, a seed each")
     paths(sub, captions="a prepared corpus", features="its feature store")
     sub.add_argument("--split", choices=("train", "val", "test"), default="test")
     sub.add_argument("--json", action="store_true", help="print JSON")

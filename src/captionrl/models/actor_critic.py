@@ -19,49 +19,53 @@ from captionrl.text.vocabulary import PAD
 
 @dataclass(frozen=True)
 class ValueState(Rows):
+    picture: Tensor  # [B, H]
     hidden: Tensor  # [B, H]
     cell: Tensor  # [B, H]
 
 
 class ValueNetwork(nn.Module):
-    """v(s): the reward to expect of a caption that begins with these words, from an LSTM and a three-layer perceptron.
+    """v(s): the reward to expect of a caption that begins with these words (eq. 12; figure 3).
 
-    As the policy does, it reads the picture as its first word. It steps as a policy does, or reads whole captions.
+    A three-layer perceptron of the picture and of an LSTM's state after the words. It steps as a policy does, or reads
+    whole captions.
     """
 
     def __init__(self, features: int, vocabulary: int, sizes: Sizes) -> None:
         super().__init__()
         width = sizes.decoder
-        self.picture = nn.Linear(features, sizes.embedding)
+        self.picture = nn.Linear(features, width)
         self.words = WordEmbedding(vocabulary, sizes.embedding, 0.0)
         self.lstm = nn.LSTM(sizes.embedding, width, batch_first=True)
         self.perceptron = nn.Sequential(
-            nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1)
+            nn.Linear(2 * width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1)
         )
         initialise(self, sizes.init)
 
     def start(self, features: Features) -> ValueState:
         """Before any word."""
-        seen = self.picture(mean_frame(features.frames, features.mask))
-        zero = seen.new_zeros(len(seen), self.lstm.hidden_size)
-        return ValueState(*lstm_step(self.lstm, seen, zero, zero))
+        picture = self.picture(mean_frame(features.frames, features.mask))
+        zero = picture.new_zeros(len(picture), self.lstm.hidden_size)
+        return ValueState(picture, zero, zero)
 
     def read(self, tokens: Tensor, state: ValueState) -> ValueState:
         """After one more word each [B]."""
-        return ValueState(*lstm_step(self.lstm, self.words(tokens), state.hidden, state.cell))
+        return ValueState(state.picture, *lstm_step(self.lstm, self.words(tokens), state.hidden, state.cell))
 
     def value(self, state: ValueState) -> Tensor:
         """v [B] of the beginnings read so far."""
-        return self.perceptron(state.hidden).squeeze(-1)
+        return self.perceptron(torch.cat([state.picture, state.hidden], -1)).squeeze(-1)
 
     def forward(self, features: Features, tokens: Tensor) -> Tensor:
         """v [B, T + 1] of every beginning of captions [B, T]: before the first word, and after each.
 
         What stands beyond a caption's end means nothing.
         """
-        seen = self.picture(mean_frame(features.frames, features.mask))
-        hidden, _ = self.lstm(torch.cat([seen.unsqueeze(1), self.words(tokens)], 1))
-        return self.perceptron(hidden).squeeze(-1)
+        before = self.start(features)
+        hidden, _ = self.lstm(self.words(tokens))
+        hidden = torch.cat([before.hidden.unsqueeze(1), hidden], 1)
+        picture = before.picture.unsqueeze(1).expand(-1, hidden.shape[1], -1)
+        return self.perceptron(torch.cat([picture, hidden], -1)).squeeze(-1)
 
 
 class Embedding(nn.Module):
