@@ -193,8 +193,11 @@ def caption(args: argparse.Namespace) -> None:
 def evaluate(args: argparse.Namespace) -> None:
     from captionrl.evaluation.score_run import evaluate_predictions
 
+    if (args.embedding is None) != (args.features is None):
+        raise UserError("--embedding and --features: one is of no use without the other; give both or none")
+    judge = (args.embedding, args.features) if args.embedding else None
     files = (args.predictions, args.checkpoint, args.captions, args.out)
-    evaluate_predictions(*files, split=args.split, spice=args.spice)
+    evaluate_predictions(*files, split=args.split, spice=args.spice, judge=judge)
 
 
 def boundaries(args: argparse.Namespace) -> None:
@@ -430,6 +433,9 @@ def parser() -> argparse.ArgumentParser:
     sub = command(evaluate, "score a run's predictions, for a table")
     paths(sub, predictions="of a run", checkpoint="they came from", captions="a prepared corpus", out="the scores")
     sub.add_argument("--spice", type=Path, help="score SPICE too: Stanford CoreNLP 3.6.0, which it parses with")
+    what = "score Embedding too: the checkpoint whose embedding judges; with --features"
+    sub.add_argument("--embedding", type=Path, help=what)
+    sub.add_argument("--features", type=Path, help="the store of the features that the judge sees")
     sub.add_argument("--split", choices=("train", "val", "test"), default="test")
 
     sub = command(boundaries, "score HRL's internal critic against the best rule that sees the last word alone")
