@@ -38,9 +38,9 @@ class Phase(Strict):
 
     @model_validator(mode="after")
     def _one_schedule(self) -> "Phase":
-        ways = [name for name in ("halve_after", "anneal", "decay") if getattr(self, name)]
-        if len(ways) > 1:
-            raise ValueError(f"{' and '.join(ways)}: the learning rate can fall in one way only; leave one of them")
+        others = [name for name in ("halve_after", "anneal") if getattr(self, name)]  # of these two, anneal has its way
+        if self.decay and others:
+            raise ValueError(f"decay and {others[0]}: the learning rate can fall in one way only; leave one of them")
         return self
 
 
