@@ -10,7 +10,9 @@ from tiny import World, tiny_world
 
 from captionrl import cli
 from captionrl.config import Sizes
+from captionrl.decoding.rollout import sample
 from captionrl.errors import UserError
+from captionrl.evaluation import value
 from captionrl.evaluation.bootstrap import interval, paired
 from captionrl.evaluation.predict import open_clips
 from captionrl.evaluation.value import (
@@ -137,16 +139,24 @@ def test_a_value_network_that_says_the_same_of_all_has_that_constants_error(worl
     assert (found["split"], found["items"], found["captions"]) == ("test", 7, 7 * CAPTIONS_AN_ITEM)
 
 
-def test_values_are_those_of_the_network_for_words_and_picture(world, checkpoint):
-    found, scaled = read(world, checkpoint("plain")), read(world, checkpoint("doubled", double))
-    assert np.allclose(scaled.value, 2 * found.value)
-    assert len(set(found.value[found.words == 0])) == 7  # the pictures
-    assert len(set(found.value)) > 50
-
-
-def double(policy):
-    policy.value.perceptron[-1].weight.mul_(2)
-    policy.value.perceptron[-1].bias.mul_(2)
+def test_values_are_the_networks_after_each_word_of_what_was_sampled(world, checkpoint, monkeypatch):
+    path, rollouts = checkpoint("plain"), []
+    monkeypatch.setattr(value, "sample", lambda *given: rollouts.append(sample(*given)) or rollouts[-1])
+    found = read(world, path)
+    policy, card = load_checkpoint(path)
+    clips = open_clips(path, card, world.features, torch.device("cpu"))
+    items = [item.id for item in world.load()[0].items["test"]]
+    (rollout,) = rollouts
+    expected = []
+    for row, (tokens, length) in enumerate(zip(rollout.tokens, rollout.lengths, strict=True)):
+        with torch.inference_mode():
+            state = policy.value.start(clips.batch([items[row // CAPTIONS_AN_ITEM]]))
+            expected.append(policy.value.value(state).item())
+            for token in tokens[:length]:
+                state = policy.value.read(token.unsqueeze(0), state)
+                expected.append(policy.value.value(state).item())
+    assert np.allclose(found.value, expected, atol=1e-5)
+    assert len(set(expected)) > 50
 
 
 def test_captions_are_sampled_with_the_checkpoints_own_seed(world, checkpoint):
