@@ -196,8 +196,11 @@ def caption(args: argparse.Namespace) -> None:
 def evaluate(args: argparse.Namespace) -> None:
     from captionrl.evaluation.score_run import evaluate_predictions
 
+    if (args.embedding is None) != (args.features is None):
+        raise UserError("--embedding and --features: one is of no use without the other; give both or none")
+    judge = (args.embedding, args.features) if args.embedding else None
     files = (args.predictions, args.checkpoint, args.captions, args.out)
-    evaluate_predictions(*files, split=args.split, spice=args.spice)
+    evaluate_predictions(*files, split=args.split, spice=args.spice, judge=judge)
 
 
 def boundaries(args: argparse.Namespace) -> None:
@@ -211,6 +214,20 @@ def goals(args: argparse.Namespace) -> None:
     from captionrl.evaluation.goals import goal_scores, render
 
     report = goal_scores(args.checkpoints, args.captions, args.features, args.split)
+    print(json.dumps(report, indent=1) if args.json else render(report))
+
+
+def retrieval(args: argparse.Namespace) -> None:
+    from captionrl.evaluation.retrieval import render, retrieval_scores
+
+    report = retrieval_scores(args.checkpoints, args.captions, args.features, args.split, args.fold)
+    print(json.dumps(report, indent=1) if args.json else render(report))
+
+
+def value(args: argparse.Namespace) -> None:
+    from captionrl.evaluation.value import render, value_errors
+
+    report = value_errors(args.checkpoints, args.captions, args.features, args.split)
     print(json.dumps(report, indent=1) if args.json else render(report))
 
 
@@ -423,6 +440,9 @@ def parser() -> argparse.ArgumentParser:
     sub = command(evaluate, "score a run's predictions, for a table")
     paths(sub, predictions="of a run", checkpoint="they came from", captions="a prepared corpus", out="the scores")
     sub.add_argument("--spice", type=Path, help="score SPICE too: Stanford CoreNLP 3.6.0, which it parses with")
+    what = "score Embedding too: the checkpoint whose embedding judges; with --features"
+    sub.add_argument("--embedding", type=Path, help=what)
+    sub.add_argument("--features", type=Path, help="the store of the features that the judge sees")
     sub.add_argument("--split", choices=("train", "val", "test"), default="test")
 
     sub = command(boundaries, "score HRL's internal critic against the best rule that sees the last word alone")
@@ -432,6 +452,20 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command(goals, "score HRL with its own goals, with other clips' and with none")
     sub.add_argument("checkpoints", type=Path, nargs="+", help="of one hrl run, a seed each")
+    paths(sub, captions="a prepared corpus", features="its feature store")
+    sub.add_argument("--split", choices=("train", "val", "test"), default="test")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+
+    sub = command(retrieval, "score an embedding: captions find their pictures, pictures their captions")
+    sub.add_argument("checkpoints", type=Path, nargs="+", help="of one run of actor-critic, a seed each")
+    paths(sub, captions="a prepared corpus", features="its feature store")
+    sub.add_argument("--split", choices=("train", "val", "test"), default="test")
+    what = "pictures among which one is looked for (default: %(default)s)"
+    sub.add_argument("--fold", type=_positive, default=100, help=what)
+    sub.add_argument("--json", action="store_true", help="print JSON")
+
+    sub = command(value, "score a value network on beginnings of its own policy's captions")
+    sub.add_argument("checkpoints", type=Path, nargs="+", help="of one run of actor-critic, a seed each")
     paths(sub, captions="a prepared corpus", features="its feature store")
     sub.add_argument("--split", choices=("train", "val", "test"), default="test")
     sub.add_argument("--json", action="store_true", help="print JSON")

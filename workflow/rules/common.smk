@@ -145,22 +145,41 @@ def decoding_option(wildcards):
     return f"--beam {paper.beam}" + ("" if stage is None else f" --stage {stage}")
 
 
-def needs_spice(wildcards):
-    """Whether a table shows the SPICE of a system."""
+def is_shown(metric, wildcards):
+    """Whether a table shows this metric of a system."""
     paper = PAPERS[wildcards.paper]
     return any(
-        table.corpus == wildcards.corpus and "SPICE" in table.metrics and wildcards.system in paper.systems_of(name)
+        table.corpus == wildcards.corpus and metric in table.metrics and wildcards.system in paper.systems_of(name)
         for name, table in paper.tables.items()
     )
 
 
 def spice_models(wildcards):
     """What SPICE parses with, if it was fetched; a table without it says so."""
-    return SPICE if needs_spice(wildcards) and Path(SPICE).exists() else []
+    return SPICE if is_shown("SPICE", wildcards) and Path(SPICE).exists() else []
 
 
 def spice_option(wildcards):
-    return f"--spice {SPICE}" if needs_spice(wildcards) else ""
+    return f"--spice {SPICE}" if is_shown("SPICE", wildcards) else ""
+
+
+def judge(wildcards):
+    """Of the metric Embedding: the checkpoint, of the same seed, whose embedding judges a system's captions."""
+    if not is_shown("Embedding", wildcards):
+        return []
+    run = PAPERS[wildcards.paper].judge
+    return CHECKPOINT.format(**dict(wildcards), run=run, phase=PAPERS[wildcards.paper].runs[run].phases[-1])
+
+
+def judge_features(wildcards):
+    """The manifest of the features that the judge sees."""
+    return manifest(wildcards.paper, wildcards.corpus, PAPERS[wildcards.paper].judge) if judge(wildcards) else []
+
+
+def judge_methods(wildcards):
+    """The judge's model."""
+    paper = PAPERS[wildcards.paper]
+    return paper.methods_of(paper.judge) if judge(wildcards) else ()
 
 
 def scores_of(wildcards):

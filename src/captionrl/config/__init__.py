@@ -10,6 +10,7 @@ from captionrl.config.load import Params, load_paper, load_params, validate_para
 from captionrl.config.methods import LEARNERS, MODELS, load_class
 from captionrl.config.paper import CorpusSettings, Paper, Run, Sizes
 from captionrl.config.phases import (
+    JUDGED,
     ActorCriticPhase,
     AnyPhase,
     BackbonePhase,
@@ -48,6 +49,7 @@ from captionrl.config.results import (
 )
 
 __all__ = [
+    "JUDGED",
     "LEARNERS",
     "MODELS",
     "SETS",

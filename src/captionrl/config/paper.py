@@ -77,6 +77,7 @@ class Paper(Strict):
     runs: dict[Name, Run]
     beam: PositiveInt
     look_ahead: Share | None = None  # the log-probability's weight in look-ahead search; the rest is the value's
+    judge: Name | None = None  # the run whose embedding judges captions in tables, as the metric Embedding
     tables: dict[Name, Table]
     figures: Figures = Figures()
     leaderboards: dict[Name, Leaderboard] = Field(default={})  # one at most
@@ -169,6 +170,19 @@ class Paper(Strict):
         return self
 
     @model_validator(mode="after")
+    def _judged(self) -> "Paper":
+        if self.judge is not None:
+            known(self.judge, self.runs, "judge", "run")
+            if self.runs[self.judge].model not in JUDGED or self.runs[self.judge].blind:
+                raise ValueError(
+                    f"judge: {self.judge} has no embedding of pictures; give a run that has ({', '.join(JUDGED)})"
+                )
+        for name, table in self.tables.items():
+            if "Embedding" in table.metrics and self.judge is None:
+                raise ValueError(f"tables.{name}.metrics: Embedding is a run's judgement; say whose (judge:)")
+        return self
+
+    @model_validator(mode="after")
     def _submittable(self) -> "Paper":
         if len(self.leaderboards) > 1:
             raise ValueError("leaderboards: give one; the server's files are called after the paper")
@@ -250,7 +264,8 @@ class Paper(Strict):
 
     def runs_of(self, table: str) -> list[str]:
         """Every run that a table needs, each once."""
-        return list(dict.fromkeys(split_system(system)[0] for system in self.systems_of(table)))
+        judge = [self.judge] if self.judge and "Embedding" in self.tables[table].metrics else []
+        return list(dict.fromkeys([*(split_system(system)[0] for system in self.systems_of(table)), *judge]))
 
     def training_config(self, run: str, phase: str, corpus: str) -> dict[str, Any]:
         """Everything in this file that the weights of a phase depend on, besides the checkpoint it starts from."""

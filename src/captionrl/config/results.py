@@ -8,11 +8,11 @@ from captionrl.config.base import Name, Strict
 
 # fmt: off
 Metric = Literal[
-    "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr-D", "SPICE",
+    "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr-D", "SPICE", "Embedding",
     "Div-1", "Div-2", "mBleu-4", "self-CIDEr",
 ]
 # fmt: on
-CAPTION_METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr-D", "SPICE")
+CAPTION_METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr-D", "SPICE", "Embedding")
 SET_METRICS = ("CIDEr-D", "Div-1", "Div-2", "mBleu-4", "self-CIDEr")  # of several captions an item
 SETS = ("rs", "bs")  # sampled at random, the beam's best
 GREEDY, LOOK_AHEAD = "greedy", "la"

@@ -62,7 +62,8 @@ class ValueNetwork(nn.Module):
 
     def __init__(self, features: int, vocabulary: int, sizes: Sizes) -> None:
         super().__init__()
-        self.embedding = Embedding(features, vocabulary, sizes)
+        certain = sizes.model_copy(update={"dropout": 0.0})  # what is expected should not waver
+        self.embedding = Embedding(features, vocabulary, certain)
         width = sizes.decoder
         self.perceptron = nn.Sequential(
             nn.Linear(3 * sizes.projection, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1)
