@@ -65,8 +65,8 @@ def test_such_a_table_needs_the_judge_too():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"judge": None}, "tables.e.metrics: Embedding is a run's judgement; say whose (judge:)"),
-        ({"judge": "jury"}, "judge: no run is called 'jury'; there are judge, "),
+        ({"judge": None}, "tables.table1.metrics: Embedding is a run's judgement; say whose (judge:)"),
+        ({"judge": "jury"}, "judge: no run is called 'jury'; there are blind, "),
         ({"judge": "blind"}, "judge: blind has no embedding of pictures; give a run that has (actor-critic)"),
         (
             {"judge": "other", "runs": {"other": {"model": "nic", "phases": ["xe"]}}},

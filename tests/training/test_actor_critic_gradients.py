@@ -66,7 +66,7 @@ class World:
         for caption, probability in zip(CAPTIONS, self.probability.detach(), strict=True):
             drawn = caption[None]
             with mock.patch.object(
-                actor_critic, "sample", lambda policy, memory, most, drawn=drawn: rollout_of(policy, memory, drawn)
+                actor_critic, "sample", lambda policy, memory, most, drawn=drawn, **_: rollout_of(policy, memory, drawn)
             ):
                 total = total + probability * self.learner.loss(0, 0)[0]
         return self.gradient(total)

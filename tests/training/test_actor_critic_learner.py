@@ -12,7 +12,7 @@ from captionrl.config import ActorCriticPhase, EmbeddingPhase, Sizes, ValuePhase
 from captionrl.decoding.rollout import sample
 from captionrl.models import build_module
 from captionrl.objectives.actor_critic import beginnings, td_targets
-from captionrl.text.vocabulary import PAD
+from captionrl.text.vocabulary import EOS, PAD
 from captionrl.training.checkpoint import load_module
 from captionrl.training.learners import actor_critic
 from captionrl.training.learners.actor_critic import ActorCriticLearner, ValueLearner, judge
@@ -93,8 +93,8 @@ def recording():
     """Within it, what the learner samples is added to a list."""
     rollouts = []
 
-    def recorded(*arguments):
-        rollouts.append(sample(*arguments))
+    def recorded(*arguments, **options):
+        rollouts.append(sample(*arguments, **options))
         return rollouts[-1]
 
     with mock.patch.object(actor_critic, "sample", recorded):
@@ -235,6 +235,37 @@ class TestActorCritic:
         assert_close(loss, policy_loss + errors.square().mean())
         assert told["loss"] == pytest.approx(policy_loss.item(), abs=1e-6)
         assert told["sample_reward"] == pytest.approx(reward.mean().item(), abs=1e-6)
+
+    def test_a_curriculum_gives_the_policy_more_of_the_last_words_every_epoch(self, make):
+        learner, _ = make("joint", curriculum=1)
+        captions = torch.tensor([[4, 5, 4, EOS], [5, EOS, PAD, PAD]])
+        assert learner.given(captions, 0).tolist() == [[4, 5, 4, PAD], [5, PAD, PAD, PAD]]
+        assert learner.given(captions, 1).tolist() == [[4, 5, PAD, PAD], [PAD] * 4]
+        assert (learner.given(captions, 3) == PAD).all()
+        learner, _ = make("joint", curriculum=0.5)
+        assert [learner.given(captions, epoch)[0].tolist().index(PAD) for epoch in range(4)] == [4, 3, 3, 2]
+        assert make("joint")[0].given(captions, 0) is None
+
+    def test_given_words_are_taught_by_cross_entropy_and_the_others_by_their_advantage(self, make):
+        learner, policy = make("joint", curriculum=1)
+        with recording() as rollouts:
+            _, told = learner.loss(0, 0)
+        (rollout,), (items, tokens) = rollouts, learner.pairs.batch(0, 0)
+        given = learner.given(tokens, 0)
+        assert (given != PAD).any()
+        features = learner.clips.batch(items)
+        reward, _ = judge(policy, learner.phase, learner.reward, features, rollout, items)
+        values = policy.value(features, rollout.tokens)
+        log_p = word_log_probs(policy, policy.encode(features), rollout.tokens)
+        expected = 0.0
+        for row, mask in enumerate(rollout.mask):
+            for place in range(int(mask.sum())):
+                taught = place < given.shape[1] and given[row, place] != PAD
+                if taught:
+                    assert rollout.tokens[row, place] == tokens[row, place]
+                advantage = 1.0 if taught else reward[row].item() - values[row, place].item()
+                expected -= advantage * log_p[row, place].item() / len(items)
+        assert told["loss"] == pytest.approx(expected, abs=1e-5)
 
     @pytest.mark.parametrize("steps", [None, 1])
     @pytest.mark.parametrize(("kept", "learns"), [("policy_gradient_loss", "captioner"), ("mse_loss", "value")])

@@ -124,6 +124,9 @@ class ActorCriticPhase(JudgedPhase):
     objective: Literal["actor-critic"]
     baseline: Literal["value", "none"]
     steps: PositiveInt | None  # words after which a target trusts the value network; 1: TD(0), null: never, eq. 10
+    # Words at a caption's end that the policy writes in the first epoch, and so many more in each further one; those
+    # before are a training caption's and taught by cross-entropy (after Ren et al. 2017). None: it writes all.
+    curriculum: Positive | None = None
 
     @model_validator(mode="after")
     def _what_is_not_trusted_gives_no_targets(self) -> "ActorCriticPhase":

@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss
+from torch.nn.functional import mse_loss, pad
 
 from captionrl.config import ActorCriticPhase, JudgedPhase
 from captionrl.decoding.rollout import Rollout, sample
@@ -11,7 +11,7 @@ from captionrl.models.actor_critic import Judged
 from captionrl.objectives.actor_critic import beginnings, explained, td_targets
 from captionrl.objectives.reinforce import health, policy_gradient_loss
 from captionrl.rewards import Bleu, CiderD
-from captionrl.text.vocabulary import EOS
+from captionrl.text.vocabulary import EOS, PAD
 from captionrl.training.data import EVALUATION_BATCH, Data
 from captionrl.training.learners.captioner import CaptionLearner, chunks
 from captionrl.training.learners.reinforce import RewardLearner, reward_of
@@ -80,9 +80,9 @@ class ActorCriticLearner(RewardLearner):
         self.policy.similarity.requires_grad_(False)
 
     def loss(self, epoch: int, index: int) -> tuple[Tensor, dict[str, float]]:
-        items, _ = self.pairs.batch(epoch, index)
-        features = self.clips.batch(items)
-        rollout = sample(self.policy, self.policy.encode(features), self.max_tokens)
+        items, tokens = self.pairs.batch(epoch, index)
+        features, given = self.clips.batch(items), self.given(tokens, epoch)
+        rollout = sample(self.policy, self.policy.encode(features), self.max_tokens, given=given)
         with self.timed_as_reward():
             reward, told = judge(self.policy, self.phase, self.reward, features, rollout, items)
         told |= health(rollout, reward, self.bad_last_words, EOS)
@@ -90,6 +90,17 @@ class ActorCriticLearner(RewardLearner):
         targets = td_targets(reward, values, rollout.lengths, self.phase.steps)
         there = beginnings(rollout.lengths, rollout.tokens.shape[1])
         baseline = values[:, :-1] if self.phase.baseline == "value" else torch.zeros_like(rollout.log_probs)
-        loss = policy_gradient_loss(rollout, targets[:, :-1], baseline)
+        advantage = targets[:, :-1] - baseline
+        if given is not None:  # with an advantage of 1 this is cross-entropy
+            advantage = advantage.masked_fill(pad(given != PAD, (0, advantage.shape[1] - given.shape[1])), 1)
+        loss = policy_gradient_loss(rollout, advantage, torch.zeros_like(advantage))
         told |= {"loss": loss.item(), "explained": explained(values[there], targets[there]).item()}
         return loss + mse_loss(values[there], targets[there]), told | self.reward_cost()
+
+    def given(self, tokens: Tensor, epoch: int) -> Tensor | None:
+        """Of captions [B, T], PAD beyond each, those words that the curriculum does not yet leave to the policy."""
+        if self.phase.curriculum is None:
+            return None
+        own = self.phase.curriculum * (1 + epoch)
+        kept = (tokens != PAD).sum(1, keepdim=True) - own
+        return tokens.masked_fill(torch.arange(tokens.shape[1]) >= kept, PAD).to(self.device)
