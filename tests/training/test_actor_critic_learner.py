@@ -243,7 +243,7 @@ class TestActorCritic:
         assert learner.given(captions, 1).tolist() == [[4, 5, PAD, PAD], [PAD] * 4]
         assert (learner.given(captions, 3) == PAD).all()
         learner, _ = make("joint", curriculum=0.5)
-        assert [learner.given(captions, epoch)[0].tolist().index(PAD) for epoch in range(4)] == [4, 3, 3, 2]
+        assert [int((learner.given(captions, epoch)[0] != PAD).sum()) for epoch in range(4)] == [4, 3, 3, 2]
         assert make("joint")[0].given(captions, 0) is None
 
     def test_given_words_are_taught_by_cross_entropy_and_the_others_by_their_advantage(self, make):
