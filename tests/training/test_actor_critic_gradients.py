@@ -10,7 +10,7 @@ from toy import batch, every_caption, judged_toy, rollout_of, toy_clips, true_va
 from captionrl.config import ActorCriticPhase
 from captionrl.text.vocabulary import PAD
 from captionrl.training.learners import actor_critic
-from captionrl.training.learners.actor_critic import ActorCriticLearner, judge
+from captionrl.training.learners.actor_critic import ActorCriticLearner, mixed_reward
 
 ITEM, CAPTIONS = "picture1", every_caption()
 PHASE = ActorCriticPhase(
@@ -48,7 +48,9 @@ class World:
         self.learner.pairs.batch = lambda epoch, index: ([ITEM], None)
         features = batch([clip] * len(CAPTIONS))
         rollout = rollout_of(self.policy, self.policy.encode(features), CAPTIONS)
-        self.reward, _ = judge(self.policy, PHASE, self.learner.reward, features, rollout, [ITEM] * len(CAPTIONS))
+        self.reward, _ = mixed_reward(
+            self.policy, PHASE, self.learner.reward, features, rollout.tokens, rollout.lengths, [ITEM] * len(CAPTIONS)
+        )
         self.probability = word_log_probs(self.policy, self.policy.encode(features), CAPTIONS).sum(1).exp()
 
     def gradient(self, scalar):

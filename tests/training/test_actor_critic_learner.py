@@ -15,7 +15,7 @@ from captionrl.objectives.actor_critic import beginnings, td_targets
 from captionrl.text.vocabulary import EOS, PAD
 from captionrl.training.checkpoint import load_module
 from captionrl.training.learners import actor_critic
-from captionrl.training.learners.actor_critic import ActorCriticLearner, ValueLearner, judge
+from captionrl.training.learners.actor_critic import ActorCriticLearner, ValueLearner, mixed_reward
 from captionrl.training.learners.embedding import EmbeddingLearner
 from captionrl.training.learners.xe import XELearner
 from captionrl.training.loop import Training
@@ -101,6 +101,11 @@ def recording():
         yield rollouts
 
 
+def reward_of(learner, policy, metric, rollout, items):
+    features = learner.clips.batch(items)
+    return mixed_reward(policy, learner.phase, metric, features, rollout.tokens, rollout.lengths, items)
+
+
 @pytest.mark.parametrize("phase", PHASES)
 def test_each_phase_teaches_its_own_networks_and_leaves_the_others_as_they_are(make, tmp_path, phase):
     learner, policy = make(phase)
@@ -173,7 +178,9 @@ class TestValue:
         (rollout,) = rollouts
         items, _ = learner.pairs.batch(0, 0)
         features = learner.clips.batch(items)
-        reward, _ = judge(policy, learner.phase, learner.train_metric, features, rollout, items)
+        reward, _ = mixed_reward(
+            policy, learner.phase, learner.train_metric, features, rollout.tokens, rollout.lengths, items
+        )
         values, errors = policy.value(features, rollout.tokens), []
         for row, length in enumerate(rollout.lengths.tolist()):
             errors += [(values[row, t] - reward[row]) ** 2 for t in range(length + 1)]
@@ -201,7 +208,9 @@ class TestActorCritic:
         learner, policy = make("joint", embedding=weight)
         features = learner.clips.batch(ITEMS)
         rollout = sample(policy, policy.encode(features), MAX_TOKENS)
-        reward, told = judge(policy, learner.phase, learner.reward, features, rollout, ITEMS)
+        reward, told = mixed_reward(
+            policy, learner.phase, learner.reward, features, rollout.tokens, rollout.lengths, ITEMS
+        )
         cosine = policy.similarity(features, rollout.tokens)
         metric = learner.reward.score(rollout.tokens, rollout.lengths, ITEMS).float()
         assert metric.max() > 0
@@ -226,14 +235,16 @@ class TestActorCritic:
         (rollout,) = rollouts
         items, _ = learner.pairs.batch(0, 0)
         features = learner.clips.batch(items)
-        reward, _ = judge(policy, learner.phase, learner.reward, features, rollout, items)
+        reward, _ = mixed_reward(
+            policy, learner.phase, learner.reward, features, rollout.tokens, rollout.lengths, items
+        )
         values = policy.value(features, rollout.tokens).detach()
         targets = td_targets(reward, values, rollout.lengths, steps)
         log_p = word_log_probs(policy, policy.encode(features), rollout.tokens)
         policy_loss = -(((targets - values)[:, :-1] * rollout.mask) * log_p).sum(1).mean()
         errors = (targets - values)[beginnings(rollout.lengths, rollout.tokens.shape[1])]
         assert_close(loss, policy_loss + errors.square().mean())
-        assert told["loss"] == pytest.approx(policy_loss.item(), abs=1e-6)
+        assert told["policy_loss"] == pytest.approx(policy_loss.item(), abs=1e-6)
         assert told["sample_reward"] == pytest.approx(reward.mean().item(), abs=1e-6)
 
     def test_a_curriculum_gives_the_policy_more_of_the_last_words_every_epoch(self, make):
@@ -254,7 +265,9 @@ class TestActorCritic:
         given = learner.given(tokens, 0)
         assert (given != PAD).any()
         features = learner.clips.batch(items)
-        reward, _ = judge(policy, learner.phase, learner.reward, features, rollout, items)
+        reward, _ = mixed_reward(
+            policy, learner.phase, learner.reward, features, rollout.tokens, rollout.lengths, items
+        )
         values = policy.value(features, rollout.tokens)
         log_p = word_log_probs(policy, policy.encode(features), rollout.tokens)
         expected = 0.0
@@ -265,7 +278,7 @@ class TestActorCritic:
                     assert rollout.tokens[row, place] == tokens[row, place]
                 advantage = 1.0 if taught else reward[row].item() - values[row, place].item()
                 expected -= advantage * log_p[row, place].item() / len(items)
-        assert told["loss"] == pytest.approx(expected, abs=1e-5)
+        assert told["policy_loss"] == pytest.approx(expected, abs=1e-5)
 
     @pytest.mark.parametrize("steps", [None, 1])
     @pytest.mark.parametrize(("kept", "learns"), [("policy_gradient_loss", "captioner"), ("mse_loss", "value")])

@@ -6,7 +6,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from captionrl.config.base import Backbone, Name, Positive, Share, Strict, known, within
 from captionrl.config.methods import LEARNERS, MODELS
-from captionrl.config.phases import JUDGED, LEARNS, STAGED, AnyPhase, JudgedPhase
+from captionrl.config.phases import JUDGED, LEARNS, NO_CAPTIONS, STAGED, AnyPhase, JudgedPhase
 from captionrl.config.results import (
     CAPTION_METRICS,
     GREEDY,
@@ -173,10 +173,14 @@ class Paper(Strict):
     def _judged(self) -> "Paper":
         if self.judge is not None:
             known(self.judge, self.runs, "judge", "run")
-            if self.runs[self.judge].model not in JUDGED or self.runs[self.judge].blind:
-                raise ValueError(
-                    f"judge: {self.judge} has no embedding of pictures; give a run that has ({', '.join(JUDGED)})"
-                )
+            if self.runs[self.judge].blind or not self.taught(self.judge, "embedding"):
+                raise ValueError(f"judge: {self.judge} has learned no embedding of pictures; give a run that has")
+        for name, run in self.runs.items():
+            for phase in (self.phases[phase] for phase in run.phases):
+                if isinstance(phase, JudgedPhase) and phase.embedding > 0 and not self.taught(name, "embedding"):
+                    raise ValueError(
+                        f"runs.{name}: its reward is of an embedding that nothing has taught; start from one"
+                    )
         for name, table in self.tables.items():
             if "Embedding" in table.metrics and self.judge is None:
                 raise ValueError(f"tables.{name}.metrics: Embedding is a run's judgement; say whose (judge:)")
@@ -189,7 +193,7 @@ class Paper(Strict):
         for name, board in self.leaderboards.items():
             place = f"leaderboards.{name}"
             if not self.paper.isalnum():
-                raise ValueError(f"{place}: the server's files are called after {self.paper}; name the paper without -")
+                raise ValueError(f"{place}: the server's files are called after {self.paper}; letters and digits alone")
             if name in self.tables:
                 raise ValueError(f"{place}: a table is called {name}, too; every table is a file of its own")
             known(board.corpus, self.corpora, f"{place}.corpus", "corpus")
@@ -222,6 +226,8 @@ class Paper(Strict):
         known(decoding, dict.fromkeys(self.decodings_of(run, corpus)), place, "decoding")
         if decoding == LOOK_AHEAD and self.look_ahead is None:
             raise ValueError(f"{place}: {system} needs look_ahead, the log-probability's weight in it; add that key")
+        if decoding == LOOK_AHEAD and not self.taught(run, "value", "actor-critic"):
+            raise ValueError(f"{place}: nothing has taught the value network of {run}; give a run with one")
 
     def decodings_of(self, run: str, corpus: str) -> list[str]:
         """What may stand after a run's name and a dot, or, the first one, nothing: its last stage's best captions."""
@@ -283,12 +289,20 @@ class Paper(Strict):
 
     def lineage(self, run: str) -> list[tuple[str, str]]:
         """Every (run, phase) that taught the captioner of a run to caption, the first one first."""
+        return [at for at in self.ancestry(run) if self.phases[at[1]].objective not in NO_CAPTIONS]
+
+    def ancestry(self, run: str) -> list[tuple[str, str]]:
+        """Every (run, phase) whose weights are in those of a run, its own last phase the last one."""
         phases: list[tuple[str, str]] = []
         at: tuple[str, str] | None = (run, self.runs[run].phases[-1])
-        while at is not None and self.runs[at[0]].model != "critic":
+        while at is not None:
             phases.insert(0, at)
             at = self.start_of(*at)
         return phases
+
+    def taught(self, run: str, *objectives: str) -> bool:
+        """Whether a phase with one of these objectives is among those of a run or of what it starts from."""
+        return any(self.phases[phase].objective in objectives for _, phase in self.ancestry(run))
 
     def start_of(self, run: str, phase: str) -> tuple[str, str] | None:
         """(run, phase) whose checkpoint `phase` of `run` starts from; None: from nothing."""

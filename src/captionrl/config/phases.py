@@ -124,8 +124,8 @@ class ActorCriticPhase(JudgedPhase):
     objective: Literal["actor-critic"]
     baseline: Literal["value", "none"]
     steps: PositiveInt | None  # words after which a target trusts the value network; 1: TD(0), null: never, eq. 10
-    # Words at a caption's end that the policy writes in the first epoch, and so many more in each further one; those
-    # before are a training caption's and taught by cross-entropy (after Ren et al. 2017). None: it writes all.
+    # Words at a caption's end, </s> among them, that the policy writes in the first epoch, and so many more in each
+    # further one; those before are a training caption's, taught by cross-entropy (Ren et al. 2017). None: all are its.
     curriculum: Positive | None = None
 
     @model_validator(mode="after")
@@ -175,7 +175,7 @@ AnyPhase = Annotated[
 CAPTIONERS = tuple(model for model in MODELS if model != "critic")
 STAGED = ("stack-cap", "stack-cap-star")  # those with words of every stage
 JUDGED = ("actor-critic",)  # those with a value network and an embedding
-JUDGING = ("critic", "embedding", "value")  # objectives that teach no captions
+NO_CAPTIONS = ("critic", "embedding", "value")  # objectives that teach none
 LEARNS: dict[str, tuple[str, ...]] = {  # which models a phase can teach, by its objective
     "xe": CAPTIONERS,
     "reinforce": CAPTIONERS,

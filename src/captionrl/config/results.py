@@ -46,8 +46,12 @@ def stage_of(system: str) -> int | None:
 
 
 def decoded_as(run: str, system: str) -> str:
-    """What has `run`'s weights and is compared with `system`: a set with such a set, a caption with a beam search's."""
-    return f"{run}.{split_system(system)[1]}" if is_set(system) else run
+    """What has `run`'s weights and is compared with `system`: a set with a set, greedy captions with greedy ones.
+
+    All others are compared with a beam search's.
+    """
+    decoding = split_system(system)[1]
+    return f"{run}.{decoding}" if decoding in (*SETS, GREEDY) else run
 
 
 class Row(Strict):

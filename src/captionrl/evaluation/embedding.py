@@ -33,7 +33,8 @@ def evaluate_embedding(checkpoint: Path, features: Path, hypotheses: Mapping[str
     clips = open_clips(checkpoint, card, features, torch.device("cpu"))
     embedding = policy.get_submodule("similarity")
     ids = sorted(hypotheses)
-    tokens = [[*card.vocabulary.encode(hypotheses[id].split()), EOS] for id in ids]
+    most = card.corpus_settings.max_words + 1
+    tokens = [[*card.vocabulary.encode(hypotheses[id].split()), EOS][:most] for id in ids]  # as they were rewarded
     cosines = [
         embedding(clips.batch(ids[first : first + BATCH]), pad(tokens[first : first + BATCH]))
         for first in range(0, len(ids), BATCH)

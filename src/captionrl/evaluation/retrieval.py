@@ -83,7 +83,7 @@ def places(pictures: Tensor, captions: Tensor, owner: Numbers, fold: int) -> tup
 
 def recalls(seeds: list[tuple[Numbers, Numbers]], owner: Numbers, fold: int) -> dict[str, Any]:
     """The report on the `places` of each seed."""
-    captions = np.bincount(owner)  # of each picture
+    captions = np.bincount(owner, minlength=owner[-1] + 1)  # of each picture
     rivals = captions.reshape(-1, fold).sum(1).repeat(fold)  # the captions of its fold
     report: dict[str, Any] = {"pictures": len(captions), "captions": len(owner)}
     queries = (owner, np.arange(len(captions)))  # whose picture each is about

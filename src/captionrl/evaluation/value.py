@@ -22,7 +22,7 @@ from captionrl.models.actor_critic import Judged
 from captionrl.objectives.actor_critic import beginnings
 from captionrl.training.checkpoint import Card, load_checkpoint
 from captionrl.training.data import Clips, with_features
-from captionrl.training.learners.actor_critic import judge
+from captionrl.training.learners.actor_critic import mixed_reward
 from captionrl.training.learners.reinforce import reward_of
 
 CAPTIONS_AN_ITEM = 5
@@ -95,7 +95,9 @@ def foreseen(
             rows = torch.arange(first, min(first + BATCH, len(ids))).repeat_interleave(CAPTIONS_AN_ITEM)
             features = clips.batch([ids[row] for row in rows])
             rollout = sample(policy, policy.encode(features), card.corpus_settings.max_words + 1)
-            reward, _ = judge(policy, phase, metric, features, rollout, [ids[row] for row in rows])
+            reward, _ = mixed_reward(
+                policy, phase, metric, features, rollout.tokens, rollout.lengths, [ids[row] for row in rows]
+            )
             there = beginnings(rollout.lengths, rollout.tokens.shape[1])
             caption, words = there.nonzero(as_tuple=True)
             value = policy.value(features, rollout.tokens)[there]

@@ -82,7 +82,7 @@ class ValueNetwork(nn.Module):
 
     def value(self, state: ValueState) -> Tensor:
         """v [B] of the beginnings read so far."""
-        return self._judge(state.picture, state.hidden)
+        return self._expect(state.picture, state.hidden)
 
     def forward(self, features: Features, tokens: Tensor) -> Tensor:
         """v [B, T + 1] of every beginning of captions [B, T]: before the first word, and after each.
@@ -92,9 +92,9 @@ class ValueNetwork(nn.Module):
         before = self.start(features)
         hidden, _ = self.embedding.lstm(self.embedding.words(tokens))
         hidden = torch.cat([before.hidden.unsqueeze(1), hidden], 1)
-        return self._judge(before.picture.unsqueeze(1).expand(-1, hidden.shape[1], -1), hidden)
+        return self._expect(before.picture.unsqueeze(1).expand(-1, hidden.shape[1], -1), hidden)
 
-    def _judge(self, picture: Tensor, hidden: Tensor) -> Tensor:
+    def _expect(self, picture: Tensor, hidden: Tensor) -> Tensor:
         words = self.embedding.direction(hidden)
         return self.perceptron(torch.cat([picture, words, picture * words], -1)).squeeze(-1)
 

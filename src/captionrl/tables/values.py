@@ -12,18 +12,17 @@ from torch import Tensor
 
 from captionrl.config import JudgedPhase, Paper, ValuesFigure
 from captionrl.datasets.prepare import load_captions
-from captionrl.decoding.rollout import Rollout, sample
+from captionrl.decoding.rollout import sample
 from captionrl.device import pick_device
 from captionrl.evaluation.predict import open_clips
 from captionrl.models.actor_critic import Judged
-from captionrl.models.policy import Extras
 from captionrl.rewards import Bleu, CiderD
 from captionrl.tables.drawing import BLACK, GREY, MARGIN, SEGMENTS, WIDTH, Sheet, plain
 from captionrl.tables.examples import Sources, checkpoint_of, examples_of, frames_of
 from captionrl.text.vocabulary import EOS, PAD
 from captionrl.training.checkpoint import Card, load_checkpoint
 from captionrl.training.data import EVALUATION_BATCH, Clips, pad, with_features
-from captionrl.training.learners.actor_critic import judge
+from captionrl.training.learners.actor_critic import mixed_reward
 from captionrl.training.learners.captioner import chunks
 from captionrl.training.learners.reinforce import reward_of
 
@@ -59,7 +58,7 @@ class Critic:
         """A caption of each item, cut where the policy's own would be."""
         vocabulary, most = self.card.vocabulary, self.card.corpus_settings.max_words + 1
         tokens = pad([[*vocabulary.encode(caption.split()), EOS][:most] for caption in captions])
-        return self._judge(items, tokens.to(self.clips.device))
+        return self._value(items, tokens.to(self.clips.device))
 
     def sample(self) -> list[Valued]:
         """A caption of every item, sampled from the policy with the checkpoint's own seed."""
@@ -68,14 +67,13 @@ class Critic:
             torch.manual_seed(self.card.seed)
             for items in chunks(self.items, EVALUATION_BATCH):
                 rollout = sample(self.policy, self.policy.encode(self.clips.batch(items)), most)
-                found += self._judge(items, rollout.tokens)
+                found += self._value(items, rollout.tokens)
         return found
 
     @torch.inference_mode()
-    def _judge(self, items: list[str], tokens: Tensor) -> list[Valued]:
-        features, none = self.clips.batch(items), tokens.new_empty(0)
-        rollout = Rollout(tokens, tokens != PAD, none, Extras(none), None)  # only words are judged
-        rewards, _ = judge(self.policy, self.phase, self.metric, features, rollout, items)
+    def _value(self, items: list[str], tokens: Tensor) -> list[Valued]:
+        features, lengths = self.clips.batch(items), (tokens != PAD).sum(1)
+        rewards, _ = mixed_reward(self.policy, self.phase, self.metric, features, tokens, lengths, items)
         values = self.policy.value(features, tokens).cpu().numpy()
         words = [[self.card.words[token] for token in row if token != PAD] for row in tokens.tolist()]
         return [

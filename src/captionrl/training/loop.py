@@ -166,7 +166,7 @@ class Training:
         if score > self.progress.best:
             self.progress.best, self.progress.best_update = score, self.progress.update
             self.best_weights = _copy(self.learner.module.state_dict())
-        if self.phase.halve_after:
+        if self.phase.halve_after and not self.phase.anneal:
             self.schedule.step(score)
         self.progress.seconds += time.monotonic() - began
         self._log("validation", scores)
