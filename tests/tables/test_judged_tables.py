@@ -67,10 +67,18 @@ def test_such_a_table_needs_the_judge_too():
     [
         ({"judge": None}, "tables.table1.metrics: Embedding is a run's judgement; say whose (judge:)"),
         ({"judge": "jury"}, "judge: no run is called 'jury'; there are blind, "),
-        ({"judge": "blind"}, "judge: blind has no embedding of pictures; give a run that has (actor-critic)"),
+        ({"judge": "blind"}, "judge: blind has learned no embedding of pictures; give a run that has"),
         (
             {"judge": "other", "runs": {"other": {"model": "nic", "phases": ["xe"]}}},
-            "judge: other has no embedding of pictures; give a run that has (actor-critic)",
+            "judge: other has learned no embedding of pictures; give a run that has",
+        ),
+        (
+            {"runs": {"rash": {"model": "actor-critic", "phases": ["xe", "value"]}}},
+            "runs.rash: its reward is of an embedding that nothing has taught; start from one",
+        ),
+        (
+            {"tables": {"e": {**TABLE, "metrics": ["CIDEr-D"], "rows": [{"method": "ahead", "run": "xe.la"}]}}},
+            "tables.e.rows[0].run: nothing has taught the value network of xe; give a run with one",
         ),
         (
             {"tables": {"e": {**TABLE, "rows": [{"method": "sets", "run": "xe.rs"}]}}},
@@ -83,3 +91,26 @@ def test_every_mistake_is_one_line(changes, message):
         paper(**changes)
     assert str(error.value).startswith(f"overrides of {YAML}: {message}")
     assert "\n" not in str(error.value)
+
+
+def test_a_curve_is_of_the_phases_that_taught_captions():
+    """Embedding and value network have scores of their own, which are no captions'."""
+    assert paper().lineage("joint") == [("xe", "xe"), ("joint", "joint")]
+    assert paper().ancestry("cider") == [
+        ("judge", "embedding"), ("xe", "xe"), ("cider", "value-cider"), ("cider", "joint-cider")
+    ]  # fmt: skip
+
+
+def test_the_control_has_the_budget_of_joint_training():
+    for scale in ("mini", "paper"):
+        phases = load_paper(YAML, scale).phases
+        shared = ("epochs", "validate_every", "batch", "optimiser", "learning_rate", "decay", "clip")
+        of = {name: [getattr(phase, key) for key in shared] for name, phase in phases.items()}
+        assert {name for name in of if of[name] == of["xe-continued"]} >= {name for name in of if "joint" in name}
+
+
+def test_the_curriculum_ends_before_the_training_does():
+    for scale in ("mini", "paper"):
+        facts = load_paper(YAML, scale)
+        phase = facts.phases["joint-embedding"]
+        assert all(phase.curriculum * phase.epochs >= corpus.max_words + 1 for corpus in facts.corpora.values())

@@ -12,7 +12,7 @@ from captionrl.config import ActorCriticPhase, EmbeddingPhase, Sizes, ValuePhase
 from captionrl.decoding.rollout import sample
 from captionrl.models import build_module
 from captionrl.objectives.actor_critic import beginnings, td_targets
-from captionrl.text.vocabulary import EOS, PAD
+from captionrl.text.vocabulary import EOS, PAD, UNK
 from captionrl.training.checkpoint import load_module
 from captionrl.training.learners import actor_critic
 from captionrl.training.learners.actor_critic import ActorCriticLearner, ValueLearner, mixed_reward
@@ -279,6 +279,17 @@ class TestActorCritic:
                 advantage = 1.0 if taught else reward[row].item() - values[row, place].item()
                 expected -= advantage * log_p[row, place].item() / len(items)
         assert told["policy_loss"] == pytest.approx(expected, abs=1e-5)
+
+    def test_a_given_word_that_cannot_be_written_teaches_nothing(self, make):
+        learner, policy = make("joint", curriculum=1)
+        batch = learner.pairs.batch
+        learner.pairs.batch = lambda epoch, index: (
+            (items := batch(0, 0))[:1] + (items[1].index_fill(1, torch.tensor([0]), UNK),)
+        )
+        loss, _ = learner.loss(0, 0)
+        assert loss.isfinite()
+        loss.backward()
+        assert all(weight.grad.isfinite().all() for weight in policy.parameters() if weight.grad is not None)
 
     @pytest.mark.parametrize("steps", [None, 1])
     @pytest.mark.parametrize(("kept", "learns"), [("policy_gradient_loss", "captioner"), ("mse_loss", "value")])
