@@ -282,10 +282,9 @@ class TestActorCritic:
 
     def test_a_given_word_that_cannot_be_written_teaches_nothing(self, make):
         learner, policy = make("joint", curriculum=1)
-        batch = learner.pairs.batch
-        learner.pairs.batch = lambda epoch, index: (
-            (items := batch(0, 0))[:1] + (items[1].index_fill(1, torch.tensor([0]), UNK),)
-        )
+        items, tokens = learner.pairs.batch(0, 0)
+        tokens[:, 0] = UNK
+        learner.pairs.batch = lambda epoch, index: (items, tokens)
         loss, _ = learner.loss(0, 0)
         assert loss.isfinite()
         loss.backward()
