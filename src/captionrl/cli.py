@@ -156,8 +156,8 @@ def predict(args: argparse.Namespace) -> None:
     if args.set:
         predict_sets(*files, split=args.split, how=args.set, size=args.size, device=args.device)
     else:
-        ways = {"beam": args.beam, "stage": args.stage, "look_ahead": args.look_ahead}
-        predict(*files, split=args.split, device=args.device, **ways)
+        split, beam, stage, look_ahead, device = args.split, args.beam, args.stage, args.look_ahead, args.device
+        predict(*files, split=split, beam=beam, device=device, stage=stage, look_ahead=look_ahead)
 
 
 def submit(args: argparse.Namespace) -> None:
