@@ -219,7 +219,7 @@ def test_looking_ahead_with_all_the_weight_on_the_log_probability_writes_a_beam_
     assert (tmp_path / "out.json").read_bytes() == beam
 
 
-@pytest.mark.parametrize("weight", [0.0, 0.3])
+@pytest.mark.parametrize("weight", [0.0, 0.03])
 def test_look_ahead_captions_are_the_best_for_the_items_own_values(captions_of, world, judged, weight):
     written = captions_of(checkpoint=judged, look_ahead=weight)
     policy, card = load_checkpoint(judged)
