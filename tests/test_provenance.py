@@ -33,8 +33,8 @@ METHODS = {  # what a rule says that its command loads, if it is about all model
 
 
 def forget():
-    code_version.cache_clear()
-    provenance._imports_of.cache_clear()
+    for cached in (code_version, provenance._imports_of, provenance._parse, provenance._file):
+        cached.cache_clear()
 
 
 def versions():
