@@ -63,7 +63,7 @@ wildcard_constraints:
     corpus="[a-z0-9-]+",
     paper="|".join(PAPERS),
     run="[a-z0-9-]+",
-    system=r"[a-z0-9-]+(\.(rs|bs|stage[0-9]+))?",
+    system=r"[a-z0-9-]+(\.(rs|bs|greedy|la|stage[0-9]+))?",
     phase="[a-z0-9-]+",
     seed="[0-9]+",
     table="[a-z0-9-]+",

@@ -116,6 +116,9 @@ def test_the_installed_command_runs():
         (["train", "hrl/xe-baseline/xe", "--corpus", "m", *TRAIN, "--overrides", "[1]"], "argument --overrides"),
         (["train", "hrl/xe-baseline/xe", "--corpus", "m", *TRAIN, "--device", "gpu"], "--device: invalid choice"),
         (["table", "hrl", "--scale", "mini"], "'hrl' needs 2 names with / between them"),
+        (["predict", "--look-ahead", "1.5"], "argument --look-ahead: '1.5' is no number from 0 to 1"),
+        (["predict", "--look-ahead", "nan"], "argument --look-ahead: 'nan' is no number from 0 to 1"),
+        (["predict", "--look-ahead", "half"], "argument --look-ahead: 'half' is no number from 0 to 1"),
         (["state", "burn"], "argument what: invalid choice: 'burn'"),
     ],
 )
@@ -124,6 +127,13 @@ def test_a_bad_option_is_explained(run, arguments, message):
     assert (status, out) == (2, "")
     assert message in err.splitlines()[-1]
     assert err.startswith("usage: captionrl")
+
+
+@pytest.mark.parametrize("other", [("--set", "rs"), ("--stage", "0")])
+def test_looking_ahead_is_for_single_captions_of_a_last_stage(refused, tmp_path, other):
+    files = [f"--{name}={tmp_path}" for name in ("checkpoint", "captions", "features", "out")]
+    message = refused("predict", *files, "--look-ahead", "0.5", *other)
+    assert "--look-ahead: not together with --set or --stage; leave one of them out" in message
 
 
 def test_a_users_mistake_is_one_line_without_a_traceback(refused, tmp_path):

@@ -200,6 +200,18 @@ def test_a_trainings_config_is_what_its_weights_depend_on():
         assert (after != before) == changes, key
 
 
+JOINT = {  # a phase of another paper
+    "objective": "actor-critic",
+    "epochs": 1,
+    "optimiser": "adam",
+    "learning_rate": 0.01,
+    "eos_in_reward": True,
+    "embedding": 1,
+    "baseline": "value",
+    "steps": None,
+}
+
+
 def test_a_phase_starts_from_the_one_before_it(document, tmp_path):
     document["runs"]["both"] = {"model": "attention", "from": "xe-baseline", "phases": ["xe-continued", "rl"]}
     (tmp_path / "hrl.yaml").write_text(yaml.safe_dump(document))
@@ -207,6 +219,18 @@ def test_a_phase_starts_from_the_one_before_it(document, tmp_path):
     assert paper.start_of("both", "rl") == ("both", "xe-continued")
     assert paper.start_of("both", "xe-continued") == ("xe-baseline", "xe")
     assert paper.start_of("xe-baseline", "xe") is None
+
+
+JOINT = {  # a phase of another paper
+    "objective": "actor-critic",
+    "epochs": 1,
+    "optimiser": "adam",
+    "learning_rate": 0.01,
+    "eos_in_reward": True,
+    "embedding": 1,
+    "baseline": "value",
+    "steps": None,
+}
 
 
 @pytest.mark.parametrize(
@@ -217,7 +241,7 @@ def test_a_phase_starts_from_the_one_before_it(document, tmp_path):
         (("sizes", "projektion"), 3, "sizes.projektion: unknown key; did you mean 'projection'?"),
         (("title",), 3, "title: Input should be a valid string, but it is 3"),
         (("beam",), "wide", "beam: Input should be a valid integer"),
-        (("backbone",), "vgg", "backbone: Input should be 'resnet152', 'resnet101-grid', 'bottomup', 'mini',"),
+        (("backbone",), "vgg", "backbone: Input should be 'resnet152', 'resnet101-grid', 'vgg16', 'bottomup',"),
         (("fps",), 0, "fps: Input should be greater than 0, but it is 0"),
         (("sizes", "dropout"), 1.5, "sizes.dropout: Input should be less than 1, but it is 1.5"),
         (("sizes", "dropout"), -0.5, "sizes.dropout: Input should be greater than or equal to 0"),
@@ -305,6 +329,37 @@ def test_a_phase_starts_from_the_one_before_it(document, tmp_path):
         (("phases", "hrl", "discount"), 2, "phases.hrl.discount: Input should be less than or equal to 1, but it is 2"),
         (("phases", "hrl", "reward"), "METEOR", "phases.hrl.reward: Input should be 'CIDEr-D' or 'BLEU-4'"),
         (("phases", "hrl", "baseline"), "linear", "phases.hrl.baseline: unknown key; take it out"),
+        (
+            ("phases", "xe", "decay"),
+            {"factor": 0.9, "every": 2},
+            "phases.xe: decay and halve_after: the learning rate can fall in one way only; leave one of them",
+        ),
+        (
+            ("phases", "joint"),
+            JOINT | {"anneal": True, "decay": {"factor": 0.9, "every": 2}},
+            "phases.joint: decay and anneal: the learning rate can fall in one way only; leave one of them",
+        ),
+        (
+            ("phases", "joint"),
+            JOINT | {"decay": {"factor": 1.0, "every": 2}},
+            "phases.joint.decay.factor: Input should be less than 1, but it is 1.0",
+        ),
+        (
+            ("phases", "joint"),
+            JOINT | {"baseline": "none", "steps": 1},
+            "phases.joint: baseline: none leaves the value network out of it; set steps to null",
+        ),
+        (("phases", "joint"), JOINT | {"steps": 0}, "phases.joint.steps: Input should be greater than 0, but it is 0"),
+        (
+            ("phases", "joint"),
+            JOINT | {"embedding": 2},
+            "phases.joint.embedding: Input should be less than or equal to 1",
+        ),
+        (
+            ("phases", "joint"),
+            JOINT | {"baseline": "greedy"},
+            "phases.joint.baseline: Input should be 'value' or 'none'",
+        ),
         (("tables", "table1", "contrasts", 0, "run"), "hrl", "tables.table1.contrasts[0].run: no run is called 'hrl'"),
         (("tables", "table1", "contrasts", 1, "to"), "hrl", "tables.table1.contrasts[1].to: no run is called 'hrl'"),
         (("tables", "table1", "contrasts", 1, "to"), "critic", "tables.table1: critic writes no captions; give a run"),

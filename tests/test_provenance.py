@@ -33,8 +33,8 @@ METHODS = {  # what a rule says that its command loads, if it is about all model
 
 
 def forget():
-    code_version.cache_clear()
-    provenance._imports_of.cache_clear()
+    for cached in (code_version, provenance._imports_of, provenance._parse, provenance._file):
+        cached.cache_clear()
 
 
 def versions():
@@ -66,6 +66,10 @@ def edit(path: Path) -> None:
         ("datasets/segments.py", {"segment", "train", "boundaries"}, {"predict", "corpus", "features"}),
         ("features/annotations.py", {"annotations"}, {"train", "features", "corpus"}),
         ("evaluation/goals.py", {"goals"}, {"train", "table", "predict"}),
+        ("evaluation/retrieval.py", {"retrieval"}, {"train", "value", "evaluate"}),
+        ("evaluation/value.py", {"value"}, {"train", "retrieval", "evaluate"}),
+        ("evaluation/embedding.py", {"evaluate"}, {"train", "predict", "score", "table"}),
+        ("models/actor_critic.py", {"train", "predict", "retrieval", "value"}, {"evaluate", "score", "table"}),
         ("tables/curves.py", {"figures"}, {"table", "train", "publish"}),
         ("training/loop.py", {"train", "backbone"}, {"table", "score", "corpus", "world"}),
         ("models/attention.py", {"train", "predict"}, {"table", "score", "features", "corpus"}),

@@ -12,6 +12,11 @@ from captionrl.config import MODELS, Sizes
 from captionrl.decoding.distribution import log_probabilities
 from captionrl.decoding.rollout import Rollout, sample
 from captionrl.models import Features, Policy, Rows, build_module
+from captionrl.models.actor_critic import ActorCritic, Judged
+from captionrl.models.hrl import HRL
+from captionrl.models.s2vt import S2VT
+from captionrl.models.stackcap import StackCap
+from captionrl.models.top_down import TopDown
 from captionrl.text.vocabulary import EOS, PAD, UNK
 
 POLICIES = tuple(model for model in MODELS if model != "critic")
@@ -37,6 +42,37 @@ def toy_policy(model: str, vocabulary: int = VOCABULARY, seed: int | None = None
     if model == "hrl":  # some captions are cut into segments here, some there, some not at all
         with torch.no_grad():
             policy.critic.linear.bias -= policy.critic(every_caption(vocabulary=vocabulary)).median()
+    return policy
+
+
+class JudgedTopDown(Judged, TopDown): ...
+
+
+class JudgedS2VT(Judged, S2VT): ...
+
+
+class JudgedHRL(Judged, HRL): ...
+
+
+class JudgedStackCap(Judged, StackCap): ...
+
+
+JUDGED = {
+    "actor-critic": ActorCritic,
+    "top-down": JudgedTopDown,
+    "s2vt": JudgedS2VT,
+    "hrl": JudgedHRL,
+    "stack-cap": JudgedStackCap,
+}
+
+
+def judged_toy(model: str) -> Judged:
+    """The toy of this name, with a value network and an embedding."""
+    captioner = toy_policy(model)
+    policy = JUDGED[model](FEATURE, VOCABULARY, SIZES).double().eval()
+    policy.load_state_dict(captioner.state_dict(), strict=False)  # all but the judges'
+    for layer in policy.value.perceptron[:-1:2]:
+        layer.bias.data += 2  # captions for which all units were asleep would have one value
     return policy
 
 
@@ -77,6 +113,15 @@ def word_log_probs(policy: Policy, memory: Rows, tokens: Tensor) -> Tensor:
     """Teacher-forced log-probabilities [B, T] of the words of `tokens`, zero on padding."""
     log_p = log_probabilities(policy.teacher_forcing(tokens, memory))
     return log_p.gather(-1, tokens.unsqueeze(-1)).squeeze(-1).masked_fill(tokens == PAD, 0)
+
+
+def true_values(captions: Tensor, probability: Tensor, reward: Tensor) -> Tensor:
+    """E[reward | beginning] [C, T + 1] of all beginnings of all captions [C, T]: before the first word, after each."""
+    columns = []
+    for length in range(captions.shape[1] + 1):
+        same = (captions[:, None, :length] == captions[:, :length]).all(-1).to(probability)
+        columns.append(same @ (probability * reward) / (same @ probability))
+    return torch.stack(columns, 1)
 
 
 def rollout_of(policy: Policy, memory: Rows, tokens: Tensor) -> Rollout:

@@ -151,10 +151,13 @@ def predict(args: argparse.Namespace) -> None:
     files = (args.checkpoint, args.captions, args.features, args.out)
     if args.set and args.stage is not None:
         raise UserError("--stage: not together with --set, whose captions are the last stage's; leave one of them out")
+    if args.look_ahead is not None and (args.set or args.stage is not None):
+        raise UserError("--look-ahead: not together with --set or --stage; leave one of them out")
     if args.set:
         predict_sets(*files, split=args.split, how=args.set, size=args.size, device=args.device)
     else:
-        predict(*files, split=args.split, beam=args.beam, device=args.device, stage=args.stage)
+        split, beam, stage, look_ahead, device = args.split, args.beam, args.stage, args.look_ahead, args.device
+        predict(*files, split=split, beam=beam, device=device, stage=stage, look_ahead=look_ahead)
 
 
 def submit(args: argparse.Namespace) -> None:
@@ -193,8 +196,11 @@ def caption(args: argparse.Namespace) -> None:
 def evaluate(args: argparse.Namespace) -> None:
     from captionrl.evaluation.score_run import evaluate_predictions
 
+    if (args.embedding is None) != (args.features is None):
+        raise UserError("--embedding and --features: one is of no use without the other; give both or none")
+    judge = (args.embedding, args.features) if args.embedding else None
     files = (args.predictions, args.checkpoint, args.captions, args.out)
-    evaluate_predictions(*files, split=args.split, spice=args.spice)
+    evaluate_predictions(*files, split=args.split, spice=args.spice, judge=judge)
 
 
 def boundaries(args: argparse.Namespace) -> None:
@@ -208,6 +214,20 @@ def goals(args: argparse.Namespace) -> None:
     from captionrl.evaluation.goals import goal_scores, render
 
     report = goal_scores(args.checkpoints, args.captions, args.features, args.split)
+    print(json.dumps(report, indent=1) if args.json else render(report))
+
+
+def retrieval(args: argparse.Namespace) -> None:
+    from captionrl.evaluation.retrieval import render, retrieval_scores
+
+    report = retrieval_scores(args.checkpoints, args.captions, args.features, args.split, args.fold)
+    print(json.dumps(report, indent=1) if args.json else render(report))
+
+
+def value(args: argparse.Namespace) -> None:
+    from captionrl.evaluation.value import render, value_errors
+
+    report = value_errors(args.checkpoints, args.captions, args.features, args.split)
     print(json.dumps(report, indent=1) if args.json else render(report))
 
 
@@ -246,7 +266,7 @@ def figures(args: argparse.Namespace) -> None:
     from captionrl.tables.figures import draw_figures
 
     paper = load_paper(args.papers / f"{args.paper}.yaml", args.scale, args.overrides)
-    sources = Sources(by_captioner(args.checkpoints), by_system(args.sets), args.work, args.raw, args.device)
+    sources = Sources(by_captioner(args.checkpoints), by_system(args.predictions), args.work, args.raw, args.device)
     for path in draw_figures(paper, args.scale, args.curves, args.tables, sources, args.out):
         print(path)
 
@@ -354,7 +374,7 @@ def parser() -> argparse.ArgumentParser:
     common(sub, "device", "state")
 
     sub = command(features, "extract the features of every item's frames into a store")
-    sub.add_argument("--backbone", required=True, help="resnet152, resnet101-grid, mini or mini-grid")
+    sub.add_argument("--backbone", required=True, help="resnet152, resnet101-grid, vgg16, mini or mini-grid")
     paths(sub, weights="its weights", raw="the data set's files", out="the store (.h5)")
     items = sub.add_mutually_exclusive_group(required=True)
     items.add_argument("--captions", type=Path, help="its prepared captions: whose items")
@@ -391,6 +411,10 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--split", choices=("train", "val", "test"), default="test")
     sub.add_argument("--beam", type=_positive, default=5, help="width, without --set (default: %(default)s)")
     sub.add_argument("--stage", type=int, help="Stack-Cap: whose words, if not the last one's; 0 is the coarse one")
+    what = (
+        "look ahead with the value network: the log-probability's weight in the beam's scores, the rest is the value's"
+    )
+    sub.add_argument("--look-ahead", type=_share, metavar="WEIGHT", help=what)
     common(sub, "device")
 
     sub = command(submit, "caption the images that COCO's evaluation server scores, in its format")
@@ -416,6 +440,9 @@ def parser() -> argparse.ArgumentParser:
     sub = command(evaluate, "score a run's predictions, for a table")
     paths(sub, predictions="of a run", checkpoint="they came from", captions="a prepared corpus", out="the scores")
     sub.add_argument("--spice", type=Path, help="score SPICE too: Stanford CoreNLP 3.6.0, which it parses with")
+    what = "score Embedding too: the checkpoint whose embedding judges; with --features"
+    sub.add_argument("--embedding", type=Path, help=what)
+    sub.add_argument("--features", type=Path, help="the store of the features that the judge sees")
     sub.add_argument("--split", choices=("train", "val", "test"), default="test")
 
     sub = command(boundaries, "score HRL's internal critic against the best rule that sees the last word alone")
@@ -425,6 +452,20 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command(goals, "score HRL with its own goals, with other clips' and with none")
     sub.add_argument("checkpoints", type=Path, nargs="+", help="of one hrl run, a seed each")
+    paths(sub, captions="a prepared corpus", features="its feature store")
+    sub.add_argument("--split", choices=("train", "val", "test"), default="test")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+
+    sub = command(retrieval, "score an embedding: captions find their pictures, pictures their captions")
+    sub.add_argument("checkpoints", type=Path, nargs="+", help="of one run of actor-critic, a seed each")
+    paths(sub, captions="a prepared corpus", features="its feature store")
+    sub.add_argument("--split", choices=("train", "val", "test"), default="test")
+    what = "pictures among which one is looked for (default: %(default)s)"
+    sub.add_argument("--fold", type=_positive, default=100, help=what)
+    sub.add_argument("--json", action="store_true", help="print JSON")
+
+    sub = command(value, "score a value network on beginnings of its own policy's captions")
+    sub.add_argument("checkpoints", type=Path, nargs="+", help="of one run of actor-critic, a seed each")
     paths(sub, captions="a prepared corpus", features="its feature store")
     sub.add_argument("--split", choices=("train", "val", "test"), default="test")
     sub.add_argument("--json", action="store_true", help="print JSON")
@@ -452,7 +493,8 @@ def parser() -> argparse.ArgumentParser:
     paths(sub, out="the directory of the pictures and of figures.html")
     sub.add_argument("--checkpoints", type=Path, nargs="*", default=[], help="of the runs that caption examples")
     sub.add_argument("--curves", type=Path, nargs="*", default=[], help="…/CORPUS/PAPER/RUN/PHASE/seedK.csv")
-    sub.add_argument("--sets", type=Path, nargs="*", default=[], help="…/CORPUS/predictions/PAPER/SYSTEM/seedK.json")
+    what = "…/CORPUS/predictions/PAPER/SYSTEM/seedK.json, of systems that are shown as they were predicted"
+    sub.add_argument("--predictions", type=Path, nargs="*", default=[], help=what)
     sub.add_argument("--tables", type=Path, nargs="*", default=[], help="…/TABLE.csv, of which numbers are drawn")
     sub.add_argument("--work", type=Path, default=Path("work"), help="holds CORPUS/captions and CORPUS/features")
     sub.add_argument("--raw", type=Path, default=Path("data"), help="holds CORPUS/: the data sets' own files")
@@ -494,6 +536,16 @@ def _mapping(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError(f"{text!r} is no JSON object")
     return value
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
+    return share
 
 
 def _positive(text: str) -> int:

@@ -29,8 +29,7 @@ def sources(command: str, *methods: str) -> set[Path]:
 
 
 def _function(command: str) -> ast.FunctionDef:
-    tree = ast.parse((PACKAGE / "cli.py").read_text(encoding="utf-8"))
-    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    functions = {node.name: node for node in _parse(PACKAGE / "cli.py").body if isinstance(node, ast.FunctionDef)}
     return functions[command.replace("-", "_")]
 
 
@@ -60,7 +59,12 @@ def _closure(modules: Set[str]) -> set[Path]:
 
 @cache
 def _imports_of(path: Path) -> frozenset[str]:
-    return _imports(ast.parse(path.read_text(encoding="utf-8")))
+    return _imports(_parse(path))
+
+
+@cache
+def _parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def _imports(tree: ast.AST) -> frozenset[str]:
@@ -74,6 +78,7 @@ def _imports(tree: ast.AST) -> frozenset[str]:
     return frozenset(name for name in names if name.split(".")[0] == PACKAGE.name)
 
 
+@cache
 def _file(module: str) -> Path | None:
     """The source of a dotted module name, or None where the name is a function or class."""
     base = PACKAGE.joinpath(*module.split(".")[1:])

@@ -118,3 +118,16 @@ def test_sampling_follows_the_global_generator(policy):
         torch.manual_seed(seed)
         drawn.append(sample(policy, some_memory(policy), 6).tokens.tolist())
     assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_given_words_are_written_as_they_stand_and_the_policy_goes_on_from_them(policy):
+    memory = some_memory(policy)
+    words = torch.tensor([[4, 5, EOS], [6, PAD, PAD], [PAD, PAD, PAD]]).repeat(20, 1)
+    torch.manual_seed(0)
+    rollout = sample(policy, memory, 6, given=words)
+    width = min(3, rollout.tokens.shape[1])
+    kept = words[:, :width] != PAD
+    assert torch.equal(rollout.tokens[:, :width][kept], words[:, :width][kept])
+    assert (rollout.tokens[::3, 3:] == PAD).all()  # a given end ends
+    assert len(rollout.tokens[1::3].unique(dim=0)) > 1
+    torch.testing.assert_close(rollout.log_probs, word_log_probs(policy, memory, rollout.tokens))

@@ -6,6 +6,7 @@ from tiny import World, tiny_world, write_features
 
 from captionrl.decoding.beam import beam_search
 from captionrl.decoding.distribution import log_probabilities
+from captionrl.decoding.lookahead import look_ahead
 from captionrl.errors import UserError
 from captionrl.evaluation import predict as module
 from captionrl.evaluation.predict import predict, predict_sets
@@ -201,3 +202,37 @@ def test_a_stage_that_is_not_there_is_named(world, captions_of, tmp_path, model,
     checkpoint = world.untrained(tmp_path / "stages.safetensors", model=model)
     with pytest.raises(UserError, match=f"stages.safetensors: --stage {stage}: the model {has}"):
         captions_of(checkpoint=checkpoint, stage=stage)
+
+
+@pytest.fixture(scope="module")
+def judged(world):
+    """A checkpoint with a value network, of random weights too."""
+    return world.untrained(world.root / "judged.safetensors", model="actor-critic")
+
+
+def test_looking_ahead_with_all_the_weight_on_the_log_probability_writes_a_beam_searchs_file(
+    captions_of, judged, tmp_path
+):
+    captions_of(checkpoint=judged)
+    beam = (tmp_path / "out.json").read_bytes()
+    captions_of(checkpoint=judged, look_ahead=1.0)
+    assert (tmp_path / "out.json").read_bytes() == beam
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.03])
+def test_look_ahead_captions_are_the_best_for_the_items_own_values(captions_of, world, judged, weight):
+    written = captions_of(checkpoint=judged, look_ahead=weight)
+    policy, card = load_checkpoint(judged)
+    clips = Clips(world.load()[2], card.corpus_settings.max_frames, torch.device("cpu"))
+    for item, caption in written.items():
+        features = clips.batch([item])
+        memory, expected = policy.encode(features), policy.value.start(features)
+        most = card.corpus_settings.max_words + 1
+        tokens, _ = look_ahead(policy, memory, policy.value, expected, most, BEAM, weight)
+        assert caption == " ".join(card.vocabulary.decode(tokens[0, 0].tolist()))
+    assert written != captions_of(checkpoint=judged)
+
+
+def test_without_a_value_network_nothing_can_look_ahead(captions_of):
+    with pytest.raises(UserError, match=r"a\.safetensors: --look-ahead: the model has no value network; leave it out"):
+        captions_of(look_ahead=0.5)

@@ -2,12 +2,13 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
 from captionrl.errors import UserError
-from captionrl.features.backbones import BATCH, MiniResNet, load_backbone, load_mini, normalise, save_mini
+from captionrl.features.backbones import BACKBONES, BATCH, MiniResNet, load_backbone, load_mini, normalise, save_mini
 from captionrl.files import sha256
 
 
@@ -80,14 +81,15 @@ class Bomb:
         return os.mkdir, (self.folder,)
 
 
-def test_a_pickle_with_code_is_refused_and_not_run(tmp_path):
+@pytest.mark.parametrize("backbone", ["resnet152", "vgg16"])
+def test_a_pickle_with_code_is_refused_and_not_run(tmp_path, backbone):
     bomb = Bomb()
     bomb.folder = str(tmp_path / "boom")
     torch.save({"conv1.weight": bomb}, tmp_path / "bomb.pth")
     (tmp_path / "bare.pth").write_bytes(pickle.dumps(bomb))
     for name in ("bomb.pth", "bare.pth"):
         with pytest.raises(UserError, match=f"{name}: refused"):
-            load_backbone("resnet152", tmp_path / name)
+            load_backbone(backbone, tmp_path / name)
     assert not (tmp_path / "boom").exists()
 
 
@@ -102,14 +104,15 @@ def test_bad_weights_are_named_in_one_line(tmp_path, suffix):
 
 
 def test_weights_of_another_model(tmp_path, mini_weights):
-    with pytest.raises(UserError, match="not the weights of torchvision's ResNet-152"):
-        load_backbone("resnet152", mini_weights)
+    for backbone, title in (("resnet152", "ResNet-152"), ("vgg16", "VGG-16")):
+        with pytest.raises(UserError, match=f"not the weights of torchvision's {title} "):
+            load_backbone(backbone, mini_weights)
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(UserError, match="not a state dict"):
         load_backbone("resnet152", tmp_path / "list.pth")
     with pytest.raises(UserError, match="no such weights"):
         load_backbone("mini", tmp_path / "none.safetensors")
-    with pytest.raises(UserError, match="choose one of mini, mini-grid, resnet152, resnet101-grid"):
+    with pytest.raises(UserError, match="choose one of mini, mini-grid, resnet152, vgg16, resnet101-grid"):
         load_backbone("vgg", mini_weights)
 
 
@@ -139,6 +142,47 @@ def test_resnet152_as_torchvision_saves_it(tmp_path):
     with torch.inference_mode():
         plain = reference.eval()(normalise(frames, backbone.mean, backbone.std))
     assert (features - plain).abs().max() < 0.05 * plain.abs().max()
+
+
+def few_numbers(weight):
+    """Random weights whose rows overlap in memory: no two are alike, and a file holds 4 MB of VGG-16's 550."""
+    step, columns = 64, weight[0].numel()
+    scale = 0.1 if weight.ndim == 1 else (2 / columns) ** 0.5
+    numbers = scale * torch.randn((len(weight) - 1) * step + columns)
+    return numbers.unfold(0, columns, step).view_as(weight)
+
+
+@pytest.fixture(scope="module")
+def vgg16(tmp_path_factory):
+    """torchvision's own, and ours from the file that torch.save writes of it."""
+    from captionrl.features.torchvision_cpu import torchvision
+
+    torch.manual_seed(0)
+    with torch.device("meta"):
+        reference = torchvision.models.vgg16(weights=None).eval()
+    weights = {name: few_numbers(weight) for name, weight in reference.state_dict().items()}
+    reference.load_state_dict(weights, assign=True)
+    path = tmp_path_factory.mktemp("vgg16") / "vgg16.pth"
+    torch.save(weights, path)
+    return reference, load_backbone("vgg16", path)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-3), ("bf16", 0.05)])
+def test_vgg16_is_torchvisions_up_to_fc7_after_its_relu(vgg16, precision, tolerance):
+    reference, backbone = vgg16
+    frames = random_frames(2, 7).repeat_interleave(32, 1).repeat_interleave(32, 2)
+    features = replace(backbone, precision=precision).forward(frames)
+    assert features.shape == (2, 4096) == (2, backbone.dim)
+    with torch.inference_mode():
+        maps = reference.avgpool(reference.features(normalise(frames, backbone.mean, backbone.std)))
+        plain = reference.classifier[:5](maps.flatten(1))
+    assert (features - plain).abs().max() < tolerance * plain.max()
+    assert (plain[0] - plain[1]).abs().max() > 0.2 * plain.max()
+    assert features.min() == 0
+
+
+def test_vgg16_sees_frames_as_resnet152_does():
+    assert BACKBONES["vgg16"][2:] == BACKBONES["resnet152"][2:]
 
 
 def test_mini_resnet_is_small():

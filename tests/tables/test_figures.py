@@ -21,7 +21,7 @@ from captionrl.errors import UserError
 from captionrl.features.store import FeatureStore, write_store
 from captionrl.tables.curves import by_phase, curve, draw_curves
 from captionrl.tables.drawing import GREY, MARGIN, SHADE, WIDTH, Sheet, lit, plain
-from captionrl.tables.examples import Sources, _examples, by_captioner, by_system, chosen, draw_examples, draw_stages
+from captionrl.tables.examples import Sources, by_captioner, by_system, chosen, draw_examples, draw_stages, examples_of
 from captionrl.tables.figures import RULE, draw_figures
 
 METHODS = [{"method": "XE", "run": "xe-baseline"}, {"method": "HRL & co", "run": "hrl-16"}]
@@ -154,7 +154,7 @@ def test_all_captions_of_a_set_are_shown(paper, sources, tmp_path):
     path.write_text(json.dumps({id: [f"first of {id}", f"second of {id}"] for id in ids}))
     facts = {"title": "Sets", "corpus": CORPUS, "methods": [{"method": "XE", "run": "xe-baseline.rs"}], "items": 2}
     figure = Figures.model_validate({"examples": {"figure1": facts}})
-    assert (figure.sets, figure.captioners) == ([(CORPUS, "xe-baseline.rs")], [])
+    assert (figure.predicted, figure.captioners) == ([(CORPUS, "xe-baseline.rs")], [])
     shown = Sources({}, by_system([path]), sources.work, sources.raw, "cpu")
     words = [text.get_text() for text in draw_examples(paper, figure.examples["figure1"], shown).figure().texts]
     assert (words.count("first"), words.count("second"), words.count("XE")) == (2, 2, 2)
@@ -182,7 +182,7 @@ def test_each_stages_caption_is_shown_and_a_map_a_fine_stage_and_word_of_the_las
     paper, sources = stages
     drawn = draw_stages(paper, paper.figures.stages["figure3"], sources).figure()
     words = [text.get_text() for text in drawn.texts]
-    found = _examples(paper, CORPUS, ["stack-cap.stage0", "stack-cap.stage1", "stack-cap"], 2, sources)
+    found = examples_of(paper, CORPUS, ["stack-cap.stage0", "stack-cap.stage1", "stack-cap"], 2, sources)
     for example in found:
         for (caption,) in example.found.values():
             assert " ".join(caption.words) in " ".join(words)

@@ -1,9 +1,17 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from tiny import World, tiny_world
+from tiny import BACKBONE, World, tiny_world
+from toy import FEATURE, MAX_TOKENS
+
+from captionrl.datasets.corpus import Item
+from captionrl.datasets.prepare import Captions
+from captionrl.features.store import FeatureStore, write_store
+from captionrl.text.vocabulary import Vocabulary
+from captionrl.training.data import Clips, Data
 
 
 @pytest.fixture(autouse=True)
@@ -40,3 +48,17 @@ def warm(world: World, critic: Path) -> Path:
     """The checkpoint of hrl-16-warm/xe-warm."""
     torch.set_num_threads(1)
     return world.train("hrl-16-warm", "xe-warm", world.root / "warm/seed1.safetensors", start=critic)
+
+
+@pytest.fixture
+def four_pictures(tmp_path: Path) -> Data:
+    """Of each picture, eight references, the same two of three words: 40 captions can be written."""
+    references = {"picture0": "a b", "picture1": "b c", "picture2": "c a", "picture3": "a c"}
+    pictures = [(item, 3 * np.eye(FEATURE)[row : row + 1]) for row, item in enumerate(references)]
+    write_store(tmp_path / "store.h5", pictures, BACKBONE | {"dim": FEATURE})
+    items = {split: [Item(item, split, None) for item in references] for split in ("train", "val")}
+    tokens = {item: 8 * [text.split()] for item, text in references.items()}
+    vocabulary = Vocabulary.build([text for texts in tokens.values() for text in texts], min_count=1)
+    cpu = torch.device("cpu")
+    clips = Clips(FeatureStore(tmp_path / "store.h5"), 5, cpu)
+    return Data(Captions(items, {}, tokens), vocabulary, MAX_TOKENS - 1, cpu, clips)

@@ -1,5 +1,6 @@
 """The training loop, on a learner whose validation scores are given in advance."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -121,6 +122,14 @@ def test_an_annealed_rate_falls_linearly_to_zero(train):
     learner = Scripted([5, 1, 1])
     history = train(learner, epochs=2, anneal=True, halve_after=1)
     assert rates(history, "train") == pytest.approx([0.1 * (1 - update / 8) for update in range(8)])
+
+
+@pytest.mark.parametrize("every", [2, 0.5, 1.5])
+def test_a_decaying_rate_falls_by_a_factor_after_every_so_many_epochs(train, every):
+    history = train(Scripted([5] + [1] * 7), epochs=7, decay={"factor": 0.9, "every": every})
+    expected = [0.1 * 0.9 ** math.floor(update / BATCHES / every) for update in range(7 * BATCHES)]
+    assert rates(history, "train") == pytest.approx(expected)
+    assert len(set(expected)) > 3
 
 
 def test_gradients_are_clipped_by_value(tmp_path):

@@ -34,11 +34,22 @@ STAGES = {
         | {"objective": "stagewise", "epochs": 3}
     },
 }
+JUDGED = {key: value for key, value in OVERRIDES["phases"]["rl"].items() if key != "baseline"} | {"epochs": 3}
+JUDGES = {
+    "runs": {"judged": {"model": "actor-critic", "phases": ["judge", "value", "joint"]}},
+    "phases": {
+        "judge": {key: JUDGED[key] for key in ("epochs", "validate_every", "batch", "optimiser", "learning_rate")}
+        | {"objective": "embedding", "margin": 0.2, "decay": {"factor": 0.9, "every": 1}},
+        "value": JUDGED | {"objective": "value", "embedding": 0.5},
+        "joint": JUDGED | {"objective": "actor-critic", "embedding": 0.5, "baseline": "value", "steps": 1},
+    },
+}
 
 
-@pytest.fixture(params=["cross-entropy", "greedy", "linear", "stages", "hrl", "critic"])
+@pytest.fixture(params=["cross-entropy", "greedy", "linear", "stages", "hrl", "critic", "judge", "value", "joint"])
 def train(request, world, xe, warm) -> Callable[[Path], Path]:
-    """Train a phase into a file: cross-entropy with scheduled sampling, REINFORCE, at every stage, too, HRL's own."""
+    """Train a phase into a file: cross-entropy with scheduled sampling, REINFORCE, at every stage, too, HRL's own, and
+    those of a policy with judges."""
     if request.param == "hrl":
         return partial(world.train, "hrl-16", "hrl", overrides={"phases": {"hrl": {"epochs": 3}}}, start=warm)
     if request.param == "critic":
@@ -47,6 +58,9 @@ def train(request, world, xe, warm) -> Callable[[Path], Path]:
         return partial(world.train, "xe-baseline", "xe", overrides={"phases": {"xe": {"epochs": 5}}})
     if request.param == "stages":
         return partial(world.train, "stages", "c2f", overrides=STAGES)
+    if request.param in JUDGES["phases"]:
+        start = world.untrained(world.root / "untrained/actor-critic.safetensors", model="actor-critic")
+        return partial(world.train, "judged", request.param, overrides=JUDGES, start=start)
     overrides = {"phases": {"rl": {"baseline": request.param, "epochs": 3}}}
     return partial(world.train, "rl-baseline", "rl", overrides=overrides, start=xe)
 

@@ -13,6 +13,8 @@ import pytest
 
 from captionrl.cli import parser
 from captionrl.config import Table, load_paper, load_params
+from captionrl.datasets.download import manifest
+from captionrl.evaluation.media import WEIGHTS
 
 ROOT = Path(__file__).parents[2]
 SEEDS = load_params(ROOT / "params.yaml").seeds
@@ -163,6 +165,18 @@ def test_a_table_on_request_comes_on_request_only_and_from_annotation_alone(proj
     stores = {parsed("train", arguments).features for arguments in alone.commands["train"]}
     assert stores == {None, Path("work", corpus, "features/annotations.h5")}
     assert {parsed("predict", arguments).features for arguments in alone.commands["predict"]} == stores - {None}
+
+
+@pytest.mark.parametrize("backbone", ["resnet152", "resnet101-grid", "vgg16"])
+def test_a_backbone_is_given_its_official_weights_which_are_a_download(project, backbone):
+    overrides = json.dumps({"hrl": {"backbone": backbone}}, separators=(",", ":"))
+    config = ("scale=paper", f"overrides={overrides}")
+    plan = project.plan("--printshellcmds", f"work/msrvtt/features/{backbone}.json", config=config)
+    (features,) = (parsed("features", arguments) for arguments in plan.commands["features"])
+    (download,) = (parsed("download", arguments) for arguments in plan.commands["download"])
+    assert (features.backbone, features.weights) == (backbone, WEIGHTS[backbone])
+    assert download.into / download.name == WEIGHTS[backbone]
+    assert download.name in {entry.into for entry in manifest()[download.group]}
 
 
 def test_overrides_come_through_the_shell_unharmed(project):

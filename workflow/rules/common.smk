@@ -66,7 +66,11 @@ def overrides_option(paper):
 
 
 def weights_of(wildcards):
-    official = {"resnet152": "resnet152-394f9c45.pth", "resnet101-grid": "resnet101-63fe2227.pth"}
+    official = {
+        "resnet152": "resnet152-394f9c45.pth",
+        "resnet101-grid": "resnet101-63fe2227.pth",
+        "vgg16": "vgg16-397923af.pth",
+    }
     if wildcards.backbone in official:
         return f"data/weights/{official[wildcards.backbone]}"
     return rules.backbone.output.weights
@@ -130,28 +134,52 @@ def last_checkpoint(wildcards):
 
 
 def decoding_option(wildcards):
+    paper, decoding = PAPERS[wildcards.paper], split_system(wildcards.system)[1]
     if is_set(wildcards.system):
-        return f"--set {split_system(wildcards.system)[1]} --size {SET}"
+        return f"--set {decoding} --size {SET}"
+    if decoding == "greedy":
+        return "--beam 1"
+    if decoding == "la":
+        return f"--beam {paper.beam} --look-ahead {paper.look_ahead}"
     stage = stage_of(wildcards.system)
-    return f"--beam {PAPERS[wildcards.paper].beam}" + ("" if stage is None else f" --stage {stage}")
+    return f"--beam {paper.beam}" + ("" if stage is None else f" --stage {stage}")
 
 
-def needs_spice(wildcards):
-    """Whether a table shows the SPICE of a system."""
+def is_shown(metric, wildcards):
+    """Whether a table shows this metric of a system."""
     paper = PAPERS[wildcards.paper]
     return any(
-        table.corpus == wildcards.corpus and "SPICE" in table.metrics and wildcards.system in paper.systems_of(name)
+        table.corpus == wildcards.corpus and metric in table.metrics and wildcards.system in paper.systems_of(name)
         for name, table in paper.tables.items()
     )
 
 
 def spice_models(wildcards):
     """What SPICE parses with, if it was fetched; a table without it says so."""
-    return SPICE if needs_spice(wildcards) and Path(SPICE).exists() else []
+    return SPICE if is_shown("SPICE", wildcards) and Path(SPICE).exists() else []
 
 
 def spice_option(wildcards):
-    return f"--spice {SPICE}" if needs_spice(wildcards) else ""
+    return f"--spice {SPICE}" if is_shown("SPICE", wildcards) else ""
+
+
+def judge(wildcards):
+    """Of the metric Embedding: the checkpoint, of the same seed, whose embedding judges a system's captions."""
+    if not is_shown("Embedding", wildcards):
+        return []
+    run = PAPERS[wildcards.paper].judge
+    return CHECKPOINT.format(**dict(wildcards), run=run, phase=PAPERS[wildcards.paper].runs[run].phases[-1])
+
+
+def judge_features(wildcards):
+    """The manifest of the features that the judge sees."""
+    return manifest(wildcards.paper, wildcards.corpus, PAPERS[wildcards.paper].judge) if judge(wildcards) else []
+
+
+def judge_methods(wildcards):
+    """The judge's model."""
+    paper = PAPERS[wildcards.paper]
+    return paper.methods_of(paper.judge) if judge(wildcards) else ()
 
 
 def scores_of(wildcards):
@@ -212,21 +240,21 @@ def captioners_of(paper):
 def corpora_shown(paper):
     """The corpora of which a paper's figures show items."""
     figures = PAPERS[paper].figures
-    return sorted({corpus for corpus, _ in [*figures.captioners, *figures.sets]})
+    return sorted({corpus for corpus, _ in [*figures.captioners, *figures.predicted]})
 
 
 def features_shown(paper):
     """The manifests of the features of the items that a paper's figures show."""
     figures = PAPERS[paper].figures
-    shown = [(corpus, split_system(system)[0]) for corpus, system in [*figures.captioners, *figures.sets]]
+    shown = [(corpus, split_system(system)[0]) for corpus, system in [*figures.captioners, *figures.predicted]]
     return sorted({manifest(paper, corpus, run) for corpus, run in shown})
 
 
-def sets_of(paper):
-    """The sets of captions, of the first seed, that a paper's figures show."""
+def predictions_shown(paper):
+    """The predictions, of the first seed, that a paper's figures show."""
     return [
         f"work/{corpus}/predictions/{paper}/{system}/seed{PARAMS.seeds[0]}.json"
-        for corpus, system in PAPERS[paper].figures.sets
+        for corpus, system in PAPERS[paper].figures.predicted
     ]
 
 

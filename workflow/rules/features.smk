@@ -87,7 +87,7 @@ rule test_features:
     log:
         "work/log/features/{corpus}-{backbone}-test2014.log",
     wildcard_constraints:
-        backbone="resnet152|resnet101-grid|mini|mini-grid",
+        backbone="resnet152|resnet101-grid|vgg16|mini|mini-grid",
     threads: 2 if MINI else 8
     resources:
         gpu=1,
@@ -119,7 +119,7 @@ rule features:
     benchmark:
         "work/benchmark/features/{corpus}-{backbone}.tsv"
     wildcard_constraints:
-        backbone="resnet152|resnet101-grid|mini|mini-grid",
+        backbone="resnet152|resnet101-grid|vgg16|mini|mini-grid",
     threads: 2 if MINI else 8
     resources:
         gpu=1,

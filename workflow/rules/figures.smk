@@ -10,7 +10,7 @@ for paper_name in [name for name, paper in PAPERS.items() if paper.figures.names
             checkpoints=captioners_of(paper_name),
             captions=expand(rules.captions.output, corpus=corpora_shown(paper_name)),
             features=features_shown(paper_name),
-            sets=sets_of(paper_name),
+            predictions=predictions_shown(paper_name),
             tables=[f"results/{SCALE}/{paper_name}/{name}.csv" for name in tables_drawn(paper_name)],
         output:
             page=f"results/{SCALE}/{paper_name}/figures.html",
@@ -32,5 +32,5 @@ for paper_name in [name for name, paper in PAPERS.items() if paper.figures.names
             "Drawing {output.page}"
         shell:
             "exec env OMP_NUM_THREADS={threads} captionrl figures {params.paper} --scale {params.scale}"
-            " --curves {input.curves} --checkpoints {input.checkpoints} --sets {input.sets} --tables {input.tables} --out {params.out} --device cpu {params.overrides}"
+            " --curves {input.curves} --checkpoints {input.checkpoints} --predictions {input.predictions} --tables {input.tables} --out {params.out} --device cpu {params.overrides}"
             " 2> >(trap '' TERM INT; exec tee {log} >&2)"

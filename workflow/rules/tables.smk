@@ -6,7 +6,7 @@ localrules:
 
 
 rule predict:
-    # Of a system RUN the best caption that beam search finds; of RUN.rs and RUN.bs a set of captions an item.
+    # Of RUN.rs and RUN.bs a set of captions an item, of all other systems one (config/results.py, split_system).
     input:
         checkpoint=last_checkpoint,
         captions=rules.captions.output,
@@ -39,6 +39,8 @@ rule score:
         checkpoint=last_checkpoint,
         captions=rules.captions.output,
         spice=spice_models,
+        judge=judge,
+        features=judge_features,
     output:
         "work/{corpus}/scores/{paper}/{system}/seed{seed}.json",
     log:
@@ -48,13 +50,16 @@ rule score:
         mem_mb=lambda wildcards, input: 12000 if input.spice else 3000,
         runtime=lambda wildcards, input: 6 * 60 if input.spice else 30,
     params:
-        code=code_version("evaluate"),
+        code=lambda wildcards: code_version("evaluate", *judge_methods(wildcards)),
         spice=spice_option,
+        judge=lambda wildcards, input: option("embedding", input.judge),
+        store=lambda wildcards, input: option("features", str(input.features).replace(".json", ".h5")),
     message:
         "Scoring {wildcards.paper}/{wildcards.system} on {wildcards.corpus}, seed {wildcards.seed}"
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl evaluate --predictions {input.predictions}"
         " --checkpoint {input.checkpoint} --captions work/{wildcards.corpus}/captions --out {output} {params.spice}"
+        " {params.judge} {params.store}"
         " 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 

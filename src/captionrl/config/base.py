@@ -10,7 +10,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Model = TypeVar("Model", bound=BaseModel)
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-Backbone = Literal["resnet152", "resnet101-grid", "bottomup", "mini", "mini-grid", "annotations"]
+Backbone = Literal["resnet152", "resnet101-grid", "vgg16", "bottomup", "mini", "mini-grid", "annotations"]
 
 
 class Strict(BaseModel):

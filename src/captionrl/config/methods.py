@@ -15,6 +15,7 @@ MODELS = {  # by a run's `model:`
     "top-down": "captionrl.models.top_down:TopDown",
     "stack-cap": "captionrl.models.stackcap:StackCap",
     "stack-cap-star": "captionrl.models.stackcap:StackCapStar",
+    "actor-critic": "captionrl.models.actor_critic:ActorCritic",
     "hrl": "captionrl.models.hrl:HRL",
     "critic": "captionrl.models.critic:Critic",
 }
@@ -23,6 +24,9 @@ LEARNERS = {  # by a phase's `objective:`
     "reinforce": "captionrl.training.learners.reinforce:ReinforceLearner",
     "sle": "captionrl.training.learners.exploration:ExplorationLearner",
     "stagewise": "captionrl.training.learners.stagewise:StagewiseLearner",
+    "embedding": "captionrl.training.learners.embedding:EmbeddingLearner",
+    "value": "captionrl.training.learners.actor_critic:ValueLearner",
+    "actor-critic": "captionrl.training.learners.actor_critic:ActorCriticLearner",
     "hrl": "captionrl.training.learners.hrl:HRLLearner",
     "critic": "captionrl.training.learners.critic:CriticLearner",
 }

@@ -4,11 +4,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from captionrl.config.base import Backbone, Name, Positive, Strict, known, within
+from captionrl.config.base import Backbone, Name, Positive, Share, Strict, known, within
 from captionrl.config.methods import LEARNERS, MODELS
-from captionrl.config.phases import LEARNS, STAGED, AnyPhase
+from captionrl.config.phases import JUDGED, LEARNS, NO_CAPTIONS, STAGED, AnyPhase, JudgedPhase
 from captionrl.config.results import (
     CAPTION_METRICS,
+    GREEDY,
+    LOOK_AHEAD,
     SET_METRICS,
     SETS,
     Figures,
@@ -41,7 +43,9 @@ class Sizes(Strict):
     embedding: PositiveInt  # words
     dropout: Annotated[float, Field(ge=0, lt=1)]
     init: Positive  # every parameter starts uniform in [-init, init]
-    projection: PositiveInt = 512  # video captioners: frame feature -> this
+    projection: PositiveInt = (
+        512  # a frame's feature -> this; Shi et al.: so do captions
+    )
     encoder: PositiveInt = 512  # likewise: Bi-LSTM, each direction
     manager_encoder: PositiveInt = 256  # HRL: the LSTM above it
     manager: PositiveInt = 256  # HRL: the manager's LSTM
@@ -65,7 +69,7 @@ class Run(Strict):
 class Paper(Strict):
     """papers/<paper>.yaml at one scale."""
 
-    paper: Name
+    paper: Annotated[str, Field(pattern=r"^[a-z0-9]+([-_][a-z0-9]+)*$")]
     title: str
     backbone: Backbone
     fps: Positive
@@ -74,6 +78,8 @@ class Paper(Strict):
     phases: dict[Name, AnyPhase]
     runs: dict[Name, Run]
     beam: PositiveInt
+    look_ahead: Share | None = None  # the log-probability's weight in look-ahead search; the rest is the value's
+    judge: Name | None = None  # the run whose embedding judges captions in tables, as the metric Embedding
     tables: dict[Name, Table]
     figures: Figures = Figures()
     leaderboards: dict[Name, Leaderboard] = Field(default={})  # one at most
@@ -85,10 +91,11 @@ class Paper(Strict):
                 place = f"figures.{kind}.{name}"
                 known(figure.corpus, self.corpora, f"{place}.corpus", "corpus")
                 for index, method in enumerate(getattr(figure, "methods", [])):
-                    run, decoding = split_system(method.run)
-                    known(run, self.runs, f"{place}.methods[{index}].run", "run")
-                    decodings = self.decodings_of(run, figure.corpus) if kind == "examples" else [""]
-                    known(decoding, dict.fromkeys(decodings), f"{place}.methods[{index}].run", "decoding")
+                    self._check_decoding(method.run, figure.corpus, f"{place}.methods[{index}].run")
+                    if kind != "examples" and split_system(method.run)[1]:
+                        raise ValueError(
+                            f"{place}.methods[{index}].run: {method.run}: curves are of runs; leave .… out"
+                        )
         for name, tradeoff in self.figures.tradeoffs.items():
             place = f"figures.tradeoffs.{name}"
             known(tradeoff.table, self.tables, f"{place}.table", "table")
@@ -105,7 +112,14 @@ class Paper(Strict):
             known(stages.run, self.runs, f"figures.stages.{name}.run", "run")
             if self.runs[stages.run].model not in STAGED or self.runs[stages.run].blind:
                 raise ValueError(f"figures.stages.{name}.run: {stages.run} has no stages; give a run of Stack-Cap")
-        for corpus, run in [*self.figures.captioners, *self.figures.sets, *self.figures.learners]:
+        for name, values in self.figures.values.items():
+            place = f"figures.values.{name}.run"
+            known(values.run, self.runs, place, "run")
+            blind, last = self.runs[values.run].blind, self.runs[values.run].phases[-1]
+            if blind or not isinstance(self.phases.get(last), JudgedPhase):
+                what = "give a run that sees, and ends with a phase of objective value or actor-critic"
+                raise ValueError(f"{place}: {values.run} has no value network that was taught what it sees; {what}")
+        for corpus, run in [*self.figures.captioners, *self.figures.predicted, *self.figures.learners]:
             if self.runs[split_system(run)[0]].model == "critic":
                 raise ValueError(f"figures: {run} on {corpus} writes no captions; give a run that does")
         return self
@@ -160,13 +174,30 @@ class Paper(Strict):
         return self
 
     @model_validator(mode="after")
+    def _judged(self) -> "Paper":
+        if self.judge is not None:
+            known(self.judge, self.runs, "judge", "run")
+            if self.runs[self.judge].blind or not self.taught(self.judge, "embedding"):
+                raise ValueError(f"judge: {self.judge} has learned no embedding of pictures; give a run that has")
+        for name, run in self.runs.items():
+            for phase in (self.phases[phase] for phase in run.phases):
+                if isinstance(phase, JudgedPhase) and phase.embedding > 0 and not self.taught(name, "embedding"):
+                    raise ValueError(
+                        f"runs.{name}: its reward is of an embedding that nothing has taught; start from one"
+                    )
+        for name, table in self.tables.items():
+            if "Embedding" in table.metrics and self.judge is None:
+                raise ValueError(f"tables.{name}.metrics: Embedding is a run's judgement; say whose (judge:)")
+        return self
+
+    @model_validator(mode="after")
     def _submittable(self) -> "Paper":
         if len(self.leaderboards) > 1:
             raise ValueError("leaderboards: give one; the server's files are called after the paper")
         for name, board in self.leaderboards.items():
             place = f"leaderboards.{name}"
             if not self.paper.isalnum():
-                raise ValueError(f"{place}: the server's files are called after {self.paper}; name the paper without -")
+                raise ValueError(f"{place}: the server's files are called after {self.paper}; letters and digits alone")
             if name in self.tables:
                 raise ValueError(f"{place}: a table is called {name}, too; every table is a file of its own")
             known(board.corpus, self.corpora, f"{place}.corpus", "corpus")
@@ -187,18 +218,26 @@ class Paper(Strict):
     def _check_system(self, system: str | None, table: Table, place: str) -> None:
         if system is None:
             return
-        run, decoding = split_system(system)
-        known(run, self.runs, place, "run")
-        known(decoding, dict.fromkeys(self.decodings_of(run, table.corpus)), place, "decoding")
+        self._check_decoding(system, table.corpus, place)
         measured = SET_METRICS if is_set(system) else CAPTION_METRICS
         if strange := [metric for metric in table.metrics if metric not in measured]:
             what = "a set of captions" if is_set(system) else "single captions (RUN.rs and RUN.bs are sets)"
             raise ValueError(f"{place}: {system} is {what}, and has no {', '.join(strange)}")
 
+    def _check_decoding(self, system: str, corpus: str, place: str) -> None:
+        run, decoding = split_system(system)
+        known(run, self.runs, place, "run")
+        known(decoding, dict.fromkeys(self.decodings_of(run, corpus)), place, "decoding")
+        if decoding == LOOK_AHEAD and self.look_ahead is None:
+            raise ValueError(f"{place}: {system} needs look_ahead, the log-probability's weight in it; add that key")
+        if decoding == LOOK_AHEAD and not self.taught(run, "value", "actor-critic"):
+            raise ValueError(f"{place}: nothing has taught the value network of {run}; give a run with one")
+
     def decodings_of(self, run: str, corpus: str) -> list[str]:
         """What may stand after a run's name and a dot, or, the first one, nothing: its last stage's best captions."""
         stages = self.sizes_of(run, corpus).stages if self.runs[run].model in STAGED else 1
-        return ["", *SETS, *(f"stage{stage}" for stage in range(stages - 1))]
+        judged = [LOOK_AHEAD] if self.runs[run].model in JUDGED else []
+        return ["", *SETS, GREEDY, *judged, *(f"stage{stage}" for stage in range(stages - 1))]
 
     def sizes_of(self, run: str, corpus: str) -> Sizes:
         """The widths of a run's layers on a corpus: the paper's, the corpus' over them, the run's over both."""
@@ -235,7 +274,8 @@ class Paper(Strict):
 
     def runs_of(self, table: str) -> list[str]:
         """Every run that a table needs, each once."""
-        return list(dict.fromkeys(split_system(system)[0] for system in self.systems_of(table)))
+        judge = [self.judge] if self.judge and "Embedding" in self.tables[table].metrics else []
+        return list(dict.fromkeys([*(split_system(system)[0] for system in self.systems_of(table)), *judge]))
 
     def training_config(self, run: str, phase: str, corpus: str) -> dict[str, Any]:
         """Everything in this file that the weights of a phase depend on, besides the checkpoint it starts from."""
@@ -253,12 +293,20 @@ class Paper(Strict):
 
     def lineage(self, run: str) -> list[tuple[str, str]]:
         """Every (run, phase) that taught the captioner of a run to caption, the first one first."""
+        return [at for at in self.ancestry(run) if self.phases[at[1]].objective not in NO_CAPTIONS]
+
+    def ancestry(self, run: str) -> list[tuple[str, str]]:
+        """Every (run, phase) whose weights are in those of a run, its own last phase the last one."""
         phases: list[tuple[str, str]] = []
         at: tuple[str, str] | None = (run, self.runs[run].phases[-1])
-        while at is not None and self.runs[at[0]].model != "critic":
+        while at is not None:
             phases.insert(0, at)
             at = self.start_of(*at)
         return phases
+
+    def taught(self, run: str, *objectives: str) -> bool:
+        """Whether a phase with one of these objectives is among those of a run or of what it starts from."""
+        return any(self.phases[phase].objective in objectives for _, phase in self.ancestry(run))
 
     def start_of(self, run: str, phase: str) -> tuple[str, str] | None:
         """(run, phase) whose checkpoint `phase` of `run` starts from; None: from nothing."""

@@ -16,6 +16,13 @@ class ScheduledSampling(Strict):
     most: Share = 0
 
 
+class Decay(Strict):
+    """The learning rate is multiplied by `factor` after every `every` epochs."""
+
+    factor: Annotated[float, Field(gt=0, lt=1)]
+    every: Positive
+
+
 class Phase(Strict):
     """What all phases of training share. An epoch is a pass over all training captions."""
 
@@ -26,7 +33,15 @@ class Phase(Strict):
     learning_rate: Positive
     halve_after: PositiveInt | None = None  # validations without a new best before the rate is halved
     anneal: bool = False  # the rate falls linearly to zero, instead of by halves
+    decay: Decay | None = None  # it falls by a factor, instead of either
     clip: Positive | None = None  # every gradient into [-clip, clip]
+
+    @model_validator(mode="after")
+    def _one_schedule(self) -> "Phase":
+        others = [name for name in ("halve_after", "anneal") if getattr(self, name)]  # of these two, anneal has its way
+        if self.decay and others:
+            raise ValueError(f"decay and {others[0]}: the learning rate can fall in one way only; leave one of them")
+        return self
 
 
 class XEPhase(Phase):
@@ -84,6 +99,42 @@ class StagewisePhase(RewardPhase):
     objective: Literal["stagewise"]
 
 
+class EmbeddingPhase(Phase):
+    """Pictures and captions learn to find each other in one space (Shi et al. eq. 5)."""
+
+    objective: Literal["embedding"]
+    margin: Positive  # gamma: how much nearer a picture's own caption should be than others', in cosine
+
+
+class JudgedPhase(RewardPhase):
+    """What both phases of a value network share: a reward that the embedding may have a say in."""
+
+    embedding: Share  # the embedding's weight in the reward (Shi et al. eq. 6); the rest is that of `reward`'s metric
+
+
+class ValuePhase(JudgedPhase):
+    """The value network learns what captions of the policy, which stays as it is, will earn (Shi et al. eq. 9)."""
+
+    objective: Literal["value"]
+
+
+class ActorCriticPhase(JudgedPhase):
+    """Policy and value network learn from the same captions (Shi et al. eq. 10 to 12)."""
+
+    objective: Literal["actor-critic"]
+    baseline: Literal["value", "none"]
+    steps: PositiveInt | None  # words after which a target trusts the value network; 1: TD(0), null: never, eq. 10
+    # Words at a caption's end, </s> among them, that the policy writes in the first epoch, and so many more in each
+    # further one; those before are a training caption's, taught by cross-entropy (Ren et al. 2017). None: all are its.
+    curriculum: Positive | None = None
+
+    @model_validator(mode="after")
+    def _what_is_not_trusted_gives_no_targets(self) -> "ActorCriticPhase":
+        if self.baseline == "none" and self.steps is not None:
+            raise ValueError("baseline: none leaves the value network out of it; set steps to null")
+        return self
+
+
 class HRLPhase(RewardPhase):
     """Worker and manager learn in turns, each from the change of the reward that its words bring (HRL section 3.3)."""
 
@@ -110,16 +161,29 @@ class BackbonePhase(Phase):
 
 
 AnyPhase = Annotated[
-    XEPhase | CriticPhase | ReinforcePhase | ExplorationPhase | StagewisePhase | HRLPhase,
+    XEPhase
+    | CriticPhase
+    | ReinforcePhase
+    | ExplorationPhase
+    | StagewisePhase
+    | EmbeddingPhase
+    | ValuePhase
+    | ActorCriticPhase
+    | HRLPhase,
     Field(discriminator="objective"),
 ]
 CAPTIONERS = tuple(model for model in MODELS if model != "critic")
 STAGED = ("stack-cap", "stack-cap-star")  # those with words of every stage
+JUDGED = ("actor-critic",)  # those with a value network and an embedding
+NO_CAPTIONS = ("critic", "embedding", "value")  # objectives that teach none
 LEARNS: dict[str, tuple[str, ...]] = {  # which models a phase can teach, by its objective
     "xe": CAPTIONERS,
     "reinforce": CAPTIONERS,
     "sle": CAPTIONERS,
     "stagewise": STAGED,
+    "embedding": JUDGED,
+    "value": JUDGED,
+    "actor-critic": JUDGED,
     "critic": ("critic",),
     "hrl": ("hrl",),
 }

@@ -8,20 +8,22 @@ from captionrl.config.base import Name, Strict
 
 # fmt: off
 Metric = Literal[
-    "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr-D", "SPICE",
+    "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr-D", "SPICE", "Embedding",
     "Div-1", "Div-2", "mBleu-4", "self-CIDEr",
 ]
 # fmt: on
-CAPTION_METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr-D", "SPICE")
+CAPTION_METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr-D", "SPICE", "Embedding")
 SET_METRICS = ("CIDEr-D", "Div-1", "Div-2", "mBleu-4", "self-CIDEr")  # of several captions an item
 SETS = ("rs", "bs")  # sampled at random, the beam's best
+GREEDY, LOOK_AHEAD = "greedy", "la"
 
 
 def split_system(system: str) -> tuple[str, str]:
     """The run and the decoding of a system.
 
     RUN captions by beam search, RUN.stage0 likewise with the words of Stack-Cap's coarse stage, RUN.stage1 with those
-    of the next one; RUN.rs and RUN.bs write sets of captions.
+    of the next one; RUN.greedy always writes the most probable word, and RUN.la looks ahead with a value network.
+    RUN.rs and RUN.bs write sets of captions.
     """
     run, _, decoding = system.partition(".")
     return run, decoding
@@ -32,6 +34,11 @@ def is_set(system: str) -> bool:
     return split_system(system)[1] in SETS
 
 
+def is_described(system: str) -> bool:
+    """Whether figures caption items with a system's weights, and so see how it does it; of others they show files."""
+    return split_system(system)[1] not in (*SETS, GREEDY, LOOK_AHEAD)
+
+
 def stage_of(system: str) -> int | None:
     """The stage whose words a system writes, where they are not the last one's."""
     _, decoding = split_system(system)
@@ -39,15 +46,19 @@ def stage_of(system: str) -> int | None:
 
 
 def decoded_as(run: str, system: str) -> str:
-    """What has `run`'s weights and is compared with `system`: a set with a set, a caption with a caption."""
-    return f"{run}.{split_system(system)[1]}" if is_set(system) else run
+    """What has `run`'s weights and is compared with `system`: a set with a set, greedy captions with greedy ones.
+
+    All others are compared with a beam search's.
+    """
+    decoding = split_system(system)[1]
+    return f"{run}.{decoding}" if decoding in (*SETS, GREEDY) else run
 
 
 class Row(Strict):
     """A row of a table: a system of ours, one whose numbers are cited, or both side by side."""
 
     method: str
-    run: str | None = None  # RUN; RUN.stage0; of sets of captions RUN.rs (random sampling) or RUN.bs (beam search)
+    run: str | None = None  # RUN, or RUN.DECODING: see split_system
     cited: list[float | None] | None = None
     control: str | None = None  # the run that is its own equal-budget control, where the table's is another model
     note: str = ""
@@ -65,7 +76,7 @@ class Table(Strict):
     title: str
     corpus: str
     metrics: list[Metric]
-    baseline: str  # the run that the others are tested against, decoded as they are
+    baseline: str  # the run that the others are tested against, decoded_as they are
     control: str  # the equal-budget control, against which they are tested too, likewise
     rows: list[Row]
     contrasts: list[Contrast] = Field(default=[])
@@ -135,6 +146,15 @@ class StagesFigure(Strict):
     items: PositiveInt = 4  # as of ExamplesFigure
 
 
+class ValuesFigure(Strict):
+    """What a run's value network expects of good and bad captions of test items, word by word."""
+
+    title: str
+    corpus: str
+    run: str
+    items: Annotated[int, Field(ge=2)] = 4  # as of ExamplesFigure
+
+
 class TradeoffFigure(Strict):
     """One metric of a table against another, a point a row of ours."""
 
@@ -152,6 +172,7 @@ class Figures(Strict):
     examples: dict[Name, ExamplesFigure] = Field(default={})
     attention: dict[Name, AttentionFigure] = Field(default={})
     stages: dict[Name, StagesFigure] = Field(default={})
+    values: dict[Name, ValuesFigure] = Field(default={})
     tradeoffs: dict[Name, TradeoffFigure] = Field(default={})
 
     @property
@@ -167,14 +188,15 @@ class Figures(Strict):
     @property
     def captioners(self) -> list[tuple[str, str]]:
         """Every (corpus, run) that captions test items for a figure, each once."""
-        looking: list[AttentionFigure | StagesFigure] = [*self.attention.values(), *self.stages.values()]
+        looking: list[AttentionFigure | StagesFigure | ValuesFigure]
+        looking = [*self.attention.values(), *self.stages.values(), *self.values.values()]
         pairs = [*self._shown, *((figure.corpus, figure.run) for figure in looking)]
-        return list(dict.fromkeys((corpus, split_system(system)[0]) for corpus, system in pairs if not is_set(system)))
+        return list(dict.fromkeys((corpus, split_system(name)[0]) for corpus, name in pairs if is_described(name)))
 
     @property
-    def sets(self) -> list[tuple[str, str]]:
-        """Every (corpus, system) whose sets of captions are shown, each once."""
-        return list(dict.fromkeys((corpus, system) for corpus, system in self._shown if is_set(system)))
+    def predicted(self) -> list[tuple[str, str]]:
+        """Every (corpus, system) of which the predictions are shown, each once."""
+        return list(dict.fromkeys((corpus, system) for corpus, system in self._shown if not is_described(system)))
 
     @property
     def _shown(self) -> list[tuple[str, str]]:

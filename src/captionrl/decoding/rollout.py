@@ -8,7 +8,7 @@ from torch import Tensor
 
 from captionrl.decoding.distribution import draw, log_probabilities
 from captionrl.models.policy import Extras, Policy, Rows
-from captionrl.text.vocabulary import EOS
+from captionrl.text.vocabulary import EOS, PAD
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,21 @@ def greedy(policy: Policy, memory: Rows, max_tokens: int, state: Rows | None = N
 
 
 def sample(
-    policy: Policy, memory: Rows, max_tokens: int, state: Rows | None = None, *, entropy_gradient: bool = False
+    policy: Policy,
+    memory: Rows,
+    max_tokens: int,
+    state: Rows | None = None,
+    *,
+    given: Tensor | None = None,
+    entropy_gradient: bool = False,
 ) -> Rollout:
     """A word drawn from the policy at every step, with torch's global random generator; `state` as of `greedy`.
 
+    `given` [B, G]: words that captions begin with, whatever was drawn, PAD where they go on by themselves.
     `entropy_gradient`: whether the entropies have a gradient, which costs the memory of a [B, V] a step.
     """
-    return _roll_out(policy, memory, max_tokens, draw, state, _entropy if entropy_gradient else _entropy_alone)
+    entropy = _entropy if entropy_gradient else _entropy_alone
+    return _roll_out(policy, memory, max_tokens, draw, state, entropy, given)
 
 
 def _roll_out(
@@ -57,15 +65,18 @@ def _roll_out(
     choose: Callable[[Tensor], Tensor],
     state: Rows | None = None,
     entropy: Callable[[Tensor], Tensor] | None = None,
+    given: Tensor | None = None,
 ) -> Rollout:
     """Captions leave the batch as they end: what is computed is only ever about those that go on."""
     state, words = state or policy.start(memory), memory.first_words()
     batch, rows = len(words), torch.arange(len(words), device=words.device)
     columns = []
-    for _ in range(max_tokens):
+    for length in range(max_tokens):
         step = policy.step(words, state, memory)
         log_p = log_probabilities(step.logits)
         words = choose(log_p.detach())
+        if given is not None and length < given.shape[1]:
+            words = torch.where(given[rows, length] == PAD, words, given[rows, length])
         written = log_p.gather(-1, words.unsqueeze(-1)).squeeze(-1)
         uncertain = entropy(log_p) if entropy else None
         column = Rollout(words, torch.ones_like(words, dtype=torch.bool), written, step.extras, uncertain)

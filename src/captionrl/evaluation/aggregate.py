@@ -17,8 +17,8 @@ def aggregate(metric: str, sums: Array) -> Array:
     """The score (times 100, as papers print it) of summed statistics [..., k]; shape [...].
 
     k = 10 for BLEU (clipped matches of 1- to 4-grams, n-grams guessed, test length, closest reference length), 23 for
-    METEOR (what its jar prints), 2 for ROUGE-L, CIDEr-D, SPICE and the metrics of sets of captions (score, 1: they are
-    means over items), 3 for boundary-F1 (boundaries rightly found, wrongly found, missed).
+    METEOR (what its jar prints), 2 for ROUGE-L, CIDEr-D, SPICE, Embedding and the metrics of sets of captions (score,
+    1: they are means over items), 3 for boundary-F1 (boundaries rightly found, wrongly found, missed).
     """
     if metric.startswith("BLEU-"):
         return 100 * _bleu(sums, order=int(metric[-1]))

@@ -20,6 +20,7 @@ WEIGHTS = {  # where the pipeline keeps each backbone's weights; a rule of the s
     "mini-grid": Path("work/backbone/mini.safetensors"),
     "resnet152": Path("data/weights/resnet152-394f9c45.pth"),
     "resnet101-grid": Path("data/weights/resnet101-63fe2227.pth"),
+    "vgg16": Path("data/weights/vgg16-397923af.pth"),
 }
 
 

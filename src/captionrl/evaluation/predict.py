@@ -2,26 +2,27 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from captionrl.datasets.prepare import load_captions
 from captionrl.decoding.beam import beam_search
+from captionrl.decoding.lookahead import look_ahead as look_ahead_search
 from captionrl.decoding.rollout import sample
 from captionrl.device import pick_device
 from captionrl.errors import UserError
 from captionrl.features.store import FeatureStore
 from captionrl.files import write_json
-from captionrl.models.policy import Policy, Rows
+from captionrl.models.policy import Features, Policy
 from captionrl.progress import progress
 from captionrl.training.checkpoint import Card, load_checkpoint
 from captionrl.training.data import Clips
 
 BATCH = 64  # clips at a time; the beam, or the size of a set, multiplies it
 
-Decoder = Callable[[Policy, Rows, int], Tensor]  # policy, memory of B clips, most tokens -> tokens [B, S, T]
+Decoder = Callable[[Policy, Features, int], Tensor]  # policy, B clips, most tokens -> tokens [B, S, T]
 
 
 def predict(
@@ -34,13 +35,22 @@ def predict(
     beam: int,
     device: str,
     stage: int | None = None,
+    look_ahead: float | None = None,
 ) -> None:
     """Write {item: caption} of every item of `split` to `out`; captions are words joined by a space.
 
-    `stage`: whose words, of a model that has stages, if not the last one's.
+    `stage`: whose words, of a model that has stages, if not the last one's. `look_ahead`: the log-probability's weight
+    in the beam's scores, of a model with a value network, which has the rest (decoding/lookahead.py).
     """
 
-    def best(policy: Policy, memory: Rows, max_tokens: int) -> Tensor:
+    def best(policy: Policy, features: Features, max_tokens: int) -> Tensor:
+        memory = policy.encode(features)
+        if look_ahead is not None:
+            value: Any = getattr(policy, "value", None)
+            if value is None:
+                raise UserError(f"{checkpoint}: --look-ahead: the model has no value network; leave it out")
+            expected = value.start(features)
+            return look_ahead_search(policy, memory, value, expected, max_tokens, beam, look_ahead)[0][:, :1]
         if stage is None:
             return beam_search(policy, memory, max_tokens, beam)[0][:, :1]
         if stage not in range(policy.stages):
@@ -49,7 +59,8 @@ def predict(
         start = policy.start_stages(memory, [stage] * len(memory.first_words()))
         return beam_search(policy, memory, max_tokens, beam, start)[0][:, :1]
 
-    found = decode(checkpoint, features, _items(captions, split), best, device=device, title="beam search")
+    title = "beam search" if look_ahead is None else "look-ahead search"
+    found = decode(checkpoint, features, _items(captions, split), best, device=device, title=title)
     write_json(out, {item: texts[0] for item, texts in found.items()})
 
 
@@ -70,13 +81,14 @@ def predict_sets(
     same kind of device. `bs`: all that a beam search of width `size` finds, best first.
     """
 
-    def random(policy: Policy, memory: Rows, max_tokens: int) -> Tensor:
+    def random(policy: Policy, features: Features, max_tokens: int) -> Tensor:
+        memory = policy.encode(features)
         clips = torch.arange(len(memory.first_words()), device=memory.first_words().device)
         rollout = sample(policy, memory.select(clips.repeat_interleave(size)), max_tokens)
         return rollout.tokens.unflatten(0, (-1, size))
 
-    def beam(policy: Policy, memory: Rows, max_tokens: int) -> Tensor:
-        return beam_search(policy, memory, max_tokens, size)[0]
+    def beam(policy: Policy, features: Features, max_tokens: int) -> Tensor:
+        return beam_search(policy, policy.encode(features), max_tokens, size)[0]
 
     decoder, title = (random, "sampling") if how == "rs" else (beam, "beam search")
     write_json(out, decode(checkpoint, features, _items(captions, split), decoder, device=device, title=title))
@@ -96,8 +108,7 @@ def decode(
         torch.manual_seed(card.seed)
         for first in progress(range(0, len(items), BATCH), title=title, unit="batch"):
             batch = items[first : first + BATCH]
-            memory = policy.encode(clips.batch(batch))
-            tokens = decoder(policy, memory, card.corpus_settings.max_words + 1)
+            tokens = decoder(policy, clips.batch(batch), card.corpus_settings.max_words + 1)
             for item, rows in zip(batch, tokens.tolist(), strict=True):
                 written[item] = [" ".join(vocabulary.decode(row)) for row in rows]
     return written

@@ -13,12 +13,20 @@ from captionrl.files import fingerprint, read_json, sha256
 
 
 def evaluate_predictions(
-    predictions: Path, checkpoint: Path, captions: Path, out: Path, *, split: str, spice: Path | None = None
+    predictions: Path,
+    checkpoint: Path,
+    captions: Path,
+    out: Path,
+    *,
+    split: str,
+    spice: Path | None = None,
+    judge: tuple[Path, Path] | None = None,
 ) -> None:
     """Score `predictions` against the raw captions of `split`; the score file says where they came from.
 
     Predictions are {item: caption}, or sets, {item: [captions]}. With `spice` (Stanford CoreNLP), SPICE is scored too,
-    or the file says why it was not.
+    or the file says why it was not. With `judge`, a checkpoint and a feature store, single captions are scored with
+    its embedding too.
     """
     corpus = load_captions(captions)
     content = read_json(predictions)
@@ -44,4 +52,8 @@ def evaluate_predictions(
             provenance["unavailable"] = {"SPICE": reason}
             spice = None
         results = evaluate(references, read_hypotheses(predictions), spice=spice)
+        if judge:
+            from captionrl.evaluation.embedding import evaluate_embedding  # with torch
+
+            results["Embedding"] = evaluate_embedding(*judge, read_hypotheses(predictions))
     write_scores(out, results, provenance)

@@ -18,7 +18,7 @@ from captionrl.errors import UserError
 from captionrl.evaluation.predict import decode
 from captionrl.features.store import FeatureStore
 from captionrl.files import read_json, write_json
-from captionrl.models.policy import Policy, Rows
+from captionrl.models.policy import Features, Policy
 
 NAME = re.compile(r"captions_([a-z0-9]+)_[A-Za-z0-9]+_results\.json")
 WORD = re.compile(r"\w")
@@ -40,8 +40,8 @@ def submit(checkpoint: Path, images: Path, features: Path, out: Path, *, beam: i
             f"{missing[0]}; extract them: the server wants a caption of every one"
         )
 
-    def search(policy: Policy, memory: Rows, max_tokens: int) -> Tensor:
-        return beam_search(policy, memory, max_tokens, beam)[0]
+    def search(policy: Policy, features: Features, max_tokens: int) -> Tensor:
+        return beam_search(policy, policy.encode(features), max_tokens, beam)[0]
 
     beams = decode(checkpoint, features, list(items.values()), search, device=device, title="beam search")
     captions = {id: next(filter(WORD.search, beams[item]), "") for id, item in items.items()}

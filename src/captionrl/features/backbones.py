@@ -1,4 +1,4 @@
-"""The CNNs that turn a frame into a vector or a grid of them, forward only: torchvision's ResNets and a small one.
+"""The CNNs that turn a frame into a vector or a grid of them, forward only: torchvision's and a small ResNet.
 
 A grid keeps where things are: attention then has regions to look at, as it has frames in a video.
 """
@@ -146,13 +146,12 @@ def load_mini(path: Path | str) -> MiniResNet:
 
 def load_resnet(depth: int, path: Path | str) -> nn.Module:
     """torchvision's ResNet-`depth` (of 50 and more) without its classifier: [B, 3, H, W] -> [B, 2048]."""
-    from captionrl.features.torchvision_cpu import torchvision  # seconds to import, and the mini scale needs none
+    return _load_torchvision(f"resnet{depth}", "fc", path, f"ResNet-{depth}")
 
-    with torch.device("meta"):  # no random numbers for millions of weights that are replaced at once
-        model: nn.Module = getattr(torchvision.models, f"resnet{depth}")(weights=None)
-    _fill(model, _read_weights(Path(path)), Path(path), f"torchvision's ResNet-{depth}")
-    model.fc = nn.Identity()
-    return model
+
+def load_vgg16(path: Path | str) -> nn.Module:
+    """torchvision's VGG-16 without its last layer: [B, 3, H, W] -> [B, 4096], fc7 after its ReLU."""
+    return _load_torchvision("vgg16", "classifier.6", path, "VGG-16")
 
 
 class Grid(nn.Module):
@@ -183,6 +182,7 @@ BACKBONES: dict[str, tuple[Callable[[Path | str], nn.Module], int, int, Resize, 
     "mini": (load_mini, MiniResNet.dim, 0, MINI_RESIZE, MINI_MEAN, MINI_STD),
     "mini-grid": (partial(load_mini_grid, 4), MiniResNet.dim, 4, MINI_RESIZE, MINI_MEAN, MINI_STD),
     "resnet152": (partial(load_resnet, 152), 2048, 0, Resize(224, shorter=256), IMAGENET_MEAN, IMAGENET_STD),
+    "vgg16": (load_vgg16, 4096, 0, Resize(224, shorter=256), IMAGENET_MEAN, IMAGENET_STD),
     # 448 / 32 = 14 cells a side; squashed, so that the grid covers the whole picture
     "resnet101-grid": (partial(load_resnet_grid, 101, 14), 2048, 14, Resize(448), IMAGENET_MEAN, IMAGENET_STD),
 }
@@ -209,6 +209,17 @@ def _bf16_is_fast(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
     return device.type == "cpu" and torch.cpu._is_amx_tile_supported()
+
+
+def _load_torchvision(name: str, last: str, path: Path | str, what: str) -> nn.Module:
+    """torchvision's model called `name`, its layer `last`, which tells the 1000 classes, cut off."""
+    from captionrl.features.torchvision_cpu import torchvision  # seconds to import, and the mini scale needs none
+
+    with torch.device("meta"):  # no random numbers for millions of weights that are replaced at once
+        model: nn.Module = getattr(torchvision.models, name)(weights=None)
+    _fill(model, _read_weights(Path(path)), Path(path), f"torchvision's {what}")
+    model.set_submodule(last, nn.Identity())
+    return model
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:

@@ -7,12 +7,21 @@ from pathlib import Path
 
 import numpy as np
 
-from captionrl.config import SETS, AttentionFigure, ExamplesFigure, Paper, StagesFigure, is_set, split_system, stage_of
+from captionrl.config import (
+    AttentionFigure,
+    ExamplesFigure,
+    Paper,
+    StagesFigure,
+    is_described,
+    is_set,
+    split_system,
+    stage_of,
+)
 from captionrl.datasets.corpus import Item
 from captionrl.datasets.prepare import Captions, load_captions
 from captionrl.device import pick_device
 from captionrl.errors import UserError
-from captionrl.evaluation.captions import read_references
+from captionrl.evaluation.captions import read_hypotheses, read_references
 from captionrl.evaluation.describe import Description, describe
 from captionrl.evaluation.predict import open_clips
 from captionrl.features.store import FeatureStore
@@ -42,7 +51,7 @@ class Sources:
     """Where the figures' data lie."""
 
     checkpoints: dict[tuple[str, str], Path]  # by corpus and run
-    sets: dict[tuple[str, str], Path]  # predictions by corpus and system: RUN.rs, RUN.bs
+    predictions: dict[tuple[str, str], Path]  # by corpus and system: RUN.rs, RUN.greedy, …
     work: Path  # CORPUS/captions/ and CORPUS/features/BACKBONE.h5
     raw: Path  # CORPUS/: the data set's own files; clips that are not there are not shown
     device: str
@@ -83,9 +92,9 @@ def draw_examples(paper: Paper, figure: ExamplesFigure, sources: Sources) -> She
     """Frames, each method's caption and references of every example, one below the other (HRL figures 4 and 7)."""
     sheet, label, y = Sheet(), 1.2, MARGIN
     y = sheet.text(plain(f"{figure.title}, {figure.corpus}"), MARGIN, y, WIDTH - 2 * MARGIN, 10, "bold")
-    for example in _examples(paper, figure.corpus, [method.run for method in figure.methods], figure.items, sources):
+    for example in examples_of(paper, figure.corpus, [method.run for method in figure.methods], figure.items, sources):
         shown = thin(example.numbers, figure.frames).tolist()
-        frames = _frames(example.item, paper, figure.corpus, shown, sources)
+        frames = frames_of(example.item, paper, figure.corpus, shown, sources)
         y = sheet.text(plain(example.item.id, GREY), MARGIN, y + 0.15, WIDTH - 2 * MARGIN, 9, "bold")
         if frames:
             fps = paper.fps if len(example.numbers) > 1 else None  # a still has no time
@@ -110,12 +119,12 @@ def draw_attention(paper: Paper, figure: AttentionFigure, sources: Sources) -> S
     y = sheet.text(plain(f"{figure.title}, {figure.corpus}"), MARGIN, y, WIDTH - 2 * MARGIN, 10, "bold")
     what = "Mean of the worker's attention over a segment's words; the frame with most of it (dot) above; dotted: even"
     y = sheet.text(plain(what, GREY), MARGIN, y, WIDTH - 2 * MARGIN)
-    for example in _examples(paper, figure.corpus, [figure.run], figure.items, sources):
+    for example in examples_of(paper, figure.corpus, [figure.run], figure.items, sources):
         (found,) = example.found[figure.run]
         weights = found.segment_attention()
         assert weights is not None
         keys = [int(example.numbers[peak]) for peak in weights.argmax(1)]
-        frames = _frames(example.item, paper, figure.corpus, keys, sources)
+        frames = frames_of(example.item, paper, figure.corpus, keys, sources)
         y = sheet.text(plain(example.item.id, BLACK), MARGIN, y + 0.1, WIDTH - 2 * MARGIN, 9, "bold")
         y = segment_cells(sheet, found, example.numbers, frames, paper.fps, y + 0.03)
     return sheet
@@ -127,10 +136,10 @@ def draw_stages(paper: Paper, figure: StagesFigure, sources: Sources) -> Sheet:
     y = sheet.text(plain(f"{figure.title}, {figure.corpus}"), MARGIN, y, WIDTH - 2 * MARGIN, 10, "bold")
     what = "The coarse stage looks at the picture as a whole. Maps: attention at each word of the last stage's caption."
     y = sheet.text(plain(what, GREY), MARGIN, y, WIDTH - 2 * MARGIN)
-    earlier = paper.decodings_of(figure.run, figure.corpus)[1 + len(SETS) :]
-    systems = [*(f"{figure.run}.{stage}" for stage in earlier), figure.run]
-    for example in _examples(paper, figure.corpus, systems, figure.items, sources):
-        frames = _frames(example.item, paper, figure.corpus, [0], sources)
+    decoded = [f"{figure.run}.{decoding}" for decoding in paper.decodings_of(figure.run, figure.corpus)]
+    systems = [*(system for system in decoded if stage_of(system) is not None), figure.run]
+    for example in examples_of(paper, figure.corpus, systems, figure.items, sources):
+        frames = frames_of(example.item, paper, figure.corpus, [0], sources)
         y = sheet.text(plain(example.item.id, BLACK), MARGIN, y + 0.15, WIDTH - 2 * MARGIN, 9, "bold")
         rows = [(f"stage {stage}", coloured(example.found[system][0])) for stage, system in enumerate(systems)]
         rows.append(("reference", plain(example.references[0], GREY)))
@@ -141,7 +150,7 @@ def draw_stages(paper: Paper, figure: StagesFigure, sources: Sources) -> Sheet:
     return sheet
 
 
-def _examples(paper: Paper, corpus: str, systems: Sequence[str], count: int, sources: Sources) -> list[Example]:
+def examples_of(paper: Paper, corpus: str, systems: Sequence[str], count: int, sources: Sources) -> list[Example]:
     """The chosen test items with the captions of `systems`."""
     home = sources.work / corpus
     store = FeatureStore(home / "features" / f"{paper.backbone_of(corpus, split_system(systems[0])[0])}.h5")
@@ -149,7 +158,7 @@ def _examples(paper: Paper, corpus: str, systems: Sequence[str], count: int, sou
     items = {item.id: item for item in captions.items["test"]}
     ids = chosen(items, count)
     found = {
-        system: (_set if is_set(system) else _captions)(paper, corpus, system, ids, sources)
+        system: (_captions if is_described(system) else _predictions)(paper, corpus, system, ids, sources)
         for system in dict.fromkeys(systems)
     }
     most, cells = paper.corpora[corpus].max_frames, max(1, store.grid**2)  # cells of a frame
@@ -164,13 +173,19 @@ def _examples(paper: Paper, corpus: str, systems: Sequence[str], count: int, sou
     ]
 
 
+def checkpoint_of(paper: Paper, corpus: str, run: str, sources: Sources) -> Path:
+    """The checkpoint of a run that captions items for a figure. Raises UserError if it was not given."""
+    path = sources.checkpoints.get((corpus, run))
+    if path is None:
+        raise UserError(f"{paper.paper}/{run} on {corpus}: no checkpoint; give that of its last phase too")
+    return path
+
+
 def _captions(
     paper: Paper, corpus: str, system: str, ids: Sequence[str], sources: Sources
 ) -> dict[str, list[Description]]:
     run, stage = split_system(system)[0], stage_of(system)
-    path = sources.checkpoints.get((corpus, run))
-    if path is None:
-        raise UserError(f"{paper.paper}/{run} on {corpus}: no checkpoint; give that of its last phase too")
+    path = checkpoint_of(paper, corpus, run, sources)
     policy, card = load_checkpoint(path)
     features, where = sources.work / corpus / "features" / f"{card.backbone}.h5", pick_device(sources.device)
     batch = open_clips(path, card, features, where).batch(ids)
@@ -179,11 +194,13 @@ def _captions(
     return {id: [description] for id, description in zip(ids, found, strict=True)}
 
 
-def _set(paper: Paper, corpus: str, system: str, ids: Sequence[str], sources: Sources) -> dict[str, list[Description]]:
-    path = sources.sets.get((corpus, system))
+def _predictions(
+    paper: Paper, corpus: str, system: str, ids: Sequence[str], sources: Sources
+) -> dict[str, list[Description]]:
+    path = sources.predictions.get((corpus, system))
     if path is None:
         raise UserError(f"{paper.paper}/{system} on {corpus}: no predictions; give them too")
-    sets = read_references(path)
+    sets = read_references(path) if is_set(system) else {id: [text] for id, text in read_hypotheses(path).items()}
     return {id: [Description(caption.split(), float("nan")) for caption in sets[id]] for id in ids}
 
 
@@ -191,7 +208,7 @@ def _references(captions: Captions, id: str) -> list[str]:
     return [" ".join(tokens) for tokens in captions.tokens[id]]
 
 
-def _frames(item: Item, paper: Paper, corpus: str, wanted: Sequence[int], sources: Sources) -> Frames:
+def frames_of(item: Item, paper: Paper, corpus: str, wanted: Sequence[int], sources: Sources) -> Frames:
     """The pictures of these frames; none where the clip is not at hand."""
     try:
         frames = read_frames(sources.raw / corpus / item.media, paper.fps, wanted) if item.media else {}

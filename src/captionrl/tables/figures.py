@@ -12,6 +12,7 @@ from captionrl.tables.curves import by_phase, draw_curves
 from captionrl.tables.drawing import DPI, WIDTH, Sheet
 from captionrl.tables.examples import Sources, draw_attention, draw_examples, draw_stages
 from captionrl.tables.tradeoff import draw_tradeoff
+from captionrl.tables.values import draw_values
 
 RULE = (
     "Examples are not picked by hand: they are the test items whose ids have the smallest SHA-256. Captions are those "
@@ -42,6 +43,7 @@ def draw_figures(
     sheets |= {name: draw_examples(paper, figure, sources) for name, figure in figures.examples.items()}
     sheets |= {name: draw_attention(paper, figure, sources) for name, figure in figures.attention.items()}
     sheets |= {name: draw_stages(paper, figure, sources) for name, figure in figures.stages.items()}
+    sheets |= {name: draw_values(paper, figure, sources) for name, figure in figures.values.items()}
     rows = {path.stem: path for path in tables}
     sheets |= {name: draw_tradeoff(paper, figure, rows) for name, figure in figures.tradeoffs.items()}
     pictures = {name: out / f"{name}.png" for name in figures.names}

@@ -129,9 +129,9 @@ class Training:
         began = time.monotonic()
         progress = self.progress
         epoch, index = divmod(progress.update, self.learner.batches)
-        if self.phase.anneal:
+        if (share := self._share_of_rate(progress.update)) is not None:
             for group, rate in zip(self.optimiser.param_groups, self._rates, strict=True):
-                group["lr"] = rate * (1 - progress.update / self.total)
+                group["lr"] = rate * share
         self.learner.module.train()
         with torch.autocast(self.device, self.half, enabled=self.half is not None):
             loss, statistics = self.learner.loss(epoch, index)
@@ -166,11 +166,19 @@ class Training:
         if score > self.progress.best:
             self.progress.best, self.progress.best_update = score, self.progress.update
             self.best_weights = _copy(self.learner.module.state_dict())
-        if not self.phase.anneal:
+        if self.phase.halve_after and not self.phase.anneal:
             self.schedule.step(score)
         self.progress.seconds += time.monotonic() - began
         self._log("validation", scores)
         return scores
+
+    def _share_of_rate(self, update: int) -> float | None:
+        """What is left of the learning rate at an update; None: what validation scores leave of it."""
+        if self.phase.anneal:
+            return 1 - update / self.total
+        if decay := self.phase.decay:
+            return decay.factor ** (update // (decay.every * self.learner.batches))
+        return None
 
     def _log(self, kind: str, numbers: dict[str, float]) -> None:
         self.history.append(

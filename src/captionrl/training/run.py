@@ -43,7 +43,7 @@ class Job:
 
 
 def train_phase(paper: Paper, job: Job) -> None:
-    """Train, or go on training, and write the checkpoint with the best validation CIDEr-D and what lies beside it."""
+    """Train, or go on training, and write the checkpoint with the best validation score and what lies beside it."""
     for name, known, place in (
         (job.run, paper.runs, "runs"),
         (job.phase, paper.runs[job.run].phases if job.run in paper.runs else (), f"runs.{job.run}.phases"),

@@ -32,7 +32,7 @@ class CaptionLearner:
         return [(list(self.module.parameters()), 1.0)]
 
     def validate(self) -> dict[str, float]:
-        scores = [self.score(self.greedy(items), items) for items in _chunks(self.validation_items, EVALUATION_BATCH)]
+        scores = [self.score(self.greedy(items), items) for items in chunks(self.validation_items, EVALUATION_BATCH)]
         return {self.metric: 100 * torch.cat(scores).mean().item()}
 
     def greedy(self, items: list[str]) -> Rollout:
@@ -43,5 +43,5 @@ class CaptionLearner:
         return self.cider.score(rollout.tokens, rollout.lengths, items)
 
 
-def _chunks(items: list[str], size: int) -> list[list[str]]:
+def chunks(items: list[str], size: int) -> list[list[str]]:
     return [items[start : start + size] for start in range(0, len(items), size)]

@@ -2,21 +2,36 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from captionrl.config import ReinforcePhase, RewardPhase
+from captionrl.datasets.prepare import Captions
 from captionrl.decoding.rollout import Rollout, greedy, sample
 from captionrl.models import Features, Policy
 from captionrl.objectives.reinforce import LinearBaseline, entropy_bonus, health, policy_gradient_loss
-from captionrl.rewards import Bleu, CiderD
+from captionrl.rewards import Bleu, CiderD, DocumentFrequencies
 from captionrl.text.ptb import PUNCTUATION
 from captionrl.text.vocabulary import EOS
 from captionrl.training.data import Data
 from captionrl.training.learners.captioner import CaptionLearner
+
+
+def reward_of(phase: RewardPhase, captions: Captions, words: Sequence[str], split: str) -> CiderD | Bleu:
+    """A phase's reward for captions of the items of a split; how rare n-grams are, training captions say."""
+    references, train = _tokens(captions, split), _tokens(captions, "train")
+    skip, eos = frozenset() if phase.punctuation_in_reward else PUNCTUATION, phase.eos_in_reward
+    if phase.reward == "BLEU-4":
+        return Bleu.from_captions(references, vocabulary=words, skip=skip, eos=eos)
+    rarity = None if split == "train" else DocumentFrequencies.from_captions(train, skip=skip, eos=eos)
+    return CiderD.from_captions(references, document_frequency=rarity, vocabulary=words, skip=skip, eos=eos)
+
+
+def _tokens(captions: Captions, split: str) -> dict[str, list[list[str]]]:
+    return {item.id: captions.tokens[item.id] for item in captions.items[split]}
 
 
 class RewardLearner(CaptionLearner):
@@ -24,10 +39,9 @@ class RewardLearner(CaptionLearner):
 
     def __init__(self, policy: Policy, data: Data, phase: RewardPhase, seed: int) -> None:
         super().__init__(policy, data, phase, seed)
-        train = {item.id: data.captions.tokens[item.id] for item in data.captions.items["train"]}
-        words, skip = data.vocabulary.words, frozenset() if phase.punctuation_in_reward else PUNCTUATION
-        metric: type[CiderD | Bleu] = CiderD if phase.reward == "CIDEr-D" else Bleu
-        self.reward = metric.from_captions(train, vocabulary=words, skip=skip, eos=phase.eos_in_reward)
+        words = data.vocabulary.words
+        self.reward = reward_of(phase, data.captions, words, "train")
+        train = _tokens(data.captions, "train")
         endings = Counter(caption[-1] for references in train.values() for caption in references)
         self.bad_last_words = torch.tensor(
             [index for index, word in enumerate(words) if word not in endings], device=self.device

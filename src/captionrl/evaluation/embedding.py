@@ -1,0 +1,57 @@
+"""The metric Embedding: how near captions are to their pictures, as a trained embedding sees it (Shi et al. eq. 6)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import captionrl
+from captionrl.config import JUDGED
+from captionrl.datasets.corpus import split_hash
+from captionrl.errors import UserError
+from captionrl.evaluation.aggregate import aggregate
+from captionrl.evaluation.metrics import Result
+from captionrl.evaluation.predict import BATCH, open_clips
+from captionrl.files import sha256
+from captionrl.text.vocabulary import EOS
+from captionrl.training.checkpoint import load_checkpoint
+from captionrl.training.data import pad
+
+
+@torch.inference_mode()
+def evaluate_embedding(checkpoint: Path, features: Path, hypotheses: Mapping[str, str]) -> Result:
+    """The cosine, times 100, of each item's picture and its caption: words as the policies write them, with spaces.
+
+    The judge is the embedding of `checkpoint`, and so is the vocabulary. A caption without a word is </s> alone.
+    """
+    policy, card = load_checkpoint(checkpoint)
+    if card.model not in JUDGED:
+        raise UserError(
+            f"{checkpoint}: a captioner without an embedding ({card.model}); give one of {', '.join(JUDGED)}"
+        )
+    clips = open_clips(checkpoint, card, features, torch.device("cpu"))
+    embedding = policy.get_submodule("similarity")
+    ids = sorted(hypotheses)
+    most = card.corpus_settings.max_words + 1
+    tokens = [[*card.vocabulary.encode(hypotheses[id].split()), EOS][:most] for id in ids]  # as they were rewarded
+    cosines = [
+        embedding(clips.batch(ids[first : first + BATCH]), pad(tokens[first : first + BATCH]))
+        for first in range(0, len(ids), BATCH)
+    ]
+    scores = torch.cat(cosines).double().numpy()
+    rows = np.column_stack([scores, np.ones(len(ids))])
+    fields = [
+        "Embedding",
+        f"judge:{sha256(checkpoint)[:12]}",
+        f"items:{len(ids)}",
+        f"split:{split_hash(ids)[:8]}",
+        f"version:{captionrl.__version__}",
+    ]
+    return Result(
+        metric="Embedding",
+        value=float(aggregate("Embedding", rows.sum(axis=0))),
+        items=dict(zip(ids, aggregate("Embedding", rows).tolist(), strict=True)),
+        statistics=rows,
+        signature="|".join(fields),
+    )

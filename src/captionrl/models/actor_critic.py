@@ -1,0 +1,112 @@
+"""A policy with two networks that judge it (Shi et al. 2018): what a beginning is worth, how a caption fits a picture.
+
+The three share nothing but the picture's feature; a phase of training teaches one or two of them. Equation numbers are
+the paper's; where its print is damaged, docs/policy_value.md says how it was read.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from captionrl.config import Sizes
+from captionrl.models.layers import WordEmbedding, lstm_step, mean_frame
+from captionrl.models.nic import NIC
+from captionrl.models.policy import Features, Policy, Rows
+from captionrl.text.vocabulary import PAD
+
+
+class Embedding(nn.Module):
+    """Pictures and captions as directions in one space: linear maps of the feature and of an LSTM's last state."""
+
+    def __init__(self, features: int, vocabulary: int, sizes: Sizes) -> None:
+        super().__init__()
+        self.picture = nn.Linear(features, sizes.projection)  # l_m of eq. 5
+        self.words = WordEmbedding(vocabulary, sizes.embedding, sizes.dropout)
+        self.lstm = nn.LSTM(sizes.embedding, sizes.decoder, batch_first=True)
+        self.caption = nn.Linear(sizes.decoder, sizes.projection)
+
+    def pictures(self, features: Features) -> Tensor:
+        """Unit vectors [B, J]."""
+        return normalize(self.picture(mean_frame(features.frames, features.mask)), dim=-1)
+
+    def captions(self, tokens: Tensor) -> Tensor:
+        """Unit vectors [B, J] of captions [B, T], </s> included, PAD beyond; each from its last word's state."""
+        hidden, _ = self.lstm(self.words(tokens))
+        last = (tokens != PAD).sum(1) - 1
+        return self.direction(hidden[torch.arange(len(tokens), device=tokens.device), last])
+
+    def direction(self, hidden: Tensor) -> Tensor:
+        """Unit vectors [..., J] of what the LSTM has read [..., H]."""
+        return normalize(self.caption(hidden), dim=-1)
+
+    def forward(self, features: Features, tokens: Tensor) -> Tensor:
+        """The reward of each picture's caption: their cosine [B] (eq. 6)."""
+        return (self.pictures(features) * self.captions(tokens)).sum(-1)
+
+
+@dataclass(frozen=True)
+class ValueState(Rows):
+    picture: Tensor  # [B, J]
+    hidden: Tensor  # [B, H]
+    cell: Tensor  # [B, H]
+
+
+class ValueNetwork(nn.Module):
+    """v(s): the reward to expect of a caption that begins with these words (eq. 12; figure 3).
+
+    A three-layer perceptron of both sides of an embedding of its own, and of their product, whose sum is the cosine. It
+    steps as a policy does, or reads whole captions.
+    """
+
+    def __init__(self, features: int, vocabulary: int, sizes: Sizes) -> None:
+        super().__init__()
+        certain = sizes.model_copy(update={"dropout": 0.0})  # what is expected should not waver
+        self.embedding = Embedding(features, vocabulary, certain)
+        width = sizes.decoder
+        self.perceptron = nn.Sequential(
+            nn.Linear(3 * sizes.projection, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1)
+        )
+
+    def start(self, features: Features) -> ValueState:
+        """Before any word."""
+        picture = self.embedding.pictures(features)
+        zero = picture.new_zeros(len(picture), self.embedding.lstm.hidden_size)
+        return ValueState(picture, zero, zero)
+
+    def read(self, tokens: Tensor, state: ValueState) -> ValueState:
+        """After one more word each [B]."""
+        words = self.embedding.words(tokens)
+        return ValueState(state.picture, *lstm_step(self.embedding.lstm, words, state.hidden, state.cell))
+
+    def value(self, state: ValueState) -> Tensor:
+        """v [B] of the beginnings read so far."""
+        return self._expect(state.picture, state.hidden)
+
+    def forward(self, features: Features, tokens: Tensor) -> Tensor:
+        """v [B, T + 1] of every beginning of captions [B, T]: before the first word, and after each.
+
+        What stands beyond a caption's end means nothing.
+        """
+        before = self.start(features)
+        hidden, _ = self.embedding.lstm(self.embedding.words(tokens))
+        hidden = torch.cat([before.hidden.unsqueeze(1), hidden], 1)
+        return self._expect(before.picture.unsqueeze(1).expand(-1, hidden.shape[1], -1), hidden)
+
+    def _expect(self, picture: Tensor, hidden: Tensor) -> Tensor:
+        words = self.embedding.direction(hidden)
+        return self.perceptron(torch.cat([picture, words, picture * words], -1)).squeeze(-1)
+
+
+class Judged(Policy):
+    """What gives any captioner the two networks: `class ActorCritic(Judged, NIC)`."""
+
+    def __init__(self, features: int, vocabulary: int, sizes: Sizes) -> None:
+        super().__init__(features, vocabulary, sizes)
+        self.value = ValueNetwork(features, vocabulary, sizes)
+        self.similarity = Embedding(features, vocabulary, sizes)
+
+
+class ActorCritic(Judged, NIC):
+    """The paper's policy network, Show and Tell's LSTM (eq. 1 to 4), with its judges."""

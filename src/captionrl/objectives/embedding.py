@@ -1,0 +1,26 @@
+"""Pictures and their captions side by side in one space (Shi et al. 2018, eq. 5)."""
+
+import torch
+from torch import Tensor
+
+
+def ranking_loss(pictures: Tensor, captions: Tensor, same: Tensor, margin: float) -> Tensor:
+    """How far other captions of the batch, and other pictures, come within `margin` of a pair's own cosine.
+
+    Unit vectors [B, J] of both sides of the pairs; `same` [B, B] is True where caption j is of picture i, too, and so
+    no rival. The sums of both hinges, averaged over pairs.
+    """
+    cosines = pictures @ captions.T
+    own = cosines.diagonal()
+    among_captions = (margin + cosines - own.unsqueeze(1)).relu().masked_fill(same, 0)
+    among_pictures = (margin + cosines - own.unsqueeze(0)).relu().masked_fill(same, 0)
+    return (among_captions + among_pictures).sum() / len(own)
+
+
+def ranks(cosines: Tensor, own: Tensor) -> Tensor:
+    """The place [Q] of the best of each query's own answers among all, 0 the first; cosines and own [Q, A].
+
+    Of equal cosines, a stranger's counts as the better one.
+    """
+    best = cosines.masked_fill(~own, -torch.inf).amax(1, keepdim=True)
+    return ((cosines >= best) & ~own).sum(1)

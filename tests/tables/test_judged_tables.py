@@ -1,0 +1,116 @@
+"""Tables that show what a run's embedding thinks of captions."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from captionrl.config import load_paper
+from captionrl.errors import UserError
+from captionrl.evaluation.metrics import Result
+from captionrl.evaluation.results import write_scores
+from captionrl.tables.metrics import read_tables
+from captionrl.tables.table import build, write
+
+YAML = Path(__file__).parents[2] / "papers/policy_value.yaml"
+TABLE = {
+    "title": "Judged", "corpus": "coco", "metrics": ["CIDEr-D", "Embedding"], "baseline": "xe",
+    "control": "equal-budget",
+}  # fmt: skip
+ROWS = [
+    {"method": "XE", "run": "xe", "cited": [94.0, None]},
+    {"method": "joint", "run": "joint"},
+    {"method": "NIC", "cited": [85.5, None]},
+]
+COSINES = {"xe": 0.5, "equal-budget": 0.5, "joint": 0.625}
+
+
+def paper(**changes):
+    return load_paper(YAML, "mini", {"judge": "judge", "tables": {"e": {**TABLE, "rows": ROWS}}} | changes)
+
+
+def scores(folder):
+    ids = [f"image{number}" for number in range(8)]
+    for run, cosine in COSINES.items():
+        results = {}
+        for metric, score in (("CIDEr-D", 0.75), ("Embedding", cosine)):
+            rows = np.column_stack([np.full(8, score), np.ones(8)])
+            results[metric] = Result(metric, 100 * score, dict.fromkeys(ids, 100 * score), rows, f"{metric}|judge:12")
+        write_scores(folder / run / "seed1.json", results, {"seed": 1, "features": "mini"})
+    return {run: [folder / run / "seed1.json"] for run in COSINES}
+
+
+def test_every_format_shows_it_and_that_the_paper_does_not(tmp_path):
+    write(*build(paper(), "e", "mini", "here", scores(tmp_path)), tmp_path / "e.csv")
+    with open(tmp_path / "e.csv", newline="") as file:
+        rows = {row["method"]: row for row in csv.DictReader(file)}
+    assert (rows["XE"]["Embedding"], rows["joint"]["Embedding"], rows["NIC"]["Embedding"]) == ("50.00", "62.50", "")
+    assert {row["Embedding_paper"] for row in rows.values()} == {""}
+    markdown = (tmp_path / "e.md").read_text().splitlines()
+    assert markdown[2] == "| method | CIDEr-D | Embedding | paper: CIDEr-D | paper: Embedding |"
+    assert markdown[5] == "| joint | 75.0 [75.0, 75.0] | 62.5†‡ [62.5, 62.5] |  |  |"
+    assert (
+        r"joint & 75.0 [75.0, 75.0] & 62.5$^\dagger$$^\ddagger$ [62.5, 62.5] &  &" in (tmp_path / "e.tex").read_text()
+    )
+    assert read_tables([tmp_path / "e.csv"])["e"]["joint"] == {"CIDEr-D": 75, "Embedding": 62.5}
+
+
+def test_such_a_table_needs_the_judge_too():
+    assert paper().runs_of("e") == ["xe", "equal-budget", "joint", "judge"]
+    plain = {**TABLE, "metrics": ["CIDEr-D", "METEOR"], "rows": ROWS}
+    assert paper(tables={"e": plain}).runs_of("e") == ["xe", "equal-budget", "joint"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"judge": None}, "tables.table1.metrics: Embedding is a run's judgement; say whose (judge:)"),
+        ({"judge": "jury"}, "judge: no run is called 'jury'; there are blind, "),
+        ({"judge": "blind"}, "judge: blind has learned no embedding of pictures; give a run that has"),
+        (
+            {"judge": "other", "runs": {"other": {"model": "nic", "phases": ["xe"]}}},
+            "judge: other has learned no embedding of pictures; give a run that has",
+        ),
+        (
+            {"runs": {"rash": {"model": "actor-critic", "phases": ["xe", "value"]}}},
+            "runs.rash: its reward is of an embedding that nothing has taught; start from one",
+        ),
+        (
+            {"tables": {"e": {**TABLE, "metrics": ["CIDEr-D"], "rows": [{"method": "ahead", "run": "xe.la"}]}}},
+            "tables.e.rows[0].run: nothing has taught the value network of xe; give a run with one",
+        ),
+        (
+            {"tables": {"e": {**TABLE, "rows": [{"method": "sets", "run": "xe.rs"}]}}},
+            "tables.e.rows[0].run: xe.rs is a set of captions, and has no Embedding",
+        ),
+    ],
+)
+def test_every_mistake_is_one_line(changes, message):
+    with pytest.raises(UserError) as error:
+        paper(**changes)
+    assert str(error.value).startswith(f"overrides of {YAML}: {message}")
+    assert "\n" not in str(error.value)
+
+
+def test_a_curve_is_of_the_phases_that_taught_captions():
+    """Embedding and value network have scores of their own, which are no captions'."""
+    assert paper().lineage("joint") == [("xe", "xe"), ("joint", "joint")]
+    assert paper().ancestry("cider") == [
+        ("judge", "embedding"), ("xe", "xe"), ("cider", "value-cider"), ("cider", "joint-cider")
+    ]  # fmt: skip
+
+
+def test_the_control_has_the_budget_of_joint_training():
+    for scale in ("mini", "paper"):
+        phases = load_paper(YAML, scale).phases
+        shared = ("epochs", "validate_every", "batch", "optimiser", "learning_rate", "decay", "clip")
+        of = {name: [getattr(phase, key) for key in shared] for name, phase in phases.items()}
+        assert {name for name in of if of[name] == of["xe-continued"]} >= {name for name in of if "joint" in name}
+
+
+def test_the_curriculum_ends_before_the_training_does():
+    for scale in ("mini", "paper"):
+        facts = load_paper(YAML, scale)
+        phase = facts.phases["joint-embedding"]
+        assert all(phase.curriculum * phase.epochs >= corpus.max_words for corpus in facts.corpora.values())

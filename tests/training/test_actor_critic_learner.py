@@ -1,0 +1,307 @@
+"""The phases of Shi et al. 2018 on four pictures, of which 40 captions can be written: what learns, and what not."""
+
+from contextlib import contextmanager
+from unittest import mock
+
+import pytest
+import torch
+from torch.testing import assert_close
+from toy import FEATURE, MAX_TOKENS, every_caption, word_log_probs
+
+from captionrl.config import ActorCriticPhase, EmbeddingPhase, Sizes, ValuePhase, XEPhase
+from captionrl.decoding.rollout import sample
+from captionrl.models import build_module
+from captionrl.objectives.actor_critic import beginnings, td_targets
+from captionrl.text.vocabulary import EOS, PAD, UNK
+from captionrl.training.checkpoint import load_module
+from captionrl.training.learners import actor_critic
+from captionrl.training.learners.actor_critic import ActorCriticLearner, ValueLearner, mixed_reward
+from captionrl.training.learners.embedding import EmbeddingLearner
+from captionrl.training.learners.xe import XELearner
+from captionrl.training.loop import Training
+
+SIZES = {"projection": 12, "decoder": 16, "attention": 4, "embedding": 12, "init": 0.3}
+ITEMS = ["picture0", "picture1", "picture2", "picture3"]
+COMMON = {"epochs": 1, "batch": 32, "optimiser": "adam", "learning_rate": 0.01}
+JUDGED = COMMON | {"eos_in_reward": True, "embedding": 0.5}
+PHASES = {
+    "xe": XEPhase(objective="xe", **COMMON),
+    "embedding": EmbeddingPhase(objective="embedding", margin=0.2, **COMMON),
+    "value": ValuePhase(objective="value", **JUDGED),
+    "joint": ActorCriticPhase(objective="actor-critic", baseline="value", steps=None, **JUDGED),
+}
+LEARNERS = {"xe": XELearner, "embedding": EmbeddingLearner, "value": ValueLearner, "joint": ActorCriticLearner}
+TEACHES = {  # parts of the policy
+    "xe": {"captioner"},
+    "embedding": {"similarity"},
+    "value": {"value"},
+    "joint": {"captioner", "value"},
+}
+
+
+@pytest.fixture
+def make(four_pictures):
+    """A learner of a policy, a fresh one unless it is given, by the name of its phase; changes of that."""
+
+    def make(name, policy=None, dropout=0.0, **changes):
+        if policy is None:
+            torch.manual_seed(1)
+            sizes = Sizes(**SIZES, dropout=dropout)
+            policy = build_module("actor-critic", FEATURE, len(four_pictures.vocabulary), sizes)
+        return LEARNERS[name](policy, four_pictures, PHASES[name].model_copy(update=changes), seed=1), policy
+
+    return make
+
+
+def teach(learner, state, updates):
+    training = Training(learner, learner.phase, state, seed=1)
+    for _ in range(updates):
+        training.step(log_every=1)
+
+
+def parts(policy):
+    """The weights, as bytes, of the captioner and of its judges."""
+    found = {"captioner": b"", "value": b"", "similarity": b""}
+    for name, tensor in policy.state_dict().items():
+        part = name.split(".")[0]
+        found[part if part in found else "captioner"] += tensor.numpy().tobytes()
+    return found
+
+
+def rewards_of_all(learner):
+    """The reward of every caption for each picture [4, C], by the phase's own words."""
+    captions, weight = every_caption(), learner.phase.embedding
+    rows = []
+    for item in ITEMS:
+        metric = learner.reward.score(captions, (captions != PAD).sum(1), [item] * len(captions))
+        cosine = learner.policy.similarity(learner.clips.batch([item] * len(captions)), captions)
+        rows.append(weight * cosine + (1 - weight) * metric.to(cosine))
+    return torch.stack(rows)
+
+
+@torch.no_grad()
+def expected_reward(learner):
+    """The exact mean reward of a sampled caption."""
+    captions, policy = every_caption(), learner.policy.eval()
+    memory = policy.encode(learner.clips.batch(ITEMS))
+    log_p = [word_log_probs(policy, memory.select(torch.full((len(captions),), row)), captions) for row in range(4)]
+    return (torch.stack(log_p).sum(-1).exp() * rewards_of_all(learner)).sum(1).mean().item()
+
+
+@contextmanager
+def recording():
+    """Within it, what the learner samples is added to a list."""
+    rollouts = []
+
+    def recorded(*arguments, **options):
+        rollouts.append(sample(*arguments, **options))
+        return rollouts[-1]
+
+    with mock.patch.object(actor_critic, "sample", recorded):
+        yield rollouts
+
+
+def reward_of(learner, policy, metric, rollout, items):
+    features = learner.clips.batch(items)
+    return mixed_reward(policy, learner.phase, metric, features, rollout.tokens, rollout.lengths, items)
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_each_phase_teaches_its_own_networks_and_leaves_the_others_as_they_are(make, tmp_path, phase):
+    learner, policy = make(phase)
+    before = parts(policy)
+    teach(learner, tmp_path, 3)
+    after = parts(policy)
+    assert {part for part in before if before[part] != after[part]} == TEACHES[phase]
+
+
+def test_from_file_to_file_what_a_phase_does_not_teach_passes_through_it(world, tmp_path):
+    """In the order of the paper's runs."""
+    order = {"judge": "embedding", "words": "xe", "value": "value", "joint": "joint"}
+    phases = {name: PHASES[which].model_dump(exclude_unset=True) for name, which in order.items()}
+    runs = {
+        "judge": {"model": "actor-critic", "phases": ["judge"]},
+        "all": {"model": "actor-critic", "from": "judge", "phases": ["words", "value", "joint"]},
+    }
+    checkpoint, before = None, {}
+    for name, which in order.items():
+        run, out = "judge" if name == "judge" else "all", tmp_path / f"{name}.safetensors"
+        checkpoint = world.train(run, name, out, {"runs": runs, "phases": phases}, start=checkpoint)
+        after = parts(load_module(checkpoint)[0])
+        assert {part for part in before if before[part] != after[part]} <= TEACHES[which]
+        before = after
+
+
+class TestEmbedding:
+    def test_pictures_and_captions_learn_to_find_each_other(self, make, tmp_path):
+        learner, _ = make("embedding")
+        before = learner.validate()["val_recall"]
+        teach(learner, tmp_path, 40)
+        assert before <= 50  # of four pictures
+        assert learner.validate()["val_recall"] >= 80
+
+
+class TestValue:
+    def test_it_explains_rewards_of_captions_it_has_not_seen(self, make, tmp_path):
+        learner, _ = make("value")
+        learner.validation_items *= 32  # one sample of each would be too few
+        before = learner.validate()["val_explained"]
+        teach(learner, tmp_path, 200)
+        assert before < 0
+        assert learner.validate()["val_explained"] > 30  # true values explain 49: what is sampled later is left
+
+    def test_validating_twice_gives_the_same_number_and_draws_nothing_from_the_trainings_chance(self, make):
+        learner, _ = make("value")
+        torch.manual_seed(5)
+        state = torch.get_rng_state()
+        scores = learner.validate()
+        assert torch.equal(torch.get_rng_state(), state)
+        torch.manual_seed(6)
+        assert learner.validate() == scores
+
+    def test_captions_are_sampled_without_dropout(self, make, tmp_path):
+        learner, policy = make("value", dropout=0.5)
+        modes = []
+
+        def recorded(*arguments):
+            modes.append((policy.head.training, policy.embedding.training, policy.value.training))
+            return sample(*arguments)
+
+        with mock.patch.object(actor_critic, "sample", recorded):
+            teach(learner, tmp_path, 2)
+        assert modes == [(False, False, True)] * 2
+
+    def test_its_loss_is_the_squared_error_of_all_beginnings_of_its_captions(self, make):
+        learner, policy = make("value")
+        with recording() as rollouts:
+            loss, _ = learner.loss(0, 0)
+        (rollout,) = rollouts
+        items, _ = learner.pairs.batch(0, 0)
+        features = learner.clips.batch(items)
+        reward, _ = mixed_reward(
+            policy, learner.phase, learner.train_metric, features, rollout.tokens, rollout.lengths, items
+        )
+        values, errors = policy.value(features, rollout.tokens), []
+        for row, length in enumerate(rollout.lengths.tolist()):
+            errors += [(values[row, t] - reward[row]) ** 2 for t in range(length + 1)]
+        assert_close(loss, torch.stack(errors).mean())
+        assert rollout.lengths.unique().numel() > 1
+
+
+class TestActorCritic:
+    @pytest.mark.parametrize(
+        ("baseline", "steps", "embedding"), [("value", None, 0.0), ("value", 1, 0.5), ("none", None, 1.0)]
+    )
+    def test_sampled_captions_come_to_earn_more(self, make, tmp_path, baseline, steps, embedding):
+        learner, policy = make("embedding")
+        teach(learner, tmp_path / "embedding", 40)
+        learner, _ = make("value", policy, embedding=embedding)
+        teach(learner, tmp_path / "value", 60)
+        learner, _ = make("joint", policy, baseline=baseline, steps=steps, embedding=embedding)
+        before, best = expected_reward(learner), rewards_of_all(learner).amax(1).mean().item()
+        teach(learner, tmp_path / "joint", 200)
+        after = expected_reward(learner)
+        assert after - before > (best - before) / 3
+
+    @pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
+    def test_the_reward_is_the_weighted_sum_that_the_phase_says(self, make, weight):
+        learner, policy = make("joint", embedding=weight)
+        features = learner.clips.batch(ITEMS)
+        rollout = sample(policy, policy.encode(features), MAX_TOKENS)
+        reward, told = mixed_reward(
+            policy, learner.phase, learner.reward, features, rollout.tokens, rollout.lengths, ITEMS
+        )
+        cosine = policy.similarity(features, rollout.tokens)
+        metric = learner.reward.score(rollout.tokens, rollout.lengths, ITEMS).float()
+        assert metric.max() > 0
+        assert_close(reward, weight * cosine + (1 - weight) * metric)
+        assert told == {"embedding_reward": cosine.mean().item(), "metric_reward": metric.mean().item()}
+
+    def test_rewards_are_computed_without_dropout_and_captions_sampled_with_it(self, make):
+        learner, policy = make("joint", dropout=0.5)
+        modes = []
+        policy.train()
+        policy.similarity.register_forward_hook(lambda module, *_: modes.append(module.words.training))
+        policy.head.register_forward_hook(lambda module, *_: modes.append(module.training))
+        learner.loss(0, 0)
+        assert modes == [True] * MAX_TOKENS + [False]
+
+    @pytest.mark.parametrize("steps", [None, 1, 2])
+    @pytest.mark.parametrize("weight", [0.0, 1.0])
+    def test_its_loss_is_that_of_its_captions_and_their_values(self, make, steps, weight):
+        learner, policy = make("joint", steps=steps, embedding=weight)
+        with recording() as rollouts:
+            loss, told = learner.loss(0, 0)
+        (rollout,) = rollouts
+        items, _ = learner.pairs.batch(0, 0)
+        features = learner.clips.batch(items)
+        reward, _ = mixed_reward(
+            policy, learner.phase, learner.reward, features, rollout.tokens, rollout.lengths, items
+        )
+        values = policy.value(features, rollout.tokens).detach()
+        targets = td_targets(reward, values, rollout.lengths, steps)
+        log_p = word_log_probs(policy, policy.encode(features), rollout.tokens)
+        policy_loss = -(((targets - values)[:, :-1] * rollout.mask) * log_p).sum(1).mean()
+        errors = (targets - values)[beginnings(rollout.lengths, rollout.tokens.shape[1])]
+        assert_close(loss, policy_loss + errors.square().mean())
+        assert told["policy_loss"] == pytest.approx(policy_loss.item(), abs=1e-6)
+        assert told["sample_reward"] == pytest.approx(reward.mean().item(), abs=1e-6)
+
+    def test_a_curriculum_gives_the_policy_more_of_the_last_words_every_epoch(self, make):
+        learner, _ = make("joint", curriculum=1)
+        captions = torch.tensor([[4, 5, 4, EOS], [5, EOS, PAD, PAD]])
+        assert learner.given(captions, 0).tolist() == [[4, 5, 4, PAD], [5, PAD, PAD, PAD]]
+        assert learner.given(captions, 1).tolist() == [[4, 5, PAD, PAD], [PAD] * 4]
+        assert (learner.given(captions, 3) == PAD).all()
+        learner, _ = make("joint", curriculum=0.5)
+        assert [int((learner.given(captions, epoch)[0] != PAD).sum()) for epoch in range(4)] == [4, 3, 3, 2]
+        assert make("joint")[0].given(captions, 0) is None
+
+    def test_given_words_are_taught_by_cross_entropy_and_the_others_by_their_advantage(self, make):
+        learner, policy = make("joint", curriculum=1)
+        with recording() as rollouts:
+            _, told = learner.loss(0, 0)
+        (rollout,), (items, tokens) = rollouts, learner.pairs.batch(0, 0)
+        given = learner.given(tokens, 0)
+        assert (given != PAD).any()
+        features = learner.clips.batch(items)
+        reward, _ = mixed_reward(
+            policy, learner.phase, learner.reward, features, rollout.tokens, rollout.lengths, items
+        )
+        values = policy.value(features, rollout.tokens)
+        log_p = word_log_probs(policy, policy.encode(features), rollout.tokens)
+        expected = 0.0
+        for row, mask in enumerate(rollout.mask):
+            for place in range(int(mask.sum())):
+                taught = place < given.shape[1] and given[row, place] != PAD
+                if taught:
+                    assert rollout.tokens[row, place] == tokens[row, place]
+                advantage = 1.0 if taught else reward[row].item() - values[row, place].item()
+                expected -= advantage * log_p[row, place].item() / len(items)
+        assert told["policy_loss"] == pytest.approx(expected, abs=1e-5)
+
+    def test_a_given_word_that_cannot_be_written_teaches_nothing(self, make):
+        learner, policy = make("joint", curriculum=1)
+        items, tokens = learner.pairs.batch(0, 0)
+        tokens[:, 0] = UNK
+        learner.pairs.batch = lambda epoch, index: (items, tokens)
+        loss, _ = learner.loss(0, 0)
+        assert loss.isfinite()
+        loss.backward()
+        assert all(weight.grad.isfinite().all() for weight in policy.parameters() if weight.grad is not None)
+
+    @pytest.mark.parametrize("steps", [None, 1])
+    @pytest.mark.parametrize(("kept", "learns"), [("policy_gradient_loss", "captioner"), ("mse_loss", "value")])
+    def test_neither_loss_has_a_gradient_for_the_others_network_nor_any_for_the_embedding(
+        self, make, steps, kept, learns
+    ):
+        learner, policy = make("joint", steps=steps)
+        other = {"policy_gradient_loss": "mse_loss", "mse_loss": "policy_gradient_loss"}[kept]
+        with mock.patch.object(actor_critic, other, return_value=torch.zeros(())):
+            learner.loss(0, 0)[0].backward()
+        for name, parameter in policy.named_parameters():
+            part = name.split(".")[0]
+            if learns == (part if part in ("value", "similarity") else "captioner"):
+                assert parameter.grad.abs().max() > 0, name
+            else:
+                assert parameter.grad is None, name

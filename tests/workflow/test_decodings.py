@@ -1,0 +1,35 @@
+"""Greedy and look-ahead captions in the graph: how they are asked for, and which figures show them."""
+
+import json
+
+import pytest
+
+from captionrl.cli import parser
+
+CORPUS, SEED = "coco-mini", "seeds=[1]"
+FIGURE = {
+    "title": "t",
+    "corpus": "coco",
+    "methods": [{"method": name, "run": f"joint.{name}"} for name in ("greedy", "la")],
+}
+OVERRIDES = {"policy_value": {"look_ahead": 0.25, "beam": 4, "figures": {"examples": {"f": FIGURE}}}}
+
+
+@pytest.fixture(scope="module")
+def plan(project):
+    config = (SEED, "overrides=" + json.dumps(OVERRIDES, separators=(",", ":")))
+    return project.plan("--printshellcmds", "results/mini/policy_value/f.png", config=config)
+
+
+def test_greedy_search_is_a_beam_of_one_and_look_ahead_has_its_weight(plan):
+    lines = [parser().parse_args(["predict", *arguments]) for arguments in plan.commands["predict"]]
+    ways = {line.out.parent.name: (line.beam, line.look_ahead, line.stage, line.set) for line in lines}
+    assert ways["joint.greedy"] == (1, None, None, None)
+    assert ways["joint.la"] == (4, 0.25, None, None)
+
+
+def test_a_figure_reads_their_predictions(plan):
+    (arguments,) = plan.commands["figures"]
+    shown = {path.as_posix() for path in parser().parse_args(["figures", *arguments]).predictions}
+    folder = f"work/{CORPUS}/predictions/policy_value"
+    assert {f"{folder}/joint.{way}/seed1.json" for way in ("greedy", "la")} <= shown
