@@ -43,9 +43,7 @@ class Sizes(Strict):
     embedding: PositiveInt  # words
     dropout: Annotated[float, Field(ge=0, lt=1)]
     init: Positive  # every parameter starts uniform in [-init, init]
-    projection: PositiveInt = (
-        512  # a frame's feature -> this; Shi et al.: so do captions
-    )
+    projection: PositiveInt = 512  # a frame's feature -> this; Shi et al.: so do captions
     encoder: PositiveInt = 512  # likewise: Bi-LSTM, each direction
     manager_encoder: PositiveInt = 256  # HRL: the LSTM above it
     manager: PositiveInt = 256  # HRL: the manager's LSTM
