@@ -92,7 +92,7 @@ class Paper(Strict):
                     self._check_decoding(method.run, figure.corpus, f"{place}.methods[{index}].run")
                     if kind != "examples" and split_system(method.run)[1]:
                         raise ValueError(
-                            f"{place}.methods[{index}].run: {method.run}: curves are of runs; leave .… out"
+                            f"{place}.methods[{index}].run: {method.run}: curves are of runs; leave the decoding out"
                         )
         for name, tradeoff in self.figures.tradeoffs.items():
             place = f"figures.tradeoffs.{name}"

@@ -50,7 +50,6 @@ def look_ahead(
         # What has ended goes on as it is, once.
         itself = torch.full_like(grown[0, 0], -torch.inf).index_fill(0, words.new_tensor([0]), 0.0)
         whole = ended.unsqueeze(-1).expand_as(word)
-        grown = torch.where(whole, log_p.unsqueeze(-1) + itself, grown)
         promised = torch.where(whole, scores.unsqueeze(-1) + itself, promised)
         scores, best = promised.flatten(1).topk(width)
         parent = best // word.shape[-1]
