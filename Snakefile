@@ -9,6 +9,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from captionrl.config import (
+    SEEING,
     BackbonePhase,
     is_set,
     load_paper,

@@ -106,6 +106,34 @@ def features(args: argparse.Namespace) -> None:
     )
 
 
+def frames(args: argparse.Namespace) -> None:
+    from captionrl.datasets.prepare import load_captions
+    from captionrl.features.extract import extract
+    from captionrl.features.keeper import frame_keeper
+    from captionrl.provenance import code_version
+
+    splits = load_captions(args.captions).items.values()
+    extract(
+        [(item.id, args.raw / item.media) for items in splits for item in items if item.media],
+        frame_keeper(args.backbone, args.most),
+        args.out,
+        args.out.with_suffix(".json"),
+        fps=args.fps,
+        state=args.state / "features",
+        allowed_failures=args.allowed_failures,
+        code_version=code_version("frames"),
+        workers=args.workers,
+    )
+
+
+def attributes(args: argparse.Namespace) -> None:
+    from captionrl.datasets.mine import mine
+    from captionrl.datasets.prepare import load_captions
+
+    captions, states = load_captions(args.captions), args.state / "attributes"
+    mine(captions, args.tagger, args.most, corenlp=args.corenlp, workers=args.workers, states=states).save(args.out)
+
+
 def annotations(args: argparse.Namespace) -> None:
     from captionrl.features.annotations import write_annotations
     from captionrl.provenance import code_version
@@ -136,6 +164,8 @@ def train(args: argparse.Namespace) -> None:
         captions=args.captions,
         features=args.features,
         segments=args.segments,
+        attributes=args.attributes,
+        weights=args.weights,
         start=args.start,
         out=args.out,
         state=args.state,
@@ -228,6 +258,14 @@ def value(args: argparse.Namespace) -> None:
     from captionrl.evaluation.value import render, value_errors
 
     report = value_errors(args.checkpoints, args.captions, args.features, args.split)
+    print(json.dumps(report, indent=1) if args.json else render(report))
+
+
+def recognition(args: argparse.Namespace) -> None:
+    from captionrl.evaluation.recognition import recognition_scores, render
+
+    files = (args.attributes, args.captions, args.features)
+    report = recognition_scores(args.checkpoints, *files, args.split, args.device)
     print(json.dumps(report, indent=1) if args.json else render(report))
 
 
@@ -342,7 +380,7 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument("--overrides", type=_mapping, default=None, help="JSON laid over the paper's YAML")
 
     sub = command(corpus, "read a corpus and print what was read; with --out, prepare it for training")
-    sub.add_argument("name", help="charades, coco, flickr8k, msrvtt, tgif, or one of these with -mini")
+    sub.add_argument("name", help="charades, coco, flickr8k, msrvtt, msvd, tgif, or one of these with -mini")
     paths(sub, raw="the directory of the data set's own files")
     sub.add_argument("--out", type=Path, help="write captions, vocabulary, split lists and card here")
     sub.add_argument("--min-count", type=_positive, default=1, help="a word rarer than this in train is <unk>")
@@ -384,6 +422,23 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--workers", type=_positive, default=1, help="decoding threads")
     common(sub, "device", "state")
 
+    sub = command(frames, "keep a few frames of every item, as a backbone that is to be trained sees them")
+    sub.add_argument("--backbone", required=True, help="inception-resnet-v2-frames or mini-frames")
+    paths(sub, raw="the data set's files", captions="its prepared captions: whose items", out="the store (.h5)")
+    sub.add_argument("--most", type=_positive, default=5, help="frames of an item (default: %(default)s)")
+    sub.add_argument("--fps", type=float, default=3.0, help="frames a second that these are taken from")
+    sub.add_argument("--allowed-failures", type=int, default=0, help="how many broken videos may be left out")
+    sub.add_argument("--workers", type=_positive, default=1, help="decoding threads")
+    common(sub, "state")
+
+    sub = command(attributes, "list the most frequent nouns, verbs and adjectives of a corpus' training captions")
+    paths(sub, captions="a prepared corpus", out="the list (.tsv)")
+    sub.add_argument("--tagger", choices=("corenlp", "dictionary"), required=True)
+    sub.add_argument("--most", type=_positive, default=400, help="attributes (default: %(default)s)")
+    sub.add_argument("--corenlp", type=Path, help="for corenlp: its distribution, a folder or a zip")
+    sub.add_argument("--workers", type=_positive, default=1, help="for corenlp: captions at a time")
+    common(sub, "state")
+
     sub = command(annotations, "make features from Charades' annotation: ground truth in place of pixels")
     paths(sub, raw="the data set's files", captions="its prepared captions", out="the store (.h5)")
     sub.add_argument("--fps", type=float, default=3.0, help="steps a second")
@@ -398,6 +453,8 @@ def parser() -> argparse.ArgumentParser:
     paths(sub, captions="a prepared corpus", out="the checkpoint (.safetensors)")
     sub.add_argument("--features", type=Path, help="its feature store; HRL's critic needs none")
     sub.add_argument("--segments", type=Path, help="its captions' segments, for HRL's critic")
+    sub.add_argument("--attributes", type=Path, help="its attributes (.tsv), for a phase that teaches to tell them")
+    sub.add_argument("--weights", type=Path, help="of a CNN in the captioner, without --start: its pre-trained weights")
     sub.add_argument("--start", type=Path, help="the checkpoint to start from")
     what = "that losses are computed in (default: %(default)s)"
     sub.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help=what)
@@ -469,6 +526,13 @@ def parser() -> argparse.ArgumentParser:
     paths(sub, captions="a prepared corpus", features="its feature store")
     sub.add_argument("--split", choices=("train", "val", "test"), default="test")
     sub.add_argument("--json", action="store_true", help="print JSON")
+
+    sub = command(recognition, "score how well a captioner with a CNN of its own tells attributes")
+    sub.add_argument("checkpoints", type=Path, nargs="+", help="of one run of e2e, a seed each")
+    paths(sub, attributes="the list it was taught", captions="a prepared corpus", features="its frame store")
+    sub.add_argument("--split", choices=("train", "val", "test"), default="test")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+    common(sub, "device")
 
     sub = command(table, "build a paper's table from score files")
     sub.add_argument("table", type=_parts(2), help="PAPER/TABLE, such as hrl/table1")

@@ -66,26 +66,40 @@ def overrides_option(paper):
 
 
 def weights_of(wildcards):
+    return weights_of_backbone(wildcards.backbone)
+
+
+def weights_of_backbone(backbone):
     official = {
         "resnet152": "resnet152-394f9c45.pth",
         "resnet101-grid": "resnet101-63fe2227.pth",
         "vgg16": "vgg16-397923af.pth",
+        "inception-resnet-v2-frames": "inception_resnet_v2-940b1cd6.pth",
     }
-    if wildcards.backbone in official:
-        return f"data/weights/{official[wildcards.backbone]}"
-    return rules.backbone.output.weights
+    return f"data/weights/{official[backbone]}" if backbone in official else rules.backbone.output.weights
+
+
+def frames_of(wildcards):
+    """Frames of an item that are kept; papers that share a frame store must agree."""
+    corpus = wildcards.corpus
+    return agreed("max_frames", corpus, wildcards.backbone, lambda paper: paper.corpora[corpus].max_frames)
 
 
 def fps_of(corpus, backbone):
-    """Frames a second, in which papers that share a corpus and a backbone must agree."""
-    rates = {
-        paper.fps
+    """Frames a second."""
+    return agreed("fps", corpus, backbone, lambda paper: paper.fps)
+
+
+def agreed(what, corpus, backbone, value):
+    """A value in which papers that share a corpus and a backbone must agree."""
+    values = {
+        value(paper)
         for paper in PAPERS.values()
         if corpus in paper.corpora and backbone in (paper.backbone_of(corpus, run) for run in paper.runs)
     }
-    if len(rates) != 1:
-        raise WorkflowError(f"papers/*.yaml: fps of {backbone} features of {corpus}: {rates or 'in no paper'}")
-    return rates.pop()
+    if len(values) != 1:
+        raise WorkflowError(f"papers/*.yaml: {what} of {backbone} features of {corpus}: {values or 'in no paper'}")
+    return values.pop()
 
 
 def manifest(paper, corpus, run):
@@ -105,6 +119,40 @@ def segments_to_train(wildcards):
     backend = paper.corpora[wildcards.corpus].segmentation
     needed = paper.needs_segments(wildcards.phase, wildcards.corpus)
     return f"work/{wildcards.corpus}/segments/{backend}.parquet" if needed else []
+
+
+def attributes_to_train(wildcards):
+    """The list of the attributes that a phase teaches to tell."""
+    paper = PAPERS[wildcards.paper]
+    needed = paper.needs_attributes(wildcards.phase, wildcards.corpus)
+    return f"work/{wildcards.corpus}/attributes/{paper.corpora[wildcards.corpus].tagger}.tsv" if needed else []
+
+
+def weights_to_train(wildcards):
+    """The pre-trained weights of a captioner's own CNN, for its first phase."""
+    paper = PAPERS[wildcards.paper]
+    if paper.runs[wildcards.run].model not in SEEING or start_checkpoint(wildcards):
+        return []
+    return weights_of_backbone(paper.backbone_of(wildcards.corpus, wildcards.run))
+
+
+def most_attributes(wildcards):
+    """How many attributes a corpus has at most, in which papers that mine them must agree."""
+    papers = [paper for paper in PAPERS.values() if wildcards.corpus in paper.corpora]
+    mining = [
+        paper for paper in papers if any(paper.needs_attributes(phase, wildcards.corpus) for phase in paper.phases)
+    ]
+    most = {paper.sizes_of(run, wildcards.corpus).attributes for paper in mining for run in paper.runs}
+    if len(most) != 1:
+        raise WorkflowError(f"papers/*.yaml: sizes.attributes of {wildcards.corpus}: {most or 'in no paper'}; give one")
+    return most.pop()
+
+
+def attributes_shown(paper):
+    """The lists of the attributes that a paper's figures show."""
+    facts = PAPERS[paper]
+    corpora = {figure.corpus for figure in facts.figures.examples.values() if figure.attributes}
+    return [f"work/{corpus}/attributes/{facts.corpora[corpus].tagger}.tsv" for corpus in sorted(corpora)]
 
 
 def option(name, file):

@@ -108,3 +108,26 @@ rule segments:
     shell:
         "exec captionrl segment --captions work/{wildcards.corpus}/captions --backend {wildcards.backend} {params.corenlp}"
         " --workers {threads} --out {output.segments} 2> >(trap '' TERM INT; exec tee {log} >&2)"
+
+
+rule attributes:
+    input:
+        captions=rules.captions.output,
+        corenlp=lambda wildcards: "data/tools/stanford-corenlp-4.4.0.zip" if wildcards.tagger == "corenlp" else [],
+    output:
+        "work/{corpus}/attributes/{tagger}.tsv",
+    log:
+        "work/log/attributes/{corpus}-{tagger}.log",
+    threads: lambda wildcards: 8 if wildcards.tagger == "corenlp" else 1
+    resources:
+        mem_mb=lambda wildcards: 8000 if wildcards.tagger == "corenlp" else 2000,
+        runtime=lambda wildcards: 6 * 60 if wildcards.tagger == "corenlp" else 15,
+    params:
+        code=code_version("attributes"),
+        corenlp=lambda wildcards, input: option("corenlp", input.corenlp),
+        most=most_attributes,
+    message:
+        "Listing the attributes of {wildcards.corpus} ({wildcards.tagger})"
+    shell:
+        "exec captionrl attributes --captions work/{wildcards.corpus}/captions --tagger {wildcards.tagger} {params.corenlp}"
+        " --most {params.most} --workers {threads} --out {output} 2> >(trap '' TERM INT; exec tee {log} >&2)"

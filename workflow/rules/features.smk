@@ -136,3 +136,34 @@ rule features:
         "exec env OMP_NUM_THREADS={threads} captionrl features --backbone {wildcards.backbone} --weights {input.weights}"
         " --raw data/{wildcards.corpus} --captions work/{wildcards.corpus}/captions --out {output.store} --fps {params.fps}"
         " --allowed-failures {params.allowed_failures} --workers {threads} --device {params.device} 2> >(trap '' TERM INT; exec tee {log} >&2)"
+
+
+rule frames:
+    # For a CNN that is part of the captioner.
+    input:
+        raw="data/{corpus}/raw.json",
+        captions=rules.captions.output,
+    output:
+        store="work/{corpus}/features/{backbone}.h5",
+        manifest="work/{corpus}/features/{backbone}.json",
+    log:
+        "work/log/features/{corpus}-{backbone}.log",
+    benchmark:
+        "work/benchmark/features/{corpus}-{backbone}.tsv"
+    wildcard_constraints:
+        backbone="inception-resnet-v2-frames|mini-frames",
+    threads: 2 if MINI else 8
+    resources:
+        mem_mb=2000 if MINI else 8000,
+        runtime=30 if MINI else 12 * 60,
+    params:
+        code=code_version("frames"),
+        fps=lambda wildcards: fps_of(wildcards.corpus, wildcards.backbone),
+        most=frames_of,
+        allowed_failures=PARAMS.allowed_failures,
+    message:
+        "Keeping frames of {wildcards.corpus} for {wildcards.backbone}"
+    shell:
+        "exec env OMP_NUM_THREADS={threads} captionrl frames --backbone {wildcards.backbone} --most {params.most}"
+        " --raw data/{wildcards.corpus} --captions work/{wildcards.corpus}/captions --out {output.store} --fps {params.fps}"
+        " --allowed-failures {params.allowed_failures} --workers {threads} 2> >(trap '' TERM INT; exec tee {log} >&2)"

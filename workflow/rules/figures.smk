@@ -11,6 +11,7 @@ for paper_name in [name for name, paper in PAPERS.items() if paper.figures.names
             captions=expand(rules.captions.output, corpus=corpora_shown(paper_name)),
             features=features_shown(paper_name),
             predictions=predictions_shown(paper_name),
+            attributes=attributes_shown(paper_name),
             tables=[f"results/{SCALE}/{paper_name}/{name}.csv" for name in tables_drawn(paper_name)],
         output:
             page=f"results/{SCALE}/{paper_name}/figures.html",

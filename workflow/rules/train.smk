@@ -6,6 +6,8 @@ rule train:
         captions=rules.captions.output,
         features=features_to_train,
         segments=segments_to_train,
+        attributes=attributes_to_train,
+        weights=weights_to_train,
         start=start_checkpoint,
     output:
         weights=CHECKPOINT,
@@ -35,11 +37,13 @@ rule train:
         start=lambda wildcards, input: option("start", input.start),
         features=lambda wildcards, input: option("features", str(input.features).replace(".json", ".h5")),
         segments=lambda wildcards, input: option("segments", input.segments),
+        attributes=lambda wildcards, input: option("attributes", input.attributes),
+        pretrained=lambda wildcards, input: option("weights", input.weights),
         overrides=lambda wildcards, input: overrides_option(wildcards.paper),
     message:
         "Training {wildcards.paper}/{wildcards.run}/{wildcards.phase} on {wildcards.corpus}, seed {wildcards.seed}"
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl train {wildcards.paper}/{wildcards.run}/{wildcards.phase}"
         " --corpus {wildcards.corpus} --seed {wildcards.seed} --captions work/{wildcards.corpus}/captions"
-        " {params.features} {params.segments} {params.start} --out {output.weights} --scale {params.scale} {params.overrides}"
+        " {params.features} {params.segments} {params.attributes} {params.pretrained} {params.start} --out {output.weights} --scale {params.scale} {params.overrides}"
         " --device {params.device} {params.precision} 2> >(trap '' TERM INT; exec tee {log} >&2)"

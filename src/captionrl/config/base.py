@@ -10,7 +10,12 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Model = TypeVar("Model", bound=BaseModel)
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-Backbone = Literal["resnet152", "resnet101-grid", "vgg16", "bottomup", "mini", "mini-grid", "annotations"]
+# fmt: off
+Backbone = Literal[
+    "resnet152", "resnet101-grid", "vgg16", "bottomup", "mini", "mini-grid", "annotations",
+    "inception-resnet-v2-frames", "mini-frames",  # frames themselves, for a CNN of that name in the captioner
+]
+# fmt: on
 
 
 class Strict(BaseModel):

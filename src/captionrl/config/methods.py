@@ -16,6 +16,7 @@ MODELS = {  # by a run's `model:`
     "stack-cap": "captionrl.models.stackcap:StackCap",
     "stack-cap-star": "captionrl.models.stackcap:StackCapStar",
     "actor-critic": "captionrl.models.actor_critic:ActorCritic",
+    "e2e": "captionrl.models.e2e:EndToEnd",
     "hrl": "captionrl.models.hrl:HRL",
     "critic": "captionrl.models.critic:Critic",
 }
@@ -27,6 +28,8 @@ LEARNERS = {  # by a phase's `objective:`
     "embedding": "captionrl.training.learners.embedding:EmbeddingLearner",
     "value": "captionrl.training.learners.actor_critic:ValueLearner",
     "actor-critic": "captionrl.training.learners.actor_critic:ActorCriticLearner",
+    "multitask-xe": "captionrl.training.learners.multitask:MultitaskXELearner",
+    "multitask": "captionrl.training.learners.multitask:MultitaskLearner",
     "hrl": "captionrl.training.learners.hrl:HRLLearner",
     "critic": "captionrl.training.learners.critic:CriticLearner",
 }

@@ -6,7 +6,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from captionrl.config.base import Backbone, Name, Positive, Share, Strict, known, within
 from captionrl.config.methods import LEARNERS, MODELS
-from captionrl.config.phases import JUDGED, LEARNS, NO_CAPTIONS, STAGED, AnyPhase, JudgedPhase
+from captionrl.config.phases import JUDGED, LEARNS, NO_CAPTIONS, SEEING, STAGED, AnyPhase, EndToEndPhase, JudgedPhase
 from captionrl.config.results import (
     CAPTION_METRICS,
     GREEDY,
@@ -27,6 +27,7 @@ class CorpusSettings(Strict):
     max_words: PositiveInt  # of a caption, </s> not counted
     min_count: PositiveInt  # a word rarer than this in the training captions becomes <unk>
     segmentation: Literal["corenlp", "grammar", "shallow"] = "corenlp"  # what cuts captions into chunks
+    tagger: Literal["corenlp", "dictionary"] = "corenlp"  # what tells nouns, verbs and adjectives, for attributes
     backbone: Backbone | None = None  # another one than the paper's
     sizes: dict[str, Any] = Field(default={})  # laid over the paper's sizes for this corpus
     phases: dict[str, dict[str, Any]] = Field(default={})  # likewise over its phases
@@ -48,6 +49,7 @@ class Sizes(Strict):
     manager_encoder: PositiveInt = 256  # HRL: the LSTM above it
     manager: PositiveInt = 256  # HRL: the manager's LSTM
     goal: PositiveInt = 16  # HRL
+    attributes: PositiveInt = 400  # Li and Gong: how many are told at most
     stages: Annotated[int, Field(ge=2)] = 3  # Stack-Cap: the coarse decoder and the fine ones
     critic: PositiveInt = 128  # HRL: the internal critic's GRU and word embedding
     critic_reads: Literal["this", "previous"] = "this"  # HRL: does z_t see a_t (eq. 9) or only those before (eq. 10)?
@@ -169,6 +171,13 @@ class Paper(Strict):
             within(Sizes, self.sizes, settings.sizes, f"corpora.{corpus}.sizes")
         for name, run in self.runs.items():
             within(Sizes, self.sizes, run.sizes, f"runs.{name}.sizes")
+            for corpus in self.corpora:
+                backbone, sees = self.backbone_of(corpus, name), run.model in SEEING
+                if run.model != "critic" and backbone.endswith("-frames") != sees:
+                    what = "frames, to see for itself" if sees else "features, for it has no CNN to see with"
+                    raise ValueError(
+                        f"runs.{name}: {run.model} on {corpus} wants {what}; {backbone} are not; set backbone"
+                    )
         return self
 
     @model_validator(mode="after")
@@ -251,6 +260,11 @@ class Paper(Strict):
         """Whether a phase learns from the ends of segments."""
         mine = self.phase_of(phase, corpus)
         return mine.objective == "critic" or (mine.objective == "xe" and mine.boundaries == "truth")
+
+    def needs_attributes(self, phase: str, corpus: str) -> bool:
+        """Whether a phase learns what attributes clips have."""
+        mine = self.phase_of(phase, corpus)
+        return isinstance(mine, EndToEndPhase) and mine.alpha < 1
 
     def backbone_of(self, corpus: str, run: str) -> Backbone:
         return self.runs[run].backbone or self.corpora[corpus].backbone or self.backbone

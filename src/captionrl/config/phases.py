@@ -29,6 +29,7 @@ class Phase(Strict):
     epochs: Positive
     validate_every: Positive = 1  # epochs
     batch: PositiveInt = 64
+    accumulate: PositiveInt = 1  # batches an update; its gradient is their mean
     optimiser: Literal["adadelta", "adam"]
     learning_rate: Positive
     halve_after: PositiveInt | None = None  # validations without a new best before the rate is halved
@@ -148,6 +149,52 @@ class HRLPhase(RewardPhase):
     noise_end: NotNegative  # ... and at the end; linear in between
     gradients_cross_segments: bool  # whether a goal also answers for the words of later segments
 
+    @model_validator(mode="after")
+    def _turns_are_of_updates(self) -> "HRLPhase":
+        if self.accumulate > 1:
+            raise ValueError("accumulate: worker and manager take turns batch by batch; set it to 1")
+        return self
+
+
+class Augmentation(Strict):
+    """How frames are varied, all of a clip alike, each time that a CNN learns from them."""
+
+    crop: Annotated[float, Field(ge=0, lt=1)] = 0  # the most that is cut off of either side, as a share
+    flip: bool = False  # whether half of the clips are mirrored
+
+
+class EndToEndPhase(Phase):
+    """Phases of a captioner with a CNN in it: L = alpha * L_captions + (1 - alpha) * L_attributes (Li and Gong eq. 8)."""
+
+    alpha: Share = 1  # weight of the captions' loss; the rest is the attributes'
+    cnn_rate: NotNegative = (
+        0  # the CNN's share of the learning rate; 0: it is frozen, and attributes teach nothing else
+    )
+    attributes_rate: Positive = 1  # likewise that of the layer that tells attributes
+    augmentation: Augmentation = Augmentation()  # of what a CNN that learns sees
+    # Activation checkpointing: so many frames' activations in memory at a time, all others computed again when they
+    # are needed; null: all are kept.
+    frames_at_once: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _whoever_is_frozen_sees_the_same_frames(self) -> "EndToEndPhase":
+        if self.cnn_rate == 0 and self.augmentation != Augmentation():
+            raise ValueError("augmentation: a frozen CNN sees every frame once; leave it out, or give cnn_rate")
+        return self
+
+
+class MultitaskXEPhase(EndToEndPhase):
+    """Captions by cross-entropy (Li and Gong eq. 2): step 1, and the ablations without reinforcement."""
+
+    objective: Literal["multitask-xe"]
+
+
+class MultitaskPhase(EndToEndPhase, RewardPhase):
+    """Captions by REINFORCE with a greedy baseline (Li and Gong eq. 7): steps 2 and 3."""
+
+    objective: Literal["multitask"]
+    samples: PositiveInt  # M of eq. 7, captions of each clip; 1: REINFORCE, more: REINFORCE+
+
 
 class BackbonePhase(Phase):
     """The mini backbone's training on attribute labels of rendered frames; an epoch is a pass over these frames."""
@@ -169,13 +216,16 @@ AnyPhase = Annotated[
     | EmbeddingPhase
     | ValuePhase
     | ActorCriticPhase
+    | MultitaskXEPhase
+    | MultitaskPhase
     | HRLPhase,
     Field(discriminator="objective"),
 ]
-CAPTIONERS = tuple(model for model in MODELS if model != "critic")
 STAGED = ("stack-cap", "stack-cap-star")  # those with words of every stage
+SEEING = ("e2e",)  # those with a CNN in them, which see frames themselves
 JUDGED = ("actor-critic",)  # those with a value network and an embedding
 NO_CAPTIONS = ("critic", "embedding", "value")  # objectives that teach none
+CAPTIONERS = tuple(model for model in MODELS if model not in ("critic", *SEEING))  # any objective's
 LEARNS: dict[str, tuple[str, ...]] = {  # which models a phase can teach, by its objective
     "xe": CAPTIONERS,
     "reinforce": CAPTIONERS,
@@ -184,6 +234,8 @@ LEARNS: dict[str, tuple[str, ...]] = {  # which models a phase can teach, by its
     "embedding": JUDGED,
     "value": JUDGED,
     "actor-critic": JUDGED,
+    "multitask-xe": SEEING,
+    "multitask": SEEING,
     "critic": ("critic",),
     "hrl": ("hrl",),
 }

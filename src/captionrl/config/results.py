@@ -125,6 +125,7 @@ class ExamplesFigure(Strict):
     methods: list[Method] = Field(min_length=1)
     items: PositiveInt = 4  # those whose ids have the smallest SHA-256
     frames: PositiveInt = 5  # shown of a clip
+    attributes: Annotated[int, Field(ge=0)] = 0  # the most probable ones, as the last method's run tells them
     references: Annotated[int, Field(ge=0)] = 3  # the first of an item
 
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from captionrl.datasets.corpus import Corpus
 from captionrl.errors import UserError
-from captionrl.files import digest
+from captionrl.files import digest, read_bytes
 
 Url = Annotated[str, StringConstraints(pattern=r"^https?://")]
 
@@ -67,6 +67,13 @@ def source(path: str) -> str:
     """Where a file of a raw directory comes from, in words."""
     entry = find(path)
     return f"{entry.what}; from: {entry.source or entry.url}" if entry else "not in downloads.yaml"
+
+
+def annotation(raw: Path, name: str) -> bytes:
+    """What an annotation file of a raw directory holds; UserError says where to get it."""
+    if not (raw / name).is_file():
+        raise UserError(f"{raw / name}: no such file; put it there by hand ({source(name)})")
+    return read_bytes(raw / name)
 
 
 def verify(entry: Entry, path: Path) -> str | None:

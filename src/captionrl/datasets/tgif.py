@@ -8,19 +8,18 @@
 from pathlib import Path
 
 from captionrl.datasets.corpus import SPLITS, Corpus, Item
-from captionrl.datasets.download import source
+from captionrl.datasets.download import annotation
 from captionrl.datasets.records import lines, plain_name, split_lists
 from captionrl.errors import UserError
-from captionrl.files import read_bytes
 
 CAPTIONS = "tgif-v1.0.tsv"
 
 
 def read(name: str, raw: Path) -> Corpus:
     """Read the caption file and the split lists. Items stand in the order of the lists."""
-    captions = _captions(_file(raw, CAPTIONS), str(raw / CAPTIONS))
+    captions = _captions(annotation(raw, CAPTIONS), str(raw / CAPTIONS))
     lists = {split: f"splits/{split}.txt" for split in SPLITS}
-    listed = split_lists((split, _file(raw, file), str(raw / file)) for split, file in lists.items())
+    listed = split_lists((split, annotation(raw, file), str(raw / file)) for split, file in lists.items())
     items: list[Item] = []
     kept: dict[str, list[str]] = {}
     for url, (split, at) in listed.items():
@@ -33,12 +32,6 @@ def read(name: str, raw: Path) -> Corpus:
         kept[id] = captions[url]
     origin = f"{CAPTIONS} and the official split lists; {len(captions) - len(items)} GIFs in no list left out"
     return Corpus(name, items, kept, origin, (CAPTIONS, *lists.values()))
-
-
-def _file(raw: Path, name: str) -> bytes:
-    if not (raw / name).is_file():
-        raise UserError(f"{raw / name}: no such file; put it there by hand ({source(name)})")
-    return read_bytes(raw / name)
 
 
 def _captions(data: bytes, place: str) -> dict[str, list[str]]:

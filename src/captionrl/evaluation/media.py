@@ -6,14 +6,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from captionrl.config import SEEING
 from captionrl.device import pick_device
 from captionrl.errors import UserError
 from captionrl.evaluation.describe import Description, describe
 from captionrl.features.backbones import Backbone, load_backbone
+from captionrl.features.frames import unpack
+from captionrl.features.keeper import FrameKeeper, frame_keeper
+from captionrl.features.store import thin
 from captionrl.features.video import sample_frames
 from captionrl.models import Features, Policy
 from captionrl.training.checkpoint import Card, load_checkpoint
-from captionrl.training.data import thin
 
 WEIGHTS = {  # where the pipeline keeps each backbone's weights; a rule of the same name makes them
     "mini": Path("work/backbone/mini.safetensors"),
@@ -30,7 +33,8 @@ class Captioner:
 
     policy: Policy
     card: Card
-    backbone: Backbone
+    backbone: Backbone | FrameKeeper  # the latter where the policy has a CNN of its own
+    device: torch.device
 
     def caption(self, media: Path, beam: int) -> tuple[Description, np.ndarray]:
         """The best caption of a media file, and the numbers [N] of the sampled frames that it was read from.
@@ -39,10 +43,13 @@ class Captioner:
         """
         card = self.card
         frames = np.stack([image for _, image in sample_frames(media, card.fps, self.backbone.resize)])
-        read = self.backbone.forward(torch.from_numpy(frames)).float()  # float16 before, as in a feature store
         numbers = thin(np.arange(len(frames)), card.corpus_settings.max_frames)
-        kept = read.unflatten(0, (len(frames), -1))[torch.from_numpy(numbers)]  # [N, cells of a frame, D]
-        batch = kept.flatten(0, 1).unsqueeze(0).to(self.backbone.device)
+        read = self.backbone.forward(torch.from_numpy(frames))
+        if isinstance(self.backbone, FrameKeeper):
+            kept = torch.from_numpy(unpack(read.numpy()))  # these frames already
+        else:  # of float16, as in a feature store: [N, cells of a frame, D]
+            kept = read.float().unflatten(0, (len(frames), -1))[torch.from_numpy(numbers)].flatten(0, 1)
+        batch = kept.unsqueeze(0).to(self.device)
         clip = Features(batch, torch.ones(batch.shape[:2], dtype=torch.bool, device=batch.device))
         (description,) = describe(self.policy, card.vocabulary, clip, card.corpus_settings.max_words + 1, beam)
         return description, numbers
@@ -53,12 +60,15 @@ def load_captioner(checkpoint: Path, weights: Path | None, device: str) -> Capti
     policy, card = load_checkpoint(checkpoint)
     if card.blind:
         raise UserError(f"{checkpoint}: a blind control, which sees no video; give another run's checkpoint")
+    where = pick_device(device)
+    if card.model in SEEING:
+        return Captioner(policy.to(where), card, frame_keeper(card.backbone, card.corpus_settings.max_frames), where)
     default = WEIGHTS.get(card.backbone)
     if default is None:
         raise UserError(
             f"{checkpoint}: trained on {card.backbone} instead of frames; give one trained on {' or '.join(WEIGHTS)}"
         )
-    path, where = weights or default, pick_device(device)
+    path = weights or default
     if not path.is_file():
         raise UserError(f"{path}: no such file; make it with `snakemake {default}`, or name another with --weights")
     backbone = load_backbone(card.backbone, path, where)
@@ -67,4 +77,4 @@ def load_captioner(checkpoint: Path, weights: Path | None, device: str) -> Capti
             f"{path}: other weights of {card.backbone} than {checkpoint} was trained with "
             f"(sha256 {backbone.weights_sha256[:12]}, not {card.backbone_sha256[:12]}); name those with --weights"
         )
-    return Captioner(policy.to(where), card, backbone)
+    return Captioner(policy.to(where), card, backbone, where)

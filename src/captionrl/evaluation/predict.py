@@ -18,7 +18,7 @@ from captionrl.files import write_json
 from captionrl.models.policy import Features, Policy
 from captionrl.progress import progress
 from captionrl.training.checkpoint import Card, load_checkpoint
-from captionrl.training.data import Clips
+from captionrl.training.data import Clips, clips_of
 
 BATCH = 64  # clips at a time; the beam, or the size of a set, multiplies it
 
@@ -126,4 +126,4 @@ def open_clips(checkpoint: Path, card: Card, features: Path, device: torch.devic
         raise UserError(
             f"{features}: features of another backbone or rate than {checkpoint} was trained on; extract them again"
         )
-    return Clips(store, card.corpus_settings.max_frames, device, blind=card.blind)
+    return clips_of(store, card.corpus_settings.max_frames, device, blind=card.blind)

@@ -24,6 +24,7 @@ BATCH = 32  # frames a forward pass; more gain nothing on a CPU, and 32 at 224x2
 RGB = tuple[float, float, float]
 IMAGENET_MEAN: RGB = (0.485, 0.456, 0.406)
 IMAGENET_STD: RGB = (0.229, 0.224, 0.225)
+HALF: RGB = (0.5, 0.5, 0.5)  # what TensorFlow's Inception networks take for mean and for standard deviation
 MINI_MEAN: RGB = (0.5, 0.5, 0.5)
 MINI_STD: RGB = (0.25, 0.25, 0.25)
 MINI_RESIZE = Resize(64)  # squashed: a centre crop would lose who stands at the border
@@ -154,6 +155,19 @@ def load_vgg16(path: Path | str) -> nn.Module:
     return _load_torchvision("vgg16", "classifier.6", path, "VGG-16")
 
 
+def load_inception_resnet_v2(path: Path | str | None) -> nn.Module:
+    """timm's Inception-ResNet-v2 without its classifier: [B, 3, H, W] -> [B, 1536]; without `path` random weights."""
+    from captionrl.features import torchvision_cpu  # noqa: F401 - timm imports torchvision, and takes seconds to
+
+    import timm  # isort: skip
+
+    model: nn.Module = timm.create_model("inception_resnet_v2", pretrained=False)
+    if path is not None:
+        _fill(model, _read_weights(Path(path)), Path(path), "timm's Inception-ResNet-v2")
+    model.set_submodule("classif", nn.Identity())
+    return model
+
+
 class Grid(nn.Module):
     """The last feature map of a CNN, averaged over `side` x `side` cells (adaptive pooling), as one row a cell."""
 
@@ -183,9 +197,21 @@ BACKBONES: dict[str, tuple[Callable[[Path | str], nn.Module], int, int, Resize, 
     "mini-grid": (partial(load_mini_grid, 4), MiniResNet.dim, 4, MINI_RESIZE, MINI_MEAN, MINI_STD),
     "resnet152": (partial(load_resnet, 152), 2048, 0, Resize(224, shorter=256), IMAGENET_MEAN, IMAGENET_STD),
     "vgg16": (load_vgg16, 4096, 0, Resize(224, shorter=256), IMAGENET_MEAN, IMAGENET_STD),
+    "inception-resnet-v2": (load_inception_resnet_v2, 1536, 0, Resize(224), HALF, HALF),
     # 448 / 32 = 14 cells a side; squashed, so that the grid covers the whole picture
     "resnet101-grid": (partial(load_resnet_grid, 101, 14), 2048, 14, Resize(448), IMAGENET_MEAN, IMAGENET_STD),
 }
+
+
+def load_trunk(name: str, weights: Path | str | None = None) -> nn.Module:
+    """The CNN of a backbone, to be trained: float [N, 3, size, size] -> [N, dim]; without a file of random weights."""
+    if name == "inception-resnet-v2":
+        return load_inception_resnet_v2(weights)
+    if name != "mini":
+        raise UserError(f"backbone {name!r} cannot be trained; choose inception-resnet-v2 or mini")
+    model = MiniResNet({}) if weights is None else load_mini(weights)
+    model.heads = nn.ModuleDict()  # what its own training tells apart is another matter
+    return model
 
 
 def load_backbone(name: str, weights: Path | str, device: torch.device | str = "cpu") -> Backbone:

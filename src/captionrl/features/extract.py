@@ -18,30 +18,51 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
 import torch
 
 from captionrl.errors import UserError
-from captionrl.features.backbones import Backbone
 from captionrl.features.store import FeatureStore, check_item_ids, write_store
-from captionrl.features.video import MediaError, sample_frames
+from captionrl.features.video import MediaError, Resize, sample_frames
 from captionrl.files import fingerprint, sweep, write_json
 from captionrl.interrupt import Interrupted, stop_flag
 from captionrl.progress import progress
 from captionrl.state import open_state
 
+
+class Extractor(Protocol):
+    """What makes rows of frames: a `Backbone` features, a `FrameKeeper` JPEGs."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def dim(self) -> int: ...
+    @property
+    def grid(self) -> int: ...
+    @property
+    def resize(self) -> Resize: ...
+    @property
+    def weights_sha256(self) -> str: ...
+    @property
+    def device(self) -> torch.device: ...
+    @property
+    def transform(self) -> str: ...
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """Rows of a clip's frames uint8 [N, size, size, 3], on the CPU."""
+
+
 Item = tuple[str, Path]  # id, media file
-Features = torch.Tensor  # float16 [frames, dim]
+Features = torch.Tensor  # [frames, dim]
 SHOWN = 20  # failures printed one by one; beyond that a count
 AHEAD = 8  # clips a worker that may wait, decoded, for their turn: a long one must not leave the others idle
 
 
 def extract(
     items: Sequence[Item],
-    backbone: Backbone,
+    backbone: Extractor,
     out: Path,
     manifest: Path,
     *,
@@ -148,7 +169,7 @@ def _stamp(media: Path) -> list[int]:
     return [status.st_size, status.st_mtime_ns]
 
 
-def _fill(shards: Sequence[Shard], backbone: Backbone, fps: float, attributes: dict[str, Any], workers: int) -> None:
+def _fill(shards: Sequence[Shard], backbone: Extractor, fps: float, attributes: dict[str, Any], workers: int) -> None:
     """Write every shard that misses items. Raises Interrupted, with all finished items written, on TERM or INT."""
     todo = [item for shard in shards for item in shard.missing]
     bar = progress(total=len(todo), title=f"{backbone.name} features", unit="item", disable=not todo)
@@ -177,7 +198,7 @@ def _fill(shards: Sequence[Shard], backbone: Backbone, fps: float, attributes: d
 class _Ahead:
     """(item, features or the error) of items in order, while threads work on those that come next."""
 
-    def __init__(self, items: Sequence[Item], backbone: Backbone, fps: float, workers: int) -> None:
+    def __init__(self, items: Sequence[Item], backbone: Extractor, fps: float, workers: int) -> None:
         self.backbone, self.fps = backbone, fps
         self.on_cpu = backbone.device.type == "cpu"
         self.pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")

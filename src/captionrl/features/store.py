@@ -1,7 +1,7 @@
 """The feature store: one HDF5 file per corpus and backbone, for each item a float16 array [frames, dim].
 
     items                 the ids, in order (fixed-length UTF-8)
-    features/<item>       float16 [frames, dim], in one piece of the file
+    features/<item>       float16 [frames, dim], in one piece of the file; uint8 where it is frames (features/frames.py)
     attributes            backbone, weights_sha256, fps, transform, code_version, dim; grid
 
 With `grid` cells a side (0 or none: pooled features) a frame is grid x grid rows, its cells row by row: policies attend
@@ -54,14 +54,14 @@ class FeatureStore:
         return len(self.items)
 
     def read(self, item: str) -> np.ndarray:
-        """float16 [frames, dim]; with a grid [frames * grid * grid, dim]."""
+        """float16 [frames, dim], with a grid [frames * grid * grid, dim]; of frames themselves uint8 [frames, bytes]."""
         if item not in self._known:
             raise UserError(f"{self.path}: no item {item!r} (its clip may have failed: see the manifest)")
         if self._file is None or self._pid != os.getpid():  # an HDF5 handle does not survive a fork
             self._file, self._pid = h5py.File(self.path, "r", locking=LOCKING), os.getpid()
             self._features, self._descriptor = self._file["features"].id, self._file.id.get_vfd_handle()
         dataset = h5py.h5d.open(self._features, item.encode())
-        array = np.empty(dataset.shape, np.float16)
+        array = np.empty(dataset.shape, dataset.dtype)
         offset = dataset.get_offset()  # None unless it lies in one piece
         plain = offset is not None and dataset.get_storage_size() == array.nbytes
         if plain and os.preadv(self._descriptor, [array.data], offset) == array.nbytes:  # half of what h5py takes
@@ -86,7 +86,7 @@ def write_store(
         with h5py.File(disk, "w", libver=LIBVER) as file:
             features = file.create_group("features")
             for item, array in arrays:
-                array = array.astype(np.float16, copy=False)
+                array = array if array.dtype == np.uint8 else array.astype(np.float16, copy=False)
                 features.create_dataset(item, data=array, track_times=False)
                 disk.complain()
                 items.append(item.encode())
@@ -140,3 +140,10 @@ def check_item_ids(items: Iterable[str]) -> None:
         if item in seen:
             raise UserError(f"item id {item!r} occurs twice")
         seen.add(item)
+
+
+def thin(frames: np.ndarray, most: int) -> np.ndarray:
+    """At most `most` of `frames` [N, ...], evenly spaced: the middles of `most` equal stretches."""
+    if len(frames) <= most:
+        return frames
+    return frames[((np.arange(most) + 0.5) * len(frames) / most).astype(int)]

@@ -17,6 +17,7 @@ from captionrl.config import (
     split_system,
     stage_of,
 )
+from captionrl.datasets.attributes import Attributes
 from captionrl.datasets.corpus import Item
 from captionrl.datasets.prepare import Captions, load_captions
 from captionrl.device import pick_device
@@ -24,7 +25,8 @@ from captionrl.errors import UserError
 from captionrl.evaluation.captions import read_hypotheses, read_references
 from captionrl.evaluation.describe import Description, describe
 from captionrl.evaluation.predict import open_clips
-from captionrl.features.store import FeatureStore
+from captionrl.evaluation.recognition import probabilities
+from captionrl.features.store import FeatureStore, thin
 from captionrl.features.video import MediaError
 from captionrl.tables.drawing import (
     BLACK,
@@ -41,7 +43,7 @@ from captionrl.tables.drawing import (
     stage_maps,
 )
 from captionrl.training.checkpoint import load_checkpoint
-from captionrl.training.data import thin, with_features
+from captionrl.training.data import with_features
 
 STAGE = 0.85  # room for a stage's name beside its caption
 
@@ -92,7 +94,9 @@ def draw_examples(paper: Paper, figure: ExamplesFigure, sources: Sources) -> She
     """Frames, each method's caption and references of every example, one below the other (HRL figures 4 and 7)."""
     sheet, label, y = Sheet(), 1.2, MARGIN
     y = sheet.text(plain(f"{figure.title}, {figure.corpus}"), MARGIN, y, WIDTH - 2 * MARGIN, 10, "bold")
-    for example in examples_of(paper, figure.corpus, [method.run for method in figure.methods], figure.items, sources):
+    examples = examples_of(paper, figure.corpus, [method.run for method in figure.methods], figure.items, sources)
+    told = _attributes(paper, figure, [example.item.id for example in examples], sources) if figure.attributes else {}
+    for example in examples:
         shown = thin(example.numbers, figure.frames).tolist()
         frames = frames_of(example.item, paper, figure.corpus, shown, sources)
         y = sheet.text(plain(example.item.id, GREY), MARGIN, y + 0.15, WIDTH - 2 * MARGIN, 9, "bold")
@@ -104,6 +108,8 @@ def draw_examples(paper: Paper, figure: ExamplesFigure, sources: Sources) -> She
             for method in figure.methods
             for index, caption in enumerate(example.found[method.run])
         ]
+        if figure.attributes:
+            rows.append(("attributes", plain(told[example.item.id], BLACK)))
         for index, reference in enumerate(example.references[: figure.references]):
             rows.append(("" if index else "references", plain(reference, GREY)))
         for name, pieces in rows:
@@ -202,6 +208,19 @@ def _predictions(
         raise UserError(f"{paper.paper}/{system} on {corpus}: no predictions; give them too")
     sets = read_references(path) if is_set(system) else {id: [text] for id, text in read_hypotheses(path).items()}
     return {id: [Description(caption.split(), float("nan")) for caption in sets[id]] for id in ids}
+
+
+def _attributes(paper: Paper, figure: ExamplesFigure, ids: Sequence[str], sources: Sources) -> dict[str, str]:
+    """The attributes that the last method's run holds most probable for each item, and how probable."""
+    run, home = split_system(figure.methods[-1].run)[0], sources.work / figure.corpus
+    names = Attributes.load(home / "attributes" / f"{paper.corpora[figure.corpus].tagger}.tsv").names
+    path = checkpoint_of(paper, figure.corpus, run, sources)
+    features = home / "features" / f"{paper.backbone_of(figure.corpus, run)}.h5"
+    found = {}
+    for id, row in zip(ids, probabilities(path, features, ids, len(names), sources.device), strict=True):
+        best = np.argsort(-row, kind="stable")[: figure.attributes]
+        found[id] = ", ".join(f"{names[index]} {row[index]:.2f}" for index in best)
+    return found
 
 
 def _references(captions: Captions, id: str) -> list[str]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from captionrl.errors import UserError
 from captionrl.evaluation.describe import Description
+from captionrl.features.store import thin
 from captionrl.tables.drawing import (
     MARGIN,
     WIDTH,
@@ -18,7 +19,6 @@ from captionrl.tables.drawing import (
     segment_cells,
     word_rows,
 )
-from captionrl.training.data import thin
 
 FRAMES = 8  # shown of a clip
 LEFT = 1.1  # room for the words beside their attention

@@ -5,34 +5,35 @@ from collections.abc import Iterator, Sequence
 from captionrl.text.segmentation import CLOSERS, ends_of, sentences
 
 
-def _set(words: str) -> frozenset[str]:
+def word_set(words: str) -> frozenset[str]:
+    """The words of a text."""
     return frozenset(words.split())
 
 
-_DETERMINERS = _set(
+DETERMINERS = word_set(
     "a an the this these those some any each every another both all no one two three four five six several many few "
     "his her its their my your our"
 )
-_PLURAL = _set("two three four five six several many few some these those both all people men women kids children")
-_PERSONS = _set("man woman person guy boy girl lady child kid baby dog cat")
-_SUBJECTS = _set("he she they it we you i someone somebody everyone everybody there")
-_PRONOUNS = _SUBJECTS | _set("him them me us himself herself itself themselves something nothing")
-_FINITE = _set("is are was were am has have had does do did can could will would may might must should")
-_CONJUNCTIONS = _set("and but or")
-_SUBORDINATORS = _set("while when because if although though until unless whereas whenever as after before since")
-_PREPOSITIONS = _set(
+_PLURAL = word_set("two three four five six several many few some these those both all people men women kids children")
+_PERSONS = word_set("man woman person guy boy girl lady child kid baby dog cat")
+_SUBJECTS = word_set("he she they it we you i someone somebody everyone everybody there")
+_PRONOUNS = _SUBJECTS | word_set("him them me us himself herself itself themselves something nothing")
+_FINITE = word_set("is are was were am has have had does do did can could will would may might must should")
+_CONJUNCTIONS = word_set("and but or")
+_SUBORDINATORS = word_set("while when because if although though until unless whereas whenever as after before since")
+PREPOSITIONS = word_set(
     "of in on at to from with by for about into onto over under through around across near inside outside behind "
     "beside between against along off up down out away back during without within towards toward like than"
 )
-_ADVERBS = _set("then now also just still again finally suddenly next first later afterwards")
-_RELATIVES = _set("who which that whose what where how")
-_NOT_VERBS = _set(
+_ADVERBS = word_set("then now also just still again finally suddenly next first later afterwards")
+_RELATIVES = word_set("who which that whose what where how")
+_NOT_VERBS = word_set(
     "something nothing anything everything thing string spring ceiling building wedding evening morning clothing "
     "during including always perhaps besides sometimes upstairs downstairs outdoors indoors towards"
 )
-_NOT_PAST = _set("dressed called named animated excited seated")
+_NOT_PAST = word_set("dressed called named animated excited seated")
 _MARKS = CLOSERS | {","}
-_NO_VERB_AFTER = _DETERMINERS | _PREPOSITIONS | _CONJUNCTIONS
+_NO_VERB_AFTER = DETERMINERS | PREPOSITIONS | _CONJUNCTIONS
 
 
 def shallow(tokens: Sequence[str]) -> list[bool]:
@@ -74,8 +75,8 @@ def _opening(words: Sequence[str], at: int) -> int:
         end += 2
     elif end < len(words) and words[end] in _ADVERBS:
         end += 1
-    elif words[at] in _PREPOSITIONS:  # "in a video a man ..."
-        subjects = (i for i in range(at + 2, len(words)) if words[i] in _DETERMINERS | _SUBJECTS)
+    elif words[at] in PREPOSITIONS:  # "in a video a man ..."
+        subjects = (i for i in range(at + 2, len(words)) if words[i] in DETERMINERS | _SUBJECTS)
         subject = next((i for i in subjects if words[i - 1] not in _NO_VERB_AFTER), at)
         verb = _finite_verb(words, at)
         return subject if verb is not None and subject < verb else at
@@ -95,8 +96,8 @@ def _modifiers(words: Sequence[str], at: int, end: int) -> Iterator[int]:
         if words[i] in _RELATIVES or _shape(words, i) == "ing":
             yield i
             return
-        dressed = _shape(words, i) == "ed" and i + 1 < end and words[i + 1] in _PREPOSITIONS
-        if not phrase and (dressed or (words[i] in _PREPOSITIONS and words[i] != "of")):
+        dressed = _shape(words, i) == "ed" and i + 1 < end and words[i + 1] in PREPOSITIONS
+        if not phrase and (dressed or (words[i] in PREPOSITIONS and words[i] != "of")):
             yield i
             phrase = True
 
@@ -135,9 +136,9 @@ def _is_third(words: Sequence[str], at: int, subject: int) -> bool:
         return False
     after = words[at + 1] if at + 1 < len(words) else "."
     if at == subject + 1:  # "a sports car", "cartoon dogs talk", but "man plays guitar"
-        begins = after in _DETERMINERS | _PRONOUNS | _PREPOSITIONS and after != "of"
-        return words[subject] in _PERSONS or (begins and words[subject] not in _DETERMINERS)
-    plain = not any(words[i] in _PREPOSITIONS or _shape(words, i) == "ing" for i in range(subject, at))
+        begins = after in DETERMINERS | _PRONOUNS | PREPOSITIONS and after != "of"
+        return words[subject] in _PERSONS or (begins and words[subject] not in DETERMINERS)
+    plain = not any(words[i] in PREPOSITIONS or _shape(words, i) == "ing" for i in range(subject, at))
     if after in _MARKS:  # "a dog barks", but "a man in blue jeans"
         return plain
     if after == "of" or after in _FINITE or (_shape(words, at + 1) == "s" and not plain):  # "in blue jeans sings"
@@ -155,7 +156,7 @@ def _predicate(words: Sequence[str], verb: int) -> Iterator[int]:
             first = i + 1
             while first < len(words) - 1 and (words[first] in _ADVERBS or words[first] == ","):
                 first += 1
-            if words[first] in _DETERMINERS | _SUBJECTS and _finite_verb(words, first) is not None:
+            if words[first] in DETERMINERS | _SUBJECTS and _finite_verb(words, first) is not None:
                 yield lead
                 yield from _clause(words, lead)
                 return
@@ -169,13 +170,13 @@ def _begins_conjunct(words: Sequence[str], at: int, third: bool, led: bool) -> b
     """Does a further VP begin at `at`, after a bare conjunction, or led to by a comma or an adverb?"""
     after = words[at + 1] if at + 1 < len(words) else "."
     before = _shape(words, at - 2)
-    bare = after in _MARKS | _CONJUNCTIONS | _PREPOSITIONS | _SUBORDINATORS | _ADVERBS
+    bare = after in _MARKS | _CONJUNCTIONS | PREPOSITIONS | _SUBORDINATORS | _ADVERBS
     match _shape(words, at):
         case "ing":  # "singing and dancing on stage" is one verb with two heads
             return not (bare and before == "ing")
         case "s":  # not "apples and oranges"
             verbal = bare or _shape(words, at + 1) in ("ing", "ed")
-            return led or after in _DETERMINERS | _PRONOUNS or (third and verbal and before != "s")
+            return led or after in DETERMINERS | _PRONOUNS or (third and verbal and before != "s")
     return words[at] in _FINITE
 
 
@@ -183,7 +184,7 @@ def _subordinates(words: Sequence[str], at: int) -> bool:
     """Does a subordinate clause begin at `at`?"""
     word, before, after = words[at], words[at - 1], words[at + 1]
     if word in ("as", "after", "before", "since", "until"):
-        clause = after in _DETERMINERS and _finite_verb(words, at + 1) is not None
+        clause = after in DETERMINERS and _finite_verb(words, at + 1) is not None
         return after in _SUBJECTS or clause or _shape(words, at + 1) == "ing"
     return word in _SUBORDINATORS or (word == "how" and before not in ("of", "on", "for"))
 

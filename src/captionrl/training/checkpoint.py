@@ -75,7 +75,7 @@ def load_module(path: Path) -> tuple[nn.Module, Card]:
         raise UserError(f"{path}: not a safetensors file ({error}); train it again") from None
     try:
         card = Card(**json.loads(metadata["captionrl"]))
-        module = build_module(card.model, card.features, len(card.words), Sizes(**card.sizes))
+        module = build_module(card.model, card.features, len(card.words), Sizes(**card.sizes), card.backbone)
         module.load_state_dict(weights)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]

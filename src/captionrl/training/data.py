@@ -1,14 +1,19 @@
 """Batches: items' features as a policy reads them, and captions as token ids."""
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
+from captionrl.datasets.attributes import Attributes
 from captionrl.datasets.prepare import Captions
-from captionrl.features.store import FeatureStore
+from captionrl.features.frames import SUFFIX, unpack
+from captionrl.features.store import FeatureStore, thin
 from captionrl.models.policy import Features
 from captionrl.text.vocabulary import EOS, PAD, Vocabulary
 
@@ -25,6 +30,8 @@ class Clips:
     it ends. `blind` shows one zero frame for every item, so that neither picture nor length tells anything.
     """
 
+    dtype: type = np.float32
+
     def __init__(self, store: FeatureStore, max_frames: int, device: torch.device, *, blind: bool = False) -> None:
         self.store, self.max_frames, self.device, self.blind = store, max_frames, device, blind
         self._cache: dict[str, np.ndarray] = {}
@@ -34,7 +41,7 @@ class Clips:
         """The features of `items`: frames [B, N, D] float32 and mask [B, N], N the longest of them."""
         arrays = [self._read(item) for item in items]
         longest = max(len(array) for array in arrays)
-        frames = np.zeros((len(items), longest, self.store.dim), dtype=np.float32)
+        frames = np.zeros((len(items), longest, *arrays[0].shape[1:]), dtype=self.dtype)
         mask = np.zeros((len(items), longest), dtype=bool)
         for row, array in enumerate(arrays):
             frames[row, : len(array)] = array
@@ -48,18 +55,62 @@ class Clips:
             return self._cache[item]
         cells = max(1, self.store.grid**2)  # of a frame
         frames = self.store.read(item).reshape(-1, cells, self.store.dim)
-        array = thin(frames, self.max_frames).reshape(-1, self.store.dim)
+        return self._keep(item, thin(frames, self.max_frames).reshape(-1, self.store.dim))
+
+    def _keep(self, item: str, array: np.ndarray) -> np.ndarray:
         if self._cached + array.nbytes <= CACHE_BYTES:
             self._cache[item] = array
             self._cached += array.nbytes
         return array
 
 
-def thin(frames: np.ndarray, most: int) -> np.ndarray:
-    """At most `most` of `frames` [N, ...], evenly spaced: the middles of `most` equal stretches."""
-    if len(frames) <= most:
-        return frames
-    return frames[((np.arange(most) + 0.5) * len(frames) / most).astype(int)]
+class Films(Clips):
+    """Clips as their frames themselves, uint8 [B, N, S, S, 3], which threads read ahead (features/frames.py).
+
+    `blind` shows one black frame for every item.
+    """
+
+    dtype = np.uint8
+
+    def __init__(self, store: FeatureStore, max_frames: int, device: torch.device, *, blind: bool = False) -> None:
+        super().__init__(store, max_frames, device, blind=blind)
+        self._pool = ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="frames")
+        self._coming: dict[str, Future[np.ndarray]] = {}
+
+    def prefetch(self, items: Sequence[str]) -> None:
+        """Begin to read what the next batch will be of."""
+        for item in items:
+            if item not in self._cache and item not in self._coming:
+                self._coming[item] = self._pool.submit(self._decode, item)
+
+    def _read(self, item: str) -> np.ndarray:
+        if self.blind:
+            side = self._side
+            return np.zeros((1, side, side, 3), np.uint8)
+        if item in self._cache:
+            return self._cache[item]
+        coming = self._coming.pop(item, None)
+        return self._keep(item, coming.result() if coming else self._decode(item))
+
+    def _decode(self, item: str) -> np.ndarray:
+        return thin(unpack(self.store.read(item)), self.max_frames)
+
+    @cached_property
+    def _side(self) -> int:
+        return self._decode(self.store.items[0]).shape[1]
+
+
+def clips_of(store: FeatureStore, max_frames: int, device: torch.device, *, blind: bool = False) -> Clips:
+    """The clips of a store: of features, or of frames themselves."""
+    kind = Films if str(store.attributes["backbone"]).endswith(SUFFIX) else Clips
+    return kind(store, max_frames, device, blind=blind)
+
+
+def pad_features(clips: Sequence[Tensor]) -> Features:
+    """Clips [N, D] of their own lengths as one batch."""
+    lengths = torch.tensor([len(clip) for clip in clips], device=clips[0].device)
+    frames = pad_sequence(list(clips), batch_first=True)
+    return Features(frames, torch.arange(frames.shape[1], device=frames.device) < lengths.unsqueeze(1))
 
 
 def with_features(captions: Captions, store: FeatureStore) -> Captions:
@@ -78,6 +129,7 @@ class Data:
     device: torch.device
     clips: Clips | None = None
     boundaries: dict[str, list[list[bool]]] | None = None  # as of the captions' tokens: True ends a segment
+    attributes: Attributes | None = None  # those that clips are taught to tell
 
 
 class CaptionPairs:

@@ -73,9 +73,10 @@ def train(
     """
     run = Training(learner, phase, state, seed, half)
     total = run.total
-    interval = max(1, round(phase.validate_every * learner.batches))
+    interval = max(1, round(phase.validate_every * run.updates))
     due = time.monotonic()  # when to save next
-    bar = progress(total=total, initial=run.progress.update, title=title, unit="item", unit_scale=phase.batch)
+    items = phase.batch * phase.accumulate
+    bar = progress(total=total, initial=run.progress.update, title=title, unit="item", unit_scale=items)
     with bar, stop_flag() as stopped:
         if run.progress.update == 0:
             run.validate()
@@ -116,7 +117,8 @@ class Training:
             threshold=0.0,
             threshold_mode="abs",
         )
-        self.total = math.ceil(phase.epochs * learner.batches)
+        self.updates = learner.batches / phase.accumulate  # an epoch
+        self.total = math.ceil(phase.epochs * self.updates)
         self.device = next(learner.module.parameters()).device.type
         self.progress = Progress()
         self.best_weights = _copy(learner.module.state_dict())
@@ -125,36 +127,41 @@ class Training:
         self._restore()
 
     def step(self, log_every: int) -> dict[str, float]:
-        """One update of the weights; the statistics of its batch."""
+        """One update of the weights; the statistics of its last batch."""
         began = time.monotonic()
         progress = self.progress
-        epoch, index = divmod(progress.update, self.learner.batches)
         if (share := self._share_of_rate(progress.update)) is not None:
             for group, rate in zip(self.optimiser.param_groups, self._rates, strict=True):
                 group["lr"] = rate * share
         self.learner.module.train()
-        with torch.autocast(self.device, self.half, enabled=self.half is not None):
-            loss, statistics = self.learner.loss(epoch, index)
-        if not loss.isfinite():
-            where, mend = f"update {progress.update + 1}", "lower learning_rate, or set clip, of this phase"
-            raise UserError(f"{where}: the loss is {loss.item()}, the training has diverged; {mend} in papers/*.yaml")
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        told = []
+        for part in range(self.phase.accumulate):
+            epoch, index = divmod(progress.update * self.phase.accumulate + part, self.learner.batches)
+            with torch.autocast(self.device, self.half, enabled=self.half is not None):
+                loss, statistics = self.learner.loss(epoch, index)
+            if not loss.isfinite():
+                where, mend = f"update {progress.update + 1}", "lower learning_rate, or set clip, of this phase"
+                what = f"the loss is {loss.item()}, the training has diverged"
+                raise UserError(f"{where}: {what}; {mend} in papers/*.yaml")
+            (loss / self.phase.accumulate).backward()
+            told.append(statistics)
         if self.phase.clip is not None:
             nn.utils.clip_grad_value_(self.learner.module.parameters(), self.phase.clip)
         self.optimiser.step()
         progress.update += 1
         took = time.monotonic() - began
         progress.seconds += took
-        if "reward_seconds" in statistics:
-            statistics["reward_share"] = statistics.pop("reward_seconds") / took
-        for name, value in statistics.items():  # not every batch has all of them: HRL's parts learn in turns
-            total, number = self._sums.get(name, [0.0, 0])
-            self._sums[name] = [total + value, number + 1]
+        for statistics in told:
+            if "reward_seconds" in statistics:
+                statistics["reward_share"] = statistics.pop("reward_seconds") * len(told) / took
+            for name, value in statistics.items():  # not every batch has all of them: HRL's parts learn in turns
+                total, number = self._sums.get(name, [0.0, 0])
+                self._sums[name] = [total + value, number + 1]
         if progress.update % log_every == 0:
             self._log("train", {name: total / number for name, (total, number) in self._sums.items()})
             self._sums = {}
-        return statistics
+        return told[-1]
 
     def validate(self) -> dict[str, float]:
         """Score the weights, remember them if they are the best so far, and let the schedule see the score."""
@@ -177,7 +184,7 @@ class Training:
         if self.phase.anneal:
             return 1 - update / self.total
         if decay := self.phase.decay:
-            return decay.factor ** (update // (decay.every * self.learner.batches))
+            return decay.factor ** (update // (decay.every * self.updates))
         return None
 
     def _log(self, kind: str, numbers: dict[str, float]) -> None:
@@ -185,7 +192,7 @@ class Training:
             {
                 "kind": kind,
                 "update": self.progress.update,
-                "epoch": self.progress.update / self.learner.batches,
+                "epoch": self.progress.update / self.updates,
                 "learning_rate": self.optimiser.param_groups[0]["lr"],
                 "seconds": round(self.progress.seconds, 3),
                 **numbers,

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from captionrl.config import LEARNERS, Paper, Sizes, load_class
+from captionrl.config import LEARNERS, SEEING, Paper, Sizes, load_class
+from captionrl.datasets.attributes import Attributes
 from captionrl.datasets.prepare import load_captions
 from captionrl.datasets.segments import load_segments
 from captionrl.device import pick_device
@@ -19,7 +20,7 @@ from captionrl.provenance import code_version
 from captionrl.state import open_state
 from captionrl.text.vocabulary import Vocabulary
 from captionrl.training.checkpoint import Card, load_module, save_checkpoint
-from captionrl.training.data import Clips, Data, with_features
+from captionrl.training.data import Data, clips_of, with_features
 from captionrl.training.loop import train
 from captionrl.training.records import write_metrics, write_provenance
 
@@ -35,6 +36,8 @@ class Job:
     captions: Path  # the directory of a prepared corpus
     features: Path | None  # a feature store; its manifest lies beside it, as .json. A critic needs none
     segments: Path | None  # where the captions' segments end; a critic needs it
+    weights: Path | None  # of a CNN that is part of the captioner, where there is no checkpoint to start from
+    attributes: Path | None  # a list of those that clips are taught to tell, where they are
     start: Path | None  # the checkpoint this phase starts from
     out: Path  # the checkpoint; .metrics.jsonl, .csv and .json come beside it
     state: Path  # below it lie the states of unfinished trainings
@@ -54,9 +57,12 @@ def train_phase(paper: Paper, job: Job) -> None:
     run, phase, settings = paper.runs[job.run], paper.phase_of(job.phase, job.corpus), paper.corpora[job.corpus]
     sizes = paper.sizes_of(job.run, job.corpus)
     needs_features, needs_segments = run.model != "critic", paper.needs_segments(job.phase, job.corpus)
+    needs_attributes = paper.needs_attributes(job.phase, job.corpus)
     for option, needed, given in (
         ("--features", needs_features, job.features),
         ("--segments", needs_segments, job.segments),
+        ("--attributes", needs_attributes, job.attributes),
+        ("--weights or --start", run.model in SEEING, job.weights or job.start),
     ):
         if needed and given is None:
             raise UserError(f"{job.run}/{job.phase}: cannot be trained without {option}; give it")
@@ -74,6 +80,8 @@ def train_phase(paper: Paper, job: Job) -> None:
         "features": read_json(features.with_suffix(".json")) if features else None,
         "segments": sha256(segments) if segments else None,
         "start": sha256(job.start) if job.start else None,
+        "weights": sha256(job.weights) if job.weights else None,
+        "attributes": sha256(job.attributes) if job.attributes else None,
     }
     identity: dict[str, Any] = {
         "name": [paper.paper, job.run, job.phase, job.corpus],
@@ -92,16 +100,18 @@ def train_phase(paper: Paper, job: Job) -> None:
         "words": list(vocabulary.words),
         "sizes": sizes.model_dump(),
         "features": store.dim if store else 0,
+        "backbone": paper.backbone_of(job.corpus, job.run) if store else "",
         "backbone_sha256": store.attributes["weights_sha256"] if store else "",
     }
-    module = _start(job.start, facts, sizes)
+    module = _start(job, facts, sizes)
     data = Data(
         captions=captions,
         vocabulary=vocabulary,
         max_words=settings.max_words,
         device=device,
-        clips=Clips(store, settings.max_frames, device, blind=run.blind) if store else None,
+        clips=clips_of(store, settings.max_frames, device, blind=run.blind) if store else None,
         boundaries=load_segments(segments, captions.tokens) if segments else None,
+        attributes=Attributes.load(job.attributes) if job.attributes and needs_attributes else None,
     )
     learner = load_class(LEARNERS[phase.objective])(module, data, phase, job.seed)
     title = f"{paper.paper}/{job.run}/{job.phase} {job.corpus} seed {job.seed}"
@@ -118,7 +128,6 @@ def train_phase(paper: Paper, job: Job) -> None:
             seed=job.seed,
             blind=run.blind,
             settings=settings.model_dump(include={"max_frames", "max_words", "min_count"}),
-            backbone=paper.backbone_of(job.corpus, job.run) if store else "",
             fps=float(store.attributes["fps"]) if store else paper.fps,
             updates=history[-1]["update"],
             best_update=best["update"],
@@ -132,10 +141,16 @@ def train_phase(paper: Paper, job: Job) -> None:
         save_checkpoint(job.out, module, card)
 
 
-def _start(start: Path | None, facts: dict[str, Any], sizes: Sizes) -> nn.Module:
-    """What a phase begins with: fresh weights, those of a checkpoint, or (HRL) fresh ones around a trained critic."""
-    fresh = build_module(facts["model"], facts["features"], len(facts["words"]), sizes)
+def _start(job: Job, facts: dict[str, Any], sizes: Sizes) -> nn.Module:
+    """What a phase begins with: fresh weights, those of a checkpoint, or fresh ones around what was trained before.
+
+    Such are HRL's critic and the CNN of a captioner that has one.
+    """
+    start = job.start
+    fresh: Any = build_module(facts["model"], facts["features"], len(facts["words"]), sizes, facts["backbone"])
     if start is None:
+        if facts["model"] in SEEING:
+            fresh.load_eyes(job.weights)
         return fresh
     module, card = load_module(start)
     if (facts["model"], card.model) == ("hrl", "critic"):

@@ -29,14 +29,17 @@ from captionrl.datasets.mini.world import (
     frame_labels,
     sample_scene,
 )
+from captionrl.datasets.msvd import CAPTIONS, FOLDER, LAST, MAPPING
 from captionrl.errors import UserError
 from captionrl.files import atomic, write_json, write_text
 from captionrl.progress import progress
 
 FRAME_RATES = (Fraction(12), Fraction(15), Fraction(24000, 1001), Fraction(25))  # real clips have all sorts
 SEED = 2018
-NAMES = ("msrvtt-mini", "charades-mini", "charades-annotations-mini", "imagenet-mini", "coco-mini", "tgif-mini")
-MEDIA = (".mp4", ".jpg", ".gif")
+NAMES = (
+    "msrvtt-mini", "charades-mini", "charades-annotations-mini", "imagenet-mini", "coco-mini", "tgif-mini", "msvd-mini",
+)  # fmt: skip
+MEDIA = (".mp4", ".avi", ".jpg", ".gif")
 
 
 def write_world(name: str, raw: Path, *, version: str, workers: int = 1) -> dict[str, int]:
@@ -68,6 +71,8 @@ def write_world(name: str, raw: Path, *, version: str, workers: int = 1) -> dict
             write_coco(raw, workers)
         case "tgif-mini":
             write_tgif(raw, workers)
+        case "msvd-mini":
+            write_msvd(raw, workers)
     files = sorted(path for path in raw.rglob("*") if path.is_file() and not path.name.startswith("."))
     return {str(path.relative_to(raw)): path.stat().st_size for path in files if path.name != "raw.json"}
 
@@ -234,6 +239,29 @@ def write_tgif(raw: Path, workers: int, sizes: tuple[int, int, int] = (2400, 150
         write_text(raw / "splits" / f"{split}.txt", "".join(f"{url}\n" for url in urls))
     write_text(raw / "tgif-v1.0.tsv", "".join(rows))
     _write_media(write_gif, gifs, workers, unit="GIF")
+
+
+def write_msvd(raw: Path, workers: int, sizes: tuple[int, int, int] = (400, 80, 200)) -> None:
+    """MSVD's caption list, its numbers and its clips: one event of 3 to 5 seconds, fifteen to twenty-five captions.
+
+    The numbers of a part begin where they do in the real data set, but there are fewer of them.
+    """
+    random = Random(f"msvd-{SEED}")
+    clips: list[tuple[Scene, Path, Fraction]] = []
+    rows = ["# English captions of the mini world's clips, in MSVD's format\n", "\n"]
+    mapping = []
+    firsts = (1, LAST["train"] + 1, LAST["val"] + 1)
+    for part, first, size in zip(LAST, firsts, sizes, strict=True):
+        for number in range(first, first + size):
+            scene = sample_scene(random, train=part == "train", actors=ACTORS, events=1, seconds=4.0)
+            code = hashlib.md5(f"msvd-{number}".encode()).hexdigest()[:11]  # as long as YouTube's ids are
+            clip = f"{code}_0_{round(scene.seconds)}"
+            clips.append((scene, raw / FOLDER / f"{clip}.avi", FRAME_RATES[number % 4]))
+            rows += [f"{clip} {grammar.caption(scene, random)}\n" for _ in range(random.randint(15, 25))]
+            mapping.append(f"{clip} vid{number}\n")
+    write_text(raw / CAPTIONS, "".join(rows))
+    write_text(raw / MAPPING, "".join(mapping))
+    _write_media(write_clip, clips, workers, unit="clip")
 
 
 def _pairs() -> list[tuple[str, str]]:

@@ -1,0 +1,50 @@
+"""What keeps the frames of a clip, where others extract features from them."""
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from captionrl.errors import UserError
+from captionrl.features.backbones import BACKBONES
+from captionrl.features.frames import QUALITY, SUFFIX, pack
+from captionrl.features.image import Resize
+from captionrl.features.store import thin
+
+
+@dataclass(frozen=True)
+class FrameKeeper:
+    """What `extract` puts in a backbone's place to keep frames, at most so many a clip. Made by `frame_keeper`."""
+
+    name: str
+    most: int
+    dim: int  # of what the backbone makes of a frame
+    resize: Resize
+    grid: int = 0
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
+
+    @property
+    def transform(self) -> str:
+        return f"{self.resize}; {self.most} frames at most; JPEG {QUALITY}"
+
+    @property
+    def weights_sha256(self) -> str:
+        """In place of weights, what decides the frames."""
+        return hashlib.sha256(self.transform.encode()).hexdigest()
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """uint8 [n, bytes], of uint8 frames [N, size, size, 3]: if there are too many, some of them, evenly spaced."""
+        return torch.from_numpy(pack(thin(frames.numpy(), self.most)))
+
+
+def frame_keeper(name: str, most: int) -> FrameKeeper:
+    """The keeper of frames as a backbone sees them; `name` is that of the store, BACKBONE-frames."""
+    backbone = name.removesuffix(SUFFIX)
+    if backbone == name or backbone not in BACKBONES:
+        raise UserError(f"frames {name!r} are unknown; choose mini-frames or inception-resnet-v2-frames")
+    _, dim, _, resize, _, _ = BACKBONES[backbone]
+    return FrameKeeper(name, most, dim, resize)

@@ -1,0 +1,89 @@
+"""S2VT with its CNN in it, and a branch that tells attributes (Li and Gong 2019, section 3.1; figure 2).
+
+    frames -> CNN -> linear -> two LSTMs that read the frames, and then write the words
+                         \\-> mean over the frames -> linear, sigmoid: attributes, for training alone
+
+The CNN's batch normalisation always uses, and never changes, the statistics that it was pre-trained with; its scales
+and shifts learn with all other weights. So frames look the same in training and at test time, whatever else is in a
+batch: a self-critical baseline is that of the very features that a sample was drawn from, gradients of parts of a batch
+add up to those of the whole, and recomputing activations has no side effects.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from captionrl.config import Sizes
+from captionrl.features.backbones import BACKBONES, BATCH, load_trunk, normalise
+from captionrl.features.frames import SUFFIX
+from captionrl.models.layers import initialise, mean_frame
+from captionrl.models.policy import Features
+from captionrl.models.s2vt import S2VT, State
+
+
+class Eyes(nn.Module):
+    """A CNN that can be trained: frames [N, size, size, 3], from 0 to 255, to features [N, dim]."""
+
+    def __init__(self, backbone: str) -> None:
+        super().__init__()
+        self.backbone, self.trunk = backbone, load_trunk(backbone)
+        self.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # absent from torch's stubs
+        self.mean, self.std = BACKBONES[backbone][-2:]
+        self.at_once: int | None = None  # frames whose activations are kept in training; None: those of all
+
+    def train(self, mode: bool = True) -> "Eyes":
+        """Batch normalisation stays as in evaluation."""
+        super().train(mode)
+        self.trunk.eval()
+        return self
+
+    def forward(self, frames: Tensor) -> Tensor:
+        learns = torch.is_grad_enabled() and any(weight.requires_grad for weight in self.parameters())
+        if not learns:
+            return torch.cat([self._look(part) for part in frames.split(BATCH)])
+        if self.at_once is None:
+            return self._look(frames)
+        parts = frames.split(self.at_once)
+        return torch.cat(
+            [checkpoint(self._look, part, use_reentrant=False, preserve_rng_state=False) for part in parts]
+        )
+
+    def _look(self, frames: Tensor) -> Tensor:
+        features: Tensor = self.trunk(normalise(frames, self.mean, self.std))
+        return features.float()
+
+
+class EndToEnd(S2VT):
+    """Takes clips as frames uint8 [B, N, S, S, 3], or float after `augment`; or as what its CNN has made of them."""
+
+    eyes: Eyes
+
+    def __init__(self, features: int, vocabulary: int, sizes: Sizes, backbone: str | None = None) -> None:
+        """`backbone` of a frame store names the CNN; without one it can only take features [B, N, `features`]."""
+        super().__init__(features, vocabulary, sizes)
+        self.tell = nn.Linear(sizes.projection, sizes.attributes)
+        initialise(self.tell, sizes.init)
+        if backbone is not None:
+            self.eyes = Eyes(backbone.removesuffix(SUFFIX))
+
+    def load_eyes(self, weights: Path) -> None:
+        """Take a file's weights for the CNN: those that its backbone was pre-trained with."""
+        self.eyes.trunk.load_state_dict(load_trunk(self.eyes.backbone, weights).state_dict())
+
+    def see(self, clips: Features) -> Features:
+        """The CNN's features [B, N, D] of frames; what are features already stay as they are."""
+        if clips.frames.dim() == 3:
+            return clips
+        seen = self.eyes(clips.frames[clips.mask])
+        features = seen.new_zeros(*clips.mask.shape, seen.shape[-1])
+        return Features(features.masked_scatter(clips.mask.unsqueeze(-1), seen), clips.mask)
+
+    def encode(self, features: Features) -> State:
+        return super().encode(self.see(features))
+
+    def attributes(self, features: Features) -> Tensor:
+        """Logits [B, A] of the attributes of clips: of a linear layer on the mean of the projected frames."""
+        seen = self.see(features)
+        return self.tell(mean_frame(self.project(seen.frames), seen.mask))

@@ -1,0 +1,19 @@
+"""Captions and attributes as two tasks of one model (Li and Gong 2019, section 3.2)."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+
+def attribute_loss(logits: Tensor, present: Tensor) -> Tensor:
+    """L_a: mean binary cross-entropy, in nats, over the attributes of logits [B, A] and over clips.
+
+    `present` [B, A]: whether a caption of the clip has the attribute.
+    """
+    return binary_cross_entropy_with_logits(logits.float(), present.float())
+
+
+def multitask_loss(captions: Tensor | None, attributes: Tensor | None, alpha: float) -> Tensor:
+    """L = alpha L_r + (1 - alpha) L_a (eq. 8); None stands for a loss whose weight is 0."""
+    weighted = [(alpha, captions), (1 - alpha, attributes)]
+    return torch.stack([weight * loss for weight, loss in weighted if loss is not None]).sum()
