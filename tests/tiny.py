@@ -12,9 +12,13 @@ import torch
 
 from captionrl.config import Paper, Sizes, load_paper, overlay
 from captionrl.datasets.corpus import Corpus, Item
+from captionrl.datasets.mine import mine
 from captionrl.datasets.prepare import Captions, load_captions, prepare
 from captionrl.datasets.segment import segment
 from captionrl.datasets.segments import write_segments
+from captionrl.features.backbones import MiniResNet, save_mini
+from captionrl.features.frames import pack
+from captionrl.features.keeper import frame_keeper
 from captionrl.features.store import FeatureStore, write_store
 from captionrl.files import write_json
 from captionrl.models import build_module
@@ -84,6 +88,26 @@ OVERRIDES["phases"]["hrl"] = {
     "gradients_cross_segments": False,
 }
 XE_UPDATES = 48
+CAPTIONING = {key: value for key, value in OVERRIDES["phases"]["rl"].items() if key != "baseline"}
+SEEING: dict[str, Any] = {  # runs with a CNN of their own; what they learn from: `World.eyes`
+    "sizes": {"attributes": 7},
+    "runs": {
+        "first": {"model": "e2e", "backbone": "mini-frames", "phases": ["step1", "step2", "step3"]},
+        "blind": {"model": "e2e", "backbone": "mini-frames", "phases": ["step1"], "blind": True},
+    },
+    "phases": {
+        "step1": {
+            key: value
+            for key, value in OVERRIDES["phases"]["xe"].items()
+            if key not in ("scheduled_sampling", "epochs")
+        }
+        | {"objective": "multitask-xe", "epochs": 3},
+        "step2": CAPTIONING | {"objective": "multitask", "samples": 2, "epochs": 1},
+        "step3": CAPTIONING
+        | {"objective": "multitask", "samples": 2, "epochs": 1, "batch": 4, "accumulate": 2, "alpha": 0.5}
+        | {"cnn_rate": 0.5, "augmentation": {"crop": 0.2, "flip": True}, "frames_at_once": 5},
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -104,6 +128,16 @@ class World:
     def segments(self) -> Path:
         return self.root / "segments.parquet"
 
+    def eyes(self) -> dict[str, Path]:
+        """What runs of SEEING learn from: arguments of `train`, made the first time."""
+        store, weights, attributes = (self.root / name for name in ("frames.h5", "mini.safetensors", "attributes.tsv"))
+        if not attributes.exists():
+            captions = load_captions(self.captions)
+            write_frames(store, [item.id for items in captions.items.values() for item in items])
+            write_eyes(weights)
+            mine(captions, "dictionary", 7).save(attributes)
+        return {"features": store, "attributes": attributes, "weights": weights}
+
     def load(self) -> tuple[Captions, Vocabulary, FeatureStore]:
         vocabulary = Vocabulary.load(self.captions / "vocabulary.json")
         return load_captions(self.captions), vocabulary, FeatureStore(self.features)
@@ -115,6 +149,8 @@ class World:
             "captions": self.captions,
             "features": self.features,
             "segments": self.segments if phase in paper.phases and paper.needs_segments(phase, CORPUS) else None,
+            "attributes": None,
+            "weights": None,
             "start": None,
             "state": out.parent / "state",
         }
@@ -175,6 +211,32 @@ def write_features(path: Path, items: Sequence[str], seed: int = 0, **changes: A
     attributes = BACKBONE | {"dim": DIM} | changes
     write_store(path, arrays, attributes)
     write_json(path.with_suffix(".json"), {**attributes, "seed": seed})
+
+
+def write_frames(path: Path, items: Sequence[str]) -> None:
+    """A frame store of pictures of soft random edges, of clips of 2 to 5 frames, and its manifest."""
+    generator = np.random.default_rng(0)
+    keeper = frame_keeper("mini-frames", 5)
+    arrays = []
+    for item in items:
+        rough = torch.from_numpy(generator.uniform(0, 255, (generator.integers(2, 6), 3, 4, 4)))
+        fine = torch.nn.functional.interpolate(rough, (64, 64), mode="bilinear").permute(0, 2, 3, 1)
+        arrays.append((item, pack(fine.round().to(torch.uint8).numpy())))
+    attributes = {"backbone": keeper.name, "weights_sha256": keeper.weights_sha256, "fps": 3.0, "dim": keeper.dim}
+    attributes |= {"transform": keeper.transform, "code_version": "1"}
+    write_store(path, arrays, attributes)
+    write_json(path.with_suffix(".json"), attributes)
+
+
+def write_eyes(path: Path) -> None:
+    """The mini backbone's weights at random, its statistics unlike those that it would see here."""
+    torch.manual_seed(0)
+    model = MiniResNet({"actor": 5})
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.2, 0.2)
+            module.running_var.uniform_(0.5, 1.5)
+    save_mini(model, path)
 
 
 def fill(disk: Path, leave: int) -> Path:

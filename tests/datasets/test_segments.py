@@ -3,12 +3,9 @@
 import multiprocessing
 import os
 import signal
-import zipfile
-from contextlib import contextmanager
 from functools import partial
 
 import pytest
-from nltk import Tree
 
 from captionrl.datasets import segment as backends
 from captionrl.datasets.segment import segment
@@ -22,31 +19,6 @@ TEXTS = {
     "two": ["a boy throws the hat . he then catches the hat ."],
 }
 MINI = {item: [text.split() for text in texts] for item, texts in TEXTS.items()}
-
-
-@pytest.fixture
-def distribution(tmp_path, monkeypatch):
-    """A zip in place of CoreNLP's, and a server that can parse "a man sings" only."""
-    path = tmp_path / "corenlp.zip"
-    with zipfile.ZipFile(path, "w") as file:
-        file.writestr("stanford-corenlp-4.5.10/stanford-corenlp-4.5.10.jar", "")
-        file.writestr("stanford-corenlp-4.5.10/stanford-corenlp-4.5.10-models.jar", "")
-
-    @contextmanager
-    def server(directory, *, workers):
-        assert len(list(directory.rglob("*.jar"))) == 2
-        yield "url"
-
-    def parse(url, sentences, *, workers):
-        tree = Tree.fromstring("(ROOT (S (NP (DT a) (NN man)) (VP (VBZ sings))))")
-        for sentence in sentences:
-            with open(tmp_path / "asked", "a") as asked:
-                asked.write(" ".join(sentence) + "\n")
-            yield tree if " ".join(sentence) == "a man sings" else None
-
-    monkeypatch.setattr(backends.corenlp_backend, "server", server)
-    monkeypatch.setattr(backends.corenlp_backend, "parse", parse)
-    return path
 
 
 def test_the_grammar_segments_each_sentence_of_a_caption():

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import CORPUS, OVERRIDES, PAPER
+from tiny import CORPUS, OVERRIDES, PAPER, SEEING
 
 from captionrl.config import overlay
 from captionrl.errors import UserError
@@ -34,6 +34,7 @@ STAGES = {
         | {"objective": "stagewise", "epochs": 3}
     },
 }
+EYES = {"runs": {"end": {"model": "e2e", "backbone": "mini-frames", "phases": ["step3"]}}}
 JUDGED = {key: value for key, value in OVERRIDES["phases"]["rl"].items() if key != "baseline"} | {"epochs": 3}
 JUDGES = {
     "runs": {"judged": {"model": "actor-critic", "phases": ["judge", "value", "joint"]}},
@@ -46,16 +47,20 @@ JUDGES = {
 }
 
 
-@pytest.fixture(params=["cross-entropy", "greedy", "linear", "stages", "hrl", "critic", "judge", "value", "joint"])
+@pytest.fixture(
+    params=["cross-entropy", "greedy", "linear", "stages", "hrl", "critic", "judge", "value", "joint", "eyes"]
+)
 def train(request, world, xe, warm) -> Callable[[Path], Path]:
     """Train a phase into a file: cross-entropy with scheduled sampling, REINFORCE, at every stage, too, HRL's own, and
-    those of a policy with judges."""
+    those of a policy with judges or with a CNN of its own."""
     if request.param == "hrl":
         return partial(world.train, "hrl-16", "hrl", overrides={"phases": {"hrl": {"epochs": 3}}}, start=warm)
     if request.param == "critic":
         return partial(world.train, "critic", "critic", features=None)
     if request.param == "cross-entropy":
         return partial(world.train, "xe-baseline", "xe", overrides={"phases": {"xe": {"epochs": 5}}})
+    if request.param == "eyes":
+        return partial(world.train, "end", "step3", overrides=overlay(SEEING, EYES), **world.eyes())
     if request.param == "stages":
         return partial(world.train, "stages", "c2f", overrides=STAGES)
     if request.param in JUDGES["phases"]:

@@ -164,7 +164,7 @@ class Augmentation(Strict):
 
 
 class EndToEndPhase(Phase):
-    """Phases of a captioner with a CNN in it: L = alpha * L_captions + (1 - alpha) * L_attributes (Li and Gong eq. 8)."""
+    """Of a captioner with a CNN in it: alpha * L_captions + (1 - alpha) * L_attributes (Li and Gong eq. 8)."""
 
     alpha: Share = 1  # weight of the captions' loss; the rest is the attributes'
     cnn_rate: NotNegative = (

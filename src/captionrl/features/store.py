@@ -54,7 +54,7 @@ class FeatureStore:
         return len(self.items)
 
     def read(self, item: str) -> np.ndarray:
-        """float16 [frames, dim], with a grid [frames * grid * grid, dim]; of frames themselves uint8 [frames, bytes]."""
+        """float16 [frames, dim], with a grid [frames * grid * grid, dim]; of frames uint8 [frames, bytes]."""
         if item not in self._known:
             raise UserError(f"{self.path}: no item {item!r} (its clip may have failed: see the manifest)")
         if self._file is None or self._pid != os.getpid():  # an HDF5 handle does not survive a fork

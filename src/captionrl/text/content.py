@@ -21,7 +21,7 @@ STOP = (
         "anyone anybody anything everyone everybody everything nobody nothing he she it they we you i him them me us "
         "himself herself itself themselves who which what whose where when while then there here not and or but as "
         "if so very much more most other same such only just still also again own first second next last video clip "
-        "scene part kind lot way time s t d ll re ve m"
+        "scene part kind lot way time being doing having s t d ll re ve m"
     )
 )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from captionrl.config import EndToEndPhase, MultitaskPhase, MultitaskXEPhase
+from captionrl.config import EndToEndPhase, MultitaskPhase
 from captionrl.decoding.rollout import sample
 from captionrl.features.augment import augment
 from captionrl.models import Features
@@ -76,9 +76,6 @@ class EndToEndLearner(CaptionLearner):
 
 class MultitaskXELearner(EndToEndLearner):
     """Captions by cross-entropy (eq. 2)."""
-
-    def __init__(self, policy: EndToEnd, data: Data, phase: MultitaskXEPhase, seed: int) -> None:
-        super().__init__(policy, data, phase, seed)
 
     def caption_loss(self, seen: Features, items: list[str], tokens: Tensor) -> tuple[Tensor, dict[str, float]]:
         return xe_loss(self.policy, seen, tokens.to(self.device))

@@ -1,0 +1,242 @@
+"""A captioner with its CNN in it: what each step teaches, and that memory is saved without changing a gradient."""
+
+from itertools import count
+from unittest import mock
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny import CORPUS, SEEING, tiny_paper
+from torch.nn.functional import logsigmoid
+
+from captionrl.config import overlay
+from captionrl.datasets.attributes import Attributes
+from captionrl.datasets.prepare import load_captions
+from captionrl.decoding import rollout as decoding
+from captionrl.errors import UserError
+from captionrl.features.store import FeatureStore
+from captionrl.models import build_module
+from captionrl.objectives.multitask import attribute_loss, multitask_loss
+from captionrl.objectives.reinforce import policy_gradient_loss
+from captionrl.text.vocabulary import Vocabulary
+from captionrl.training.checkpoint import load_module
+from captionrl.training.data import Data, clips_of
+from captionrl.training.learners import multitask as learners
+from captionrl.training.learners.multitask import MultitaskLearner, MultitaskXELearner
+from captionrl.training.loop import Training
+
+CPU = torch.device("cpu")
+DECODER = ("visual.", "language.", "embedding.", "head.")
+
+
+@pytest.fixture
+def learner(world):
+    """A learner of `first`'s steps with `changes` of the phase, its captioner without dropout."""
+
+    def learner(step="step3", seed=1, **changes):
+        eyes = world.eyes()
+        paper = tiny_paper(overlay(SEEING, {"sizes": {"dropout": 0}, "phases": {step: changes}}))
+        vocabulary, store = Vocabulary.load(world.captions / "vocabulary.json"), FeatureStore(eyes["features"])
+        torch.manual_seed(seed)
+        policy = build_module("e2e", store.dim, len(vocabulary), paper.sizes, "mini-frames")
+        policy.load_eyes(eyes["weights"])
+        data = Data(
+            load_captions(world.captions), vocabulary, 6, CPU, clips_of(store, 5, CPU),
+            attributes=Attributes.load(eyes["attributes"]),
+        )  # fmt: skip
+        phase = paper.phase_of(step, CORPUS)
+        kind = MultitaskLearner if phase.objective == "multitask" else MultitaskXELearner
+        return kind(policy, data, phase, seed=1)
+
+    return learner
+
+
+def gradient(learner, epoch=0, index=0):
+    """By name, of a batch's loss; None of what it says nothing about."""
+    learner.module.train()
+    learner.module.zero_grad()
+    torch.manual_seed(5)
+    loss, _ = learner.loss(epoch, index)
+    loss.backward()
+    return {name: parameter.grad for name, parameter in learner.policy.named_parameters()}
+
+
+def named(gradients, *beginnings):
+    return {name: value for name, value in gradients.items() if name.startswith(beginnings)}
+
+
+def moved(gradients):
+    return any(value is not None and value.abs().max() > 0 for value in gradients.values())
+
+
+def test_the_cnn_changes_in_step_3_and_only_there(world, tmp_path, monkeypatch):
+    better = count()  # so that the last weights are kept
+    monkeypatch.setattr(learners.CaptionLearner, "validate", lambda self: {self.metric: float(next(better))})
+    eyes = world.eyes()
+    before = {f"eyes.trunk.{name}": value for name, value in load_file(eyes["weights"]).items()}
+    before = {name: value for name, value in before.items() if "heads" not in name}
+    found, start = {}, None
+    for step in ("step1", "step2", "step3"):
+        given = {**eyes, "weights": None, "start": start} if start else eyes
+        start = world.train("first", step, tmp_path / f"{step}.safetensors", SEEING, **given)
+        found[step] = load_file(start)
+    for name, value in before.items():
+        assert found["step1"][name].equal(value)
+        assert found["step2"][name].equal(value)
+        if "running" in name or "tracked" in name:  # batch normalisation's statistics stay in step 3, too
+            assert found["step3"][name].equal(value)
+    changed = [name for name, value in before.items() if not found["step3"][name].equal(value)]
+    assert len(changed) > 20
+    assert "eyes.trunk.stem.0.weight" in changed
+    assert not found["step1"]["head.1.weight"].equal(found["step2"]["head.1.weight"])
+    assert found["step1"]["tell.weight"].equal(found["step2"]["tell.weight"])
+    assert not found["step2"]["tell.weight"].equal(found["step3"]["tell.weight"])
+    module, card = load_module(start)
+    assert (card.backbone, card.features, card.model) == ("mini-frames", 128, "e2e")
+    assert not module.training
+
+
+@pytest.mark.parametrize("step", ["step1", "step3"])
+def test_with_alpha_1_attributes_get_no_gradient(learner, step):
+    found = gradient(learner(step, alpha=1, cnn_rate=1))
+    assert all(value is None for value in named(found, "tell.").values())
+    assert moved(named(found, "eyes."))
+    assert all(moved(named(found, part)) for part in DECODER)
+
+
+@pytest.mark.parametrize("step", ["step1", "step3"])
+def test_with_alpha_0_the_decoder_gets_no_gradient(learner, step):
+    found = gradient(learner(step, alpha=0, cnn_rate=1))
+    assert all(value is None for value in named(found, *DECODER).values())
+    assert moved(named(found, "eyes."))
+    assert moved(named(found, "tell."))
+    assert moved(named(found, "project."))
+
+
+@pytest.mark.parametrize("step", ["step1", "step3"])
+def test_a_frozen_cnn_gets_no_gradient(learner, step):
+    found = gradient(learner(step, alpha=0.5, cnn_rate=0, augmentation={"crop": 0, "flip": False}))
+    assert all(value is None for value in named(found, "eyes.").values())
+    assert moved(named(found, "tell."))
+
+
+def test_the_loss_of_both_tasks_is_eq_8(learner):
+    parts = {alpha: gradient(learner(alpha=alpha)) for alpha in (0, 0.3, 1)}
+    for name, value in parts[0.3].items():
+        zero = torch.zeros_like(value)
+        captions, attributes = (parts[alpha][name] for alpha in (1, 0))
+        captions, attributes = (zero if part is None else part for part in (captions, attributes))
+        assert torch.allclose(value, 0.3 * captions + 0.7 * attributes, atol=1e-6, rtol=1e-4)
+
+
+def test_the_loss_of_m_samples_is_the_mean_of_m_losses_of_one(learner):
+    many = learner(samples=3, alpha=1, augmentation={"crop": 0, "flip": False})
+    many.module.train()
+    items, tokens = many.pairs.batch(0, 0)
+    seen = many.policy.see(many.clips.batch(items))
+    torch.manual_seed(3)
+    with mock.patch.object(learners, "sample", side_effect=decoding.sample) as sampled:
+        loss, _ = many.caption_loss(seen, items, tokens)
+        torch.manual_seed(3)
+        memory = sampled.call_args.args[1]
+        rollout = decoding.sample(many.policy, memory, many.max_tokens)
+    baseline = many.greedy_rewards(seen, items)
+    losses = []
+    for m in range(3):
+        mine = rollout.select(torch.arange(m, 3 * len(items), 3))
+        reward = many.rewards(mine, items)
+        losses.append(policy_gradient_loss(mine, reward.unsqueeze(1), baseline.unsqueeze(1)))
+    assert len({round(one.item(), 6) for one in losses}) == 3
+    assert loss.item() == pytest.approx(torch.stack(losses).mean().item(), abs=1e-6)
+
+
+def test_recomputing_activations_changes_no_gradient(learner):
+    settings = {"augmentation": {"crop": 0.2, "flip": True}, "alpha": 0.5}
+    kept, recomputed = (gradient(learner(frames_at_once=number, **settings)) for number in (None, 3))
+    for name, value in kept.items():
+        assert torch.allclose(value, recomputed[name], atol=1e-6, rtol=1e-4), name
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(learner, tmp_path):
+    """Of attributes, a mean over clips, where parts are of one size."""
+    weights = []
+    for index, (batch, parts) in enumerate(((8, 1), (4, 2), (2, 4))):
+        fresh = learner("step1", alpha=0, cnn_rate=1, batch=batch, accumulate=parts, learning_rate=0.001)
+        (tmp_path / str(index)).mkdir()
+        training = Training(fresh, fresh.end_to_end, tmp_path / str(index), seed=1)
+        assert training.updates == pytest.approx(44 / (batch * parts), abs=0.5)
+        for _ in range(2):
+            training.step(log_every=10)
+        weights.append(torch.cat([value.flatten() for value in fresh.module.parameters()]))
+    for other in weights[1:]:
+        assert torch.allclose(weights[0], other, atol=2e-5)
+
+
+def test_step_3_begins_as_good_as_step_2_ended(learner):
+    """The frozen CNN's features are those that the same CNN sees when it may learn, at validation."""
+    frozen, learning = learner("step2"), learner("step3")
+    frozen.module.eval()
+    learning.module.eval()
+    with torch.no_grad():
+        assert frozen.validate() == learning.validate()
+        items = frozen.validation_items[:3]
+        seen = learning.policy.see(learning.clips.batch(items))
+        assert torch.allclose(frozen.clips.batch(items).frames, seen.frames, atol=1e-5)
+        assert frozen.clips.batch(items).mask.equal(seen.mask)
+
+
+def test_features_in_a_batch_are_those_of_the_clip_alone(learner):
+    policy, clips = (one := learner()).policy.eval(), one.clips
+    batch = clips.batch(["clip0", "clip1", "clip2"])
+    assert not batch.mask.all()
+    seen = policy.see(batch)
+    assert (seen.frames[~seen.mask] == 0).all()
+    for row in range(3):
+        length = int(batch.mask[row].sum())
+        alone = policy.see(batch.map(lambda tensor, row=row, length=length: tensor[row : row + 1, :length]))
+        assert torch.allclose(seen.frames[row, :length], alone.frames[0], atol=1e-5)
+
+
+def test_reading_ahead_gives_the_same_frames(world):
+    store = FeatureStore(world.eyes()["features"])
+    plain, ahead = clips_of(store, 3, CPU), clips_of(store, 3, CPU)
+    ahead.prefetch(["clip0", "clip1", "clip2"])
+    for items in (["clip0", "clip3"], ["clip2"], ["clip0", "clip1"]):
+        expected, found = plain.batch(items), ahead.batch(items)
+        assert found.frames.dtype == torch.uint8
+        assert found.frames.equal(expected.frames)
+        assert found.mask.equal(expected.mask)
+    assert not ahead._coming
+
+
+def test_the_blind_control_sees_one_black_frame(world):
+    store = FeatureStore(world.eyes()["features"])
+    batch = clips_of(store, 5, CPU, blind=True).batch(["clip0", "clip1"])
+    assert batch.frames.shape == (2, 1, 64, 64, 3)
+    assert not batch.frames.any()
+
+
+def test_the_attribute_loss_by_hand():
+    logits, present = torch.tensor([[2.0, -1.0], [0.5, 3.0]]), torch.tensor([[True, False], [False, True]])
+    right = torch.where(present, logits, -logits)
+    assert attribute_loss(logits, present).item() == pytest.approx(-logsigmoid(right).mean().item())
+    captions, attributes = torch.tensor(2.0), torch.tensor(5.0)
+    assert multitask_loss(captions, attributes, 0.95).item() == pytest.approx(0.95 * 2 + 0.05 * 5)
+    assert multitask_loss(captions, None, 1).item() == 2
+    assert multitask_loss(None, attributes, 0).item() == 5
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"), [({"attributes": None}, "without --attributes"), ({"weights": None}, "--weights or --start")]
+)
+def test_what_a_phase_cannot_do_without_is_named(world, tmp_path, given, fault):
+    overrides = overlay(SEEING, {"runs": {"first": {"phases": ["step3"]}}})
+    with pytest.raises(UserError, match=fault):
+        world.train("first", "step3", tmp_path / "a.safetensors", overrides, **world.eyes() | given)
+
+
+def test_weights_of_another_network_are_refused(world, tmp_path):
+    (tmp_path / "weights.safetensors").write_bytes(b"no weights")
+    eyes = world.eyes() | {"weights": tmp_path / "weights.safetensors"}
+    with pytest.raises(UserError, match=r"weights.safetensors: not a whole safetensors file"):
+        world.train("first", "step1", tmp_path / "a.safetensors", SEEING, **eyes)
