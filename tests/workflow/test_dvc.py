@@ -36,6 +36,7 @@ WITHHELD = {
     "mini": set(),
     "paper": {
         *("data/charades", "work/charades/captions", "work/charades/features"),
+        *("data/msvd", "work/msvd/captions", "work/msvd/features"),
         *(path for name in ("msrvtt", "coco", "tgif") for path in (f"data/{name}", f"work/{name}/captions")),
     },
 }
@@ -220,7 +221,17 @@ def test_no_code_is_a_dependency_in_vain(plan):
     _, stages, _ = plan
     for name in {"backbone", *CORPORA}:  # at one scale or the other
         used = {"src/captionrl/cli.py", *SNAKEFILE}
-        for command in ("world", "require", "corpus", "segment", "features", "backbone", "download"):
+        for command in (
+            "world",
+            "require",
+            "corpus",
+            "segment",
+            "attributes",
+            "features",
+            "frames",
+            "backbone",
+            "download",
+        ):
             if command != "backbone" or name == "backbone":
                 used |= {path.relative_to(ROOT).as_posix() for path in sources(command)}
         dependencies = {dep for dep in stages[name].deps if dep.startswith("src/")}
@@ -242,7 +253,7 @@ def changed(value: Any, spared: tuple[str, ...], at: str = "") -> Any:
 
 @pytest.mark.parametrize("name", sorted(CORPORA))
 def test_only_what_a_data_set_names_in_params_changes_it(plan, name):
-    copy, stages, _ = plan
+    copy, stages, graphs = plan
     kept = {file: (copy.path / file).read_text() for file in stages[name].params}
     papers = {file: yaml.safe_load(text) for file, text in kept.items() if file != "params.yaml"}
     try:
@@ -253,7 +264,8 @@ def test_only_what_a_data_set_names_in_params_changes_it(plan, name):
         assert "Nothing to be done" in copy.project.plan(name).text
         for file, facts in papers.items():
             edit(copy.path / file, **{**facts, "fps": 7})  # of images too: they have one frame at any rate
-        assert set(copy.project.plan(name).jobs) - {"test_features"} == {"features", name}
+        extractions = {"features", "test_features", "frames"} & set(graphs[name].rules.values())
+        assert set(copy.project.plan(name).jobs) == {*extractions, name}
     finally:
         for file, text in kept.items():
             (copy.path / file).write_text(text)

@@ -43,7 +43,12 @@ def prepared(corpus):
         for paper in papers
         if any(paper.needs_segments(phase, corpus) for phase in paper.phases)
     }
-    return [f"work/{corpus}/captions/captions.parquet", *sorted(features | segments)]
+    attributes = {
+        f"work/{corpus}/attributes/{paper.corpora[corpus].tagger}.tsv"
+        for paper in papers
+        if any(paper.needs_attributes(phase, corpus) for phase in paper.phases)
+    }
+    return [f"work/{corpus}/captions/captions.parquet", *sorted(features | segments | attributes)]
 
 
 def min_count(wildcards):

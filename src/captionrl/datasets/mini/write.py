@@ -241,8 +241,8 @@ def write_tgif(raw: Path, workers: int, sizes: tuple[int, int, int] = (2400, 150
     _write_media(write_gif, gifs, workers, unit="GIF")
 
 
-def write_msvd(raw: Path, workers: int, sizes: tuple[int, int, int] = (400, 80, 200)) -> None:
-    """MSVD's caption list, its numbers and its clips: one event of 3 to 5 seconds, fifteen to twenty-five captions.
+def write_msvd(raw: Path, workers: int, sizes: tuple[int, int, int] = (1000, 100, 200)) -> None:
+    """MSVD's caption list, its numbers and its clips: one event of 3 to 5 seconds, eight to twelve captions each.
 
     The numbers of a part begin where they do in the real data set, but there are fewer of them.
     """
@@ -257,7 +257,7 @@ def write_msvd(raw: Path, workers: int, sizes: tuple[int, int, int] = (400, 80, 
             code = hashlib.md5(f"msvd-{number}".encode()).hexdigest()[:11]  # as long as YouTube's ids are
             clip = f"{code}_0_{round(scene.seconds)}"
             clips.append((scene, raw / FOLDER / f"{clip}.avi", FRAME_RATES[number % 4]))
-            rows += [f"{clip} {grammar.caption(scene, random)}\n" for _ in range(random.randint(15, 25))]
+            rows += [f"{clip} {grammar.caption(scene, random)}\n" for _ in range(random.randint(8, 12))]
             mapping.append(f"{clip} vid{number}\n")
     write_text(raw / CAPTIONS, "".join(rows))
     write_text(raw / MAPPING, "".join(mapping))
