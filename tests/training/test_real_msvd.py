@@ -24,7 +24,7 @@ OVERRIDES = {
     "corpora": {"msvd": {"max_frames": 5, "max_words": 34, "min_count": 1, "tagger": "dictionary"}},
     "sizes": {"decoder": 128, "embedding": 64, "projection": 64, "attributes": 50, "dropout": 0, "init": 0.2},
     "phases": {
-        "xe": {**BRIEF, "epochs": 80, "validate_every": 10, "learning_rate": 0.01},
+        "xe": {**BRIEF, "epochs": 240, "validate_every": 20, "learning_rate": 0.01},
         "rfc-plus": {**BRIEF, "epochs": 20, "validate_every": 5, "learning_rate": 0.001},
         "e2e": {
             **BRIEF, "epochs": 10, "validate_every": 5, "learning_rate": 0.0005, "accumulate": 1, "cnn_rate": 0.1,
