@@ -38,7 +38,7 @@ def by_dictionary(tokens: Sequence[str]) -> list[Content | None]:
     """Likewise, of lower-cased PTB tokens alone. A word that may be several things is what fits its neighbours."""
     parts: list[str] = []
     for index, (token, after) in enumerate(pairwise([*tokens, "."])):
-        known = [part for part in _entry(token) if part in PARTS]
+        known = list(_entry(token))
         before = parts[-1] if parts else ""
         parts.append(_choose(known, tokens[index - 1] if index else "", before, after) if known else "")
     return [_lemma(token, part) for token, part in zip(tokens, parts, strict=True)]
@@ -49,6 +49,8 @@ def _choose(known: Sequence[str], word_before: str, part_before: str, after: str
     if len(known) == 1:
         return known[0]
     named = word_before in DETERMINERS or word_before in PREPOSITIONS or part_before == "ADJ"
+    if "ADV" in known and not named:
+        return "ADV"  # "kicks it fast", not "a fast car"
     if "ADJ" in known and any(part in ("NOUN", "ADJ") for part in _entry(after)) and (named or "VERB" not in known):
         return "ADJ"  # "a red ball"
     if "VERB" in known and "NOUN" in known:
@@ -56,7 +58,7 @@ def _choose(known: Sequence[str], word_before: str, part_before: str, after: str
             return "NOUN"  # "the kick"
         acts = after in DETERMINERS or after in PREPOSITIONS or part_before == "NOUN" or word_before == "to"
         return "VERB" if acts else "NOUN"
-    return next(part for part in ("NOUN", "VERB", "ADJ") if part in known)
+    return next(part for part in ("NOUN", "VERB", "ADJ", "ADV") if part in known)
 
 
 @cache
@@ -65,7 +67,7 @@ def _entry(token: str) -> dict[str, tuple[str, ...]]:
     from lemminflect import getAllLemmas  # half a second to import, and few commands need it
 
     found: dict[str, tuple[str, ...]] = getAllLemmas(token) if token.isalpha() and token not in STOP else {}
-    return {part: lemmas for part, lemmas in found.items() if part in PARTS}
+    return {part: lemmas for part, lemmas in found.items() if part in (*PARTS, "ADV")}
 
 
 def _lemma(token: str, part: str) -> Content | None:
