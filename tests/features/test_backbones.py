@@ -8,7 +8,16 @@ import pytest
 import torch
 
 from captionrl.errors import UserError
-from captionrl.features.backbones import BACKBONES, BATCH, MiniResNet, load_backbone, load_mini, normalise, save_mini
+from captionrl.features.backbones import (
+    BACKBONES,
+    BATCH,
+    MiniResNet,
+    load_backbone,
+    load_mini,
+    load_trunk,
+    normalise,
+    save_mini,
+)
 from captionrl.files import sha256
 
 
@@ -187,3 +196,30 @@ def test_vgg16_sees_frames_as_resnet152_does():
 
 def test_mini_resnet_is_small():
     assert sum(parameter.numel() for parameter in MiniResNet({}).parameters()) < 400_000
+
+
+def test_inception_resnet_v2_without_its_classifier_equals_timms_features(tmp_path):
+    """Its published file tells 1,001 classes: TensorFlow's have one more, the background."""
+    torch.manual_seed(0)
+    reference = load_trunk("inception-resnet-v2").eval()
+    weights = reference.state_dict() | {"classif.weight": torch.zeros(1001, 1536), "classif.bias": torch.zeros(1001)}
+    torch.save(weights, tmp_path / "inception_resnet_v2-940b1cd6.pth")
+    frames = torch.randint(256, (2, 224, 224, 3), dtype=torch.uint8)
+    loaded = load_trunk("inception-resnet-v2", tmp_path / "inception_resnet_v2-940b1cd6.pth").eval()
+    with torch.inference_mode():
+        images = frames.float().permute(0, 3, 1, 2) / 127.5 - 1  # as TensorFlow's Inception networks want them
+        expected = reference.forward_features(images).mean((2, 3))
+        found = loaded(normalise(frames, *BACKBONES["inception-resnet-v2"][-2:]))
+    assert found.shape == (2, 1536)
+    assert torch.allclose(found, expected, atol=1e-4, rtol=1e-3)
+
+
+def test_weights_of_another_network_are_not_inception_resnet_v2s(tmp_path):
+    torch.save({"conv.weight": torch.zeros(1)}, tmp_path / "other.pth")
+    with pytest.raises(UserError, match=r"other.pth: not the weights of timm's Inception-ResNet-v2"):
+        load_trunk("inception-resnet-v2", tmp_path / "other.pth")
+
+
+def test_a_backbone_that_cannot_be_trained_is_refused():
+    with pytest.raises(UserError, match="cannot be trained"):
+        load_trunk("vgg16")

@@ -240,3 +240,17 @@ def test_weights_of_another_network_are_refused(world, tmp_path):
     eyes = world.eyes() | {"weights": tmp_path / "weights.safetensors"}
     with pytest.raises(UserError, match=r"weights.safetensors: not a whole safetensors file"):
         world.train("first", "step1", tmp_path / "a.safetensors", SEEING, **eyes)
+
+
+def test_more_attributes_than_the_branch_has_places_for_are_refused(world, tmp_path):
+    overrides = overlay(SEEING, {"sizes": {"attributes": 3}, "runs": {"first": {"phases": ["step3"]}}})
+    with pytest.raises(UserError, match=r"attributes.tsv: 7 attributes, but sizes.attributes is 3; .*--most"):
+        world.train("first", "step3", tmp_path / "a.safetensors", overrides, **world.eyes())
+
+
+def test_features_of_another_backbone_than_the_runs_are_refused(world, tmp_path):
+    eyes = world.eyes() | {"features": world.features}
+    with pytest.raises(UserError, match=r"features of mini, not mini-frames"):
+        world.train("first", "step1", tmp_path / "a.safetensors", SEEING, **eyes)
+    with pytest.raises(UserError, match=r"features of mini-frames, not mini"):
+        world.train("xe-baseline", "xe", tmp_path / "a.safetensors", features=world.eyes()["features"])

@@ -36,7 +36,7 @@ WITHHELD = {
     "mini": set(),
     "paper": {
         *("data/charades", "work/charades/captions", "work/charades/features"),
-        *("data/msvd", "work/msvd/captions", "work/msvd/features"),
+        *("data/msvd", "work/msvd/captions", "work/msvd/features", "work/msrvtt/features"),
         *(path for name in ("msrvtt", "coco", "tgif") for path in (f"data/{name}", f"work/{name}/captions")),
     },
 }

@@ -1,4 +1,6 @@
-"""The CNNs that turn a frame into a vector or a grid of them, forward only: torchvision's and a small ResNet.
+"""The CNNs that turn a frame into a vector or a grid of them: torchvision's, timm's and a small ResNet.
+
+`load_backbone` gives a frozen one, `load_trunk` one to train.
 
 A grid keeps where things are: attention then has regions to look at, as it has frames in a video.
 """
@@ -161,10 +163,10 @@ def load_inception_resnet_v2(path: Path | str | None) -> nn.Module:
 
     import timm  # isort: skip
 
-    model: nn.Module = timm.create_model("inception_resnet_v2", pretrained=False)
-    if path is not None:
-        _fill(model, _read_weights(Path(path)), Path(path), "timm's Inception-ResNet-v2")
-    model.set_submodule("classif", nn.Identity())
+    model: nn.Module = timm.create_model("inception_resnet_v2", pretrained=False, num_classes=0)
+    if path is not None:  # its classifier tells 1,001 classes, TensorFlow's background among them
+        weights = {name: value for name, value in _read_weights(Path(path)).items() if not name.startswith("classif.")}
+        _fill(model, weights, Path(path), "timm's Inception-ResNet-v2")
     return model
 
 

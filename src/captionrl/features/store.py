@@ -1,4 +1,4 @@
-"""The feature store: one HDF5 file per corpus and backbone, for each item a float16 array [frames, dim].
+"""The feature store: one HDF5 file per corpus and backbone, for each item an array [frames, dim].
 
     items                 the ids, in order (fixed-length UTF-8)
     features/<item>       float16 [frames, dim], in one piece of the file; uint8 where it is frames (features/frames.py)

@@ -5,8 +5,8 @@
 
 The CNN's batch normalisation always uses, and never changes, the statistics that it was pre-trained with; its scales
 and shifts learn with all other weights. So frames look the same in training and at test time, whatever else is in a
-batch: a self-critical baseline is that of the very features that a sample was drawn from, gradients of parts of a batch
-add up to those of the whole, and recomputing activations has no side effects.
+batch: a self-critical baseline is that of the very features that a sample was drawn from, a part of a batch sees what
+the whole would have, and recomputing activations has no side effects.
 """
 
 from pathlib import Path

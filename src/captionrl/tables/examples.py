@@ -26,6 +26,7 @@ from captionrl.evaluation.captions import read_hypotheses, read_references
 from captionrl.evaluation.describe import Description, describe
 from captionrl.evaluation.predict import open_clips
 from captionrl.evaluation.recognition import probabilities
+from captionrl.features.frames import SUFFIX, unpack
 from captionrl.features.store import FeatureStore, thin
 from captionrl.features.video import MediaError
 from captionrl.tables.drawing import (
@@ -67,6 +68,7 @@ class Example:
     numbers: np.ndarray  # of the sampled frames that were read; frame k is on show at k / fps seconds
     references: list[str]
     found: dict[str, list[Description]]  # by system: its caption, or all captions of its set
+    kept: np.ndarray | None = None  # the frames themselves [N, S, S, 3], where a run's CNN has seen just these
 
 
 def chosen(items: Iterable[str], count: int) -> list[str]:
@@ -98,10 +100,14 @@ def draw_examples(paper: Paper, figure: ExamplesFigure, sources: Sources) -> She
     told = _attributes(paper, figure, [example.item.id for example in examples], sources) if figure.attributes else {}
     for example in examples:
         shown = thin(example.numbers, figure.frames).tolist()
-        frames = frames_of(example.item, paper, figure.corpus, shown, sources)
+        if example.kept is not None:
+            frames = {number: example.kept[number] for number in shown}
+        else:
+            frames = frames_of(example.item, paper, figure.corpus, shown, sources)
         y = sheet.text(plain(example.item.id, GREY), MARGIN, y + 0.15, WIDTH - 2 * MARGIN, 9, "bold")
         if frames:
-            fps = paper.fps if len(example.numbers) > 1 else None  # a still has no time
+            timed = len(example.numbers) > 1 and example.kept is None  # stills and kept frames have no time
+            fps = paper.fps if timed else None
             y = film_strip(sheet, frames, shown, fps, MARGIN, y + 0.02, 1.3 * len(shown))
         rows = [
             ("" if index else method.method, coloured(caption))
@@ -174,6 +180,7 @@ def examples_of(paper: Paper, corpus: str, systems: Sequence[str], count: int, s
             thin(np.arange(len(store.read(id)) // cells), most),
             _references(captions, id),
             {system: descriptions[id] for system, descriptions in found.items()},
+            unpack(store.read(id)) if str(store.attributes["backbone"]).endswith(SUFFIX) else None,
         )
         for id in ids
     ]

@@ -71,9 +71,17 @@ def train_phase(paper: Paper, job: Job) -> None:
     store = FeatureStore(features) if features else None
     captions = load_captions(job.captions)
     if store:
+        backbone = paper.backbone_of(job.corpus, job.run)
+        if store.attributes["backbone"] != backbone:
+            what = f"{store.attributes['backbone']}, not {backbone}"
+            raise UserError(f"{features}: features of {what}, which papers/{paper.paper}.yaml names for {job.run}")
         captions = with_features(captions, store)
     vocabulary = Vocabulary.load(job.captions / "vocabulary.json")
     config = paper.training_config(job.run, job.phase, job.corpus)
+    attributes = Attributes.load(job.attributes) if job.attributes and needs_attributes else None
+    if attributes and len(attributes.listed) > sizes.attributes:
+        more = f"{len(attributes.listed)} attributes, but sizes.attributes is {sizes.attributes}"
+        raise UserError(f"{job.attributes}: {more}; list no more of them with --most")
     inputs = {
         "captions": sha256(job.captions / "captions.parquet"),
         "vocabulary": sha256(job.captions / "vocabulary.json"),
@@ -111,7 +119,7 @@ def train_phase(paper: Paper, job: Job) -> None:
         device=device,
         clips=clips_of(store, settings.max_frames, device, blind=run.blind) if store else None,
         boundaries=load_segments(segments, captions.tokens) if segments else None,
-        attributes=Attributes.load(job.attributes) if job.attributes and needs_attributes else None,
+        attributes=attributes,
     )
     learner = load_class(LEARNERS[phase.objective])(module, data, phase, job.seed)
     title = f"{paper.paper}/{job.run}/{job.phase} {job.corpus} seed {job.seed}"
