@@ -96,6 +96,17 @@ def test_the_cnn_changes_in_step_3_and_only_there(world, tmp_path, monkeypatch):
     assert not module.training
 
 
+def test_where_attributes_are_taught_the_start_is_not_kept(world, tmp_path, monkeypatch):
+    """Its layer for attributes is random, so that it should not be the best by the score of captions alone."""
+    worse = count(0, -1)
+    monkeypatch.setattr(learners.CaptionLearner, "validate", lambda self: {self.metric: float(next(worse))})
+    overrides = overlay(SEEING, {"runs": {"first": {"phases": ["step3"]}}})
+    out = world.train("first", "step3", tmp_path / "a.safetensors", overrides, **world.eyes())
+    card = load_module(out)[1]
+    assert card.best_update == 3  # the first validation after the start
+    assert card.val_score == -1
+
+
 @pytest.mark.parametrize("step", ["step1", "step3"])
 def test_with_alpha_1_attributes_get_no_gradient(learner, step):
     found = gradient(learner(step, alpha=1, cnn_rate=1))

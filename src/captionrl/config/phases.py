@@ -37,6 +37,11 @@ class Phase(Strict):
     decay: Decay | None = None  # it falls by a factor, instead of either
     clip: Positive | None = None  # every gradient into [-clip, clip]
 
+    @property
+    def start_counts(self) -> bool:
+        """Whether the weights that it starts from may be its best, which are kept."""
+        return True
+
     @model_validator(mode="after")
     def _one_schedule(self) -> "Phase":
         others = [name for name in ("halve_after", "anneal") if getattr(self, name)]  # of these two, anneal has its way
@@ -173,6 +178,11 @@ class EndToEndPhase(Phase):
     # Activation checkpointing: so many frames' activations in memory at a time, all others computed again when they
     # are needed; null: all are kept.
     frames_at_once: PositiveInt | None = None
+
+    @property
+    def start_counts(self) -> bool:
+        """Where attributes are taught, the layer that tells them may have been random before."""
+        return self.alpha == 1
 
     @model_validator(mode="after")
     def _whoever_is_frozen_sees_the_same_frames(self) -> "EndToEndPhase":
