@@ -85,6 +85,8 @@ def test_the_provenance_says_what_went_in(world, xe):
         "features": read_json(world.features.with_suffix(".json")),
         "segments": None,
         "start": None,
+        "weights": None,
+        "attributes": None,
     }
     assert facts["config"] == tiny_paper().training_config("xe-baseline", "xe", CORPUS)
     assert facts["seed"] == 1
