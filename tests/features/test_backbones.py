@@ -121,7 +121,9 @@ def test_weights_of_another_model(tmp_path, mini_weights):
         load_backbone("resnet152", tmp_path / "list.pth")
     with pytest.raises(UserError, match="no such weights"):
         load_backbone("mini", tmp_path / "none.safetensors")
-    with pytest.raises(UserError, match="choose one of mini, mini-grid, resnet152, vgg16, inception-resnet-v2, resnet101-grid"):
+    with pytest.raises(
+        UserError, match="choose one of mini, mini-grid, resnet152, vgg16, inception-resnet-v2, resnet101-grid"
+    ):
         load_backbone("vgg", mini_weights)
 
 

@@ -96,12 +96,6 @@ class Paper(Strict):
                         raise ValueError(
                             f"{place}.methods[{index}].run: {method.run}: curves are of runs; leave the decoding out"
                         )
-        for name, examples in self.figures.examples.items():
-            run = split_system(examples.methods[-1].run)[0]
-            taught = [phase for at, phase in self.ancestry(run) if self.needs_attributes(phase, examples.corpus)]
-            if examples.attributes and not taught:
-                what = "give a run whose phases have alpha below 1 as the last of methods, or set attributes to 0"
-                raise ValueError(f"figures.examples.{name}.attributes: nothing has taught {run} any; {what}")
         for name, tradeoff in self.figures.tradeoffs.items():
             place = f"figures.tradeoffs.{name}"
             known(tradeoff.table, self.tables, f"{place}.table", "table")
@@ -201,6 +195,12 @@ class Paper(Strict):
         for name, table in self.tables.items():
             if "Embedding" in table.metrics and self.judge is None:
                 raise ValueError(f"tables.{name}.metrics: Embedding is a run's judgement; say whose (judge:)")
+        for name, examples in self.figures.examples.items():
+            run = split_system(examples.methods[-1].run)[0]
+            taught = [phase for at, phase in self.ancestry(run) if self.needs_attributes(phase, examples.corpus)]
+            if examples.attributes and not taught:
+                what = "give a run whose phases have alpha below 1 as the last of methods, or set attributes to 0"
+                raise ValueError(f"figures.examples.{name}.attributes: nothing has taught {run} any; {what}")
         return self
 
     @model_validator(mode="after")

@@ -1,0 +1,64 @@
+"""What papers/e2e.yaml may say: one clear line for every mistake about captioners with a CNN of their own."""
+
+from pathlib import Path
+
+import pytest
+
+from captionrl.config import load_paper
+from captionrl.errors import UserError
+
+YAML = Path(__file__).parents[1] / "papers/e2e.yaml"
+
+
+def test_the_papers_own_numbers():
+    paper = load_paper(YAML, "paper")
+    sizes, step3 = paper.sizes, paper.phase_of("e2e", "msvd")
+    assert (sizes.decoder, sizes.projection, sizes.embedding, sizes.attributes, sizes.dropout) == (
+        1000,
+        500,
+        500,
+        400,
+        0.2,
+    )
+    assert (paper.corpora["msvd"].max_frames, paper.corpora["msvd"].max_words + 1, paper.beam) == (5, 35, 3)
+    assert [paper.phases[name].learning_rate for name in ("xe", "rfc", "rfc-plus", "e2e")] == [1e-4, 1e-6, 1e-6, 1e-6]
+    assert (step3.alpha, step3.batch * step3.accumulate) == (0.95, paper.phases["xe"].batch)
+    assert [paper.phases[name].cnn_rate for name in ("xe", "rfc", "rfc-plus", "e2e")] == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("scale", ["paper", "mini"])
+def test_controls_have_the_updates_of_what_they_control(scale):
+    paper = load_paper(YAML, scale)
+    for corpus in paper.corpora:
+        clips = {
+            name: (phase := paper.phase_of(name, corpus)).epochs / phase.batch / phase.accumulate
+            for name in paper.phases
+        }
+        assert clips["xe-continued"] == clips["rfc"] == clips["rfc-plus"]
+        assert clips["rfc-plus-continued"] == pytest.approx(clips["e2e"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "fault"),
+    [
+        ({"runs": {"s2vt": {"backbone": "mini"}}}, "runs.s2vt: e2e on msvd wants frames"),
+        ({"runs": {"s2vt": {"model": "s2vt", "phases": ["xe"]}}}, "xe teaches no s2vt, only e2e"),
+        (
+            {"phases": {"xe": {"augmentation": {"flip": True}}}},
+            "phases.xe: augmentation: a frozen CNN sees every frame once",
+        ),
+        ({"phases": {"e2e": {"alpha": 2}}}, "phases.e2e.alpha"),
+        ({"phases": {"e2e": {"samples": 0}}}, "phases.e2e.samples"),
+        ({"phases": {"e2e": {"crop": 0.1}}}, "phases.e2e.crop: unknown key"),
+        (
+            {"figures": {"examples": {"table5": {"methods": [{"method": "a", "run": "s2vt"}]}}}},
+            "figures.examples.table5.attributes: nothing has taught s2vt any",
+        ),
+        ({"runs": {"s2vt": {"from": "e2e"}}}, "goes round in a circle"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_key(overrides, fault):
+    with pytest.raises(UserError) as error:
+        load_paper(YAML, "paper", overrides)
+    assert fault in str(error.value)
+    assert "\n" not in str(error.value)
