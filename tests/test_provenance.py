@@ -79,7 +79,7 @@ def edit(path: Path) -> None:
         ("tables/publish.py", {"publish"}, {"table", "train"}),
         ("datasets/mini/draw.py", {"world"}, {"corpus", "train", "features"}),
         ("datasets/msrvtt.py", {"corpus", "require"}, {"table", "score"}),
-        ("features/video.py", {"features", "backbone"}, {"train", "corpus", "table"}),
+        ("features/video.py", {"features", "backbone", "frames"}, {"corpus", "table"}),
         ("text/ptb.py", {"corpus", "train", "score"}, {"world", "require", "publish"}),
         ("files.py", set(COMMANDS), set()),
     ],
