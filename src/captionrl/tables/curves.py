@@ -53,7 +53,7 @@ def curve(paper: Paper, corpus: str, run: str, paths: Paths) -> list[Part]:
         for path, (epochs, _) in zip(files, read, strict=True):
             if not np.array_equal(epochs, read[0][0]):
                 raise UserError(f"{path}: validated at other epochs than {files[0]}; train both again")
-        reinforces = paper.phase_of(phase[1], corpus).objective != "xe"
+        reinforces = paper.phase_of(phase[1], corpus).objective not in ("xe", "multitask-xe")
         parts.append(Part(phase, reinforces, end + read[0][0], np.stack([scores for _, scores in read])))
         end = float(parts[-1].epochs[-1])
     return parts
