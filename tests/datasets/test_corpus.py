@@ -35,5 +35,5 @@ def test_an_unsound_corpus_cannot_be_made(items, captions, message):
 
 
 def test_an_unknown_name_lists_the_known(tmp_path):
-    with pytest.raises(UserError, match="nope: no such corpus; choose one of charades, coco, flickr8k, msrvtt, msvd, tgif"):
+    with pytest.raises(UserError, match="nope: no such corpus; choose one of charades, coco, flickr8k, msrvtt, msvd"):
         read_corpus("nope", tmp_path)
