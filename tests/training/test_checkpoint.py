@@ -20,7 +20,7 @@ def test_a_loaded_checkpoint_has_the_saved_ones_logits_and_card(world, tmp_path,
     _, vocabulary, store = world.load()
     card = world.card(model=model)
     torch.manual_seed(1)
-    policy = build_module(model, store.dim, len(vocabulary), Sizes(**card.sizes)).eval()
+    policy = build_module(model, store.dim, len(vocabulary), Sizes(**card.sizes), card.backbone).eval()
     save_checkpoint(tmp_path / "a.safetensors", policy, card)
     loaded, loaded_card = load_checkpoint(tmp_path / "a.safetensors")
     assert loaded_card == card

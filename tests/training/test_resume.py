@@ -34,7 +34,10 @@ STAGES = {
         | {"objective": "stagewise", "epochs": 3}
     },
 }
-EYES = {"runs": {"end": {"model": "e2e", "backbone": "mini-frames", "phases": ["step3"]}}}
+EYES = {
+    "runs": {"end": {"model": "e2e", "backbone": "mini-frames", "phases": ["step3"]}},
+    "phases": {"step3": {"epochs": 3}},
+}
 JUDGED = {key: value for key, value in OVERRIDES["phases"]["rl"].items() if key != "baseline"} | {"epochs": 3}
 JUDGES = {
     "runs": {"judged": {"model": "actor-critic", "phases": ["judge", "value", "joint"]}},
