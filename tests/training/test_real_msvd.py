@@ -1,19 +1,26 @@
-"""Steps 1 to 3 on the five real clips of MSVD, from their own files: what they are taught they learn by heart."""
+"""Steps 1 to 3 on the five real clips of MSVD, from their own files: what they are taught they learn by heart.
+
+Of each clip its first caption: of all 175 the model also makes captions of its own ("a man is pouring rice into a pot").
+"""
 
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from tiny import write_eyes
+from torch import nn
 
 from captionrl.config import load_paper
 from captionrl.datasets.mine import mine
 from captionrl.datasets.prepare import load_captions, prepare
 from captionrl.datasets.read import read_corpus
 from captionrl.evaluation.predict import predict
+from captionrl.features.backbones import MINI_MEAN, MINI_STD, MiniResNet, normalise, save_mini
 from captionrl.features.extract import extract
+from captionrl.features.frames import unpack
 from captionrl.features.keeper import frame_keeper
+from captionrl.features.store import FeatureStore
 from captionrl.training.run import Job, train_phase
 
 ROOT = Path(__file__).parents[2]
@@ -24,18 +31,31 @@ OVERRIDES = {
     "corpora": {"msvd": {"max_frames": 5, "max_words": 34, "min_count": 1, "tagger": "dictionary"}},
     "sizes": {"decoder": 128, "embedding": 64, "projection": 64, "attributes": 50, "dropout": 0, "init": 0.2},
     "phases": {
-        "xe": {**BRIEF, "epochs": 240, "validate_every": 20, "learning_rate": 0.01},
-        "rfc-plus": {**BRIEF, "epochs": 20, "validate_every": 5, "learning_rate": 0.001},
+        "xe": {**BRIEF, "epochs": 300, "validate_every": 30, "learning_rate": 0.005},
+        "rfc-plus": {**BRIEF, "epochs": 40, "validate_every": 10, "learning_rate": 0.0005},
         "e2e": {
-            **BRIEF, "epochs": 10, "validate_every": 5, "learning_rate": 0.0005, "accumulate": 1, "cnn_rate": 0.1,
+            **BRIEF, "epochs": 20, "validate_every": 5, "learning_rate": 0.0001, "accumulate": 1, "cnn_rate": 0.1,
             "frames_at_once": 200,
         },
     },
 }  # fmt: skip
 
 
+def write_eyes(store: Path, path: Path) -> None:
+    """A CNN of random weights, for want of ImageNet's, with batch statistics of the clips' own frames."""
+    torch.manual_seed(0)
+    model, frames = MiniResNet({}), FeatureStore(store)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    pictures = np.concatenate([unpack(frames.read(item)) for item in frames.items])
+    with torch.no_grad():
+        model.train()(normalise(torch.from_numpy(pictures), MINI_MEAN, MINI_STD))
+    save_mini(model, path)
+
+
 @pytest.mark.slow
-def test_the_model_reproduces_a_reference_of_each_real_clip(tmp_path):
+def test_the_model_reproduces_the_caption_of_each_real_clip(tmp_path):
     if not SAMPLE.is_dir():
         pytest.skip("the real MSVD clips (../shared/data/msvd) are not on this machine")
     raw, captions = tmp_path / "raw", tmp_path / "captions"
@@ -46,7 +66,7 @@ def test_the_model_reproduces_a_reference_of_each_real_clip(tmp_path):
         for number, (file, texts) in enumerate(clips.items(), start=first):
             clip = part + Path(file).stem
             (raw / "YouTubeClips" / f"{clip}.avi").symlink_to(SAMPLE / "clips" / file)
-            lines += [f"{clip} {text}\n" for text in texts]
+            lines.append(f"{clip} {texts[0]}\n")
             numbers.append(f"{clip} vid{number}\n")
     (raw / "AllVideoDescriptions.txt").write_text("".join(lines))
     (raw / "youtube_mapping.txt").write_text("".join(numbers))
@@ -57,7 +77,7 @@ def test_the_model_reproduces_a_reference_of_each_real_clip(tmp_path):
     manifest = store.with_suffix(".json")
     extract(items, frame_keeper("mini-frames", 5), store, manifest, state=tmp_path / "state", code_version="1")
     mine(load_captions(captions), "dictionary", 50).save(tmp_path / "attributes.tsv")
-    write_eyes(tmp_path / "mini.safetensors")  # no ImageNet weights here, so it learns to see from nothing
+    write_eyes(store, tmp_path / "mini.safetensors")
 
     paper = load_paper(ROOT / "papers/e2e.yaml", "paper", OVERRIDES)
     torch.set_num_threads(2)
