@@ -1,6 +1,6 @@
 """Steps 1 to 3 on the five real clips of MSVD, from their own files: what they are taught they learn by heart.
 
-Of each clip its first caption: of all 175 the model also makes captions of its own ("a man is pouring rice into a pot").
+Of each clip its first caption: of all 175 it also makes captions of its own ("a man is pouring rice into a pot").
 """
 
 import json
