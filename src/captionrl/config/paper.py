@@ -196,11 +196,11 @@ class Paper(Strict):
             if "Embedding" in table.metrics and self.judge is None:
                 raise ValueError(f"tables.{name}.metrics: Embedding is a run's judgement; say whose (judge:)")
         for name, examples in self.figures.examples.items():
-            run = split_system(examples.methods[-1].run)[0]
-            taught = [phase for at, phase in self.ancestry(run) if self.needs_attributes(phase, examples.corpus)]
+            last = split_system(examples.methods[-1].run)[0]
+            taught = [phase for _, phase in self.ancestry(last) if self.needs_attributes(phase, examples.corpus)]
             if examples.attributes and not taught:
                 what = "give a run whose phases have alpha below 1 as the last of methods, or set attributes to 0"
-                raise ValueError(f"figures.examples.{name}.attributes: nothing has taught {run} any; {what}")
+                raise ValueError(f"figures.examples.{name}.attributes: nothing has taught {last} any; {what}")
         return self
 
     @model_validator(mode="after")
