@@ -31,7 +31,8 @@ def test_it_beats_the_best_rule_that_sees_the_last_word_alone(tmp_path):
         paper,
         Job(
             run="critic", phase="critic", corpus="msrvtt", seed=1, captions=captions, features=None,
-            segments=segments, start=None, out=out, state=tmp_path / "state", device="cpu", precision="float32",
+            segments=segments, attributes=None, weights=None, start=None, out=out, state=tmp_path / "state",
+            device="cpu", precision="float32",
         ),
     )  # fmt: skip
     report = score_boundaries(out, captions, segments, "val")
