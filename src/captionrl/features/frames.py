@@ -1,7 +1,7 @@
 """Frames themselves in the place of features, for captioners whose CNN learns.
 
-A frame store is a feature store of uint8 [frames, bytes]: every row is a JPEG, zero after its end. 224x224 pixels take
-some 40 KB, a quarter of what they are raw, and a millisecond to read.
+A frame store is a feature store of uint8 [frames, bytes]: every row is a JPEG, zero after its end. 224x224 pixels of
+MSVD's five clips at hand take 23 KB each, a seventh of what they are raw, and half a millisecond to read.
 """
 
 import io

@@ -1,8 +1,7 @@
 """The content words of a caption: its nouns, verbs and adjectives, as lemmas.
 
-Lemmas come from lemminflect's dictionary, which the package brings along (200,000 words, from the NIH's SPECIALIST
-lexicon). What part of speech a word is, a parser's tags say (`by_tags`); or, without any download, that dictionary and
-the words around (`by_dictionary`).
+Lemmas come from lemminflect's dictionary, which that package brings along. What part of speech a word is, a parser's
+tags say (`by_tags`); or, without any download, that dictionary and the words around (`by_dictionary`).
 """
 
 from collections.abc import Sequence
