@@ -1,9 +1,10 @@
 """Step 3 of the E2E paper at its shapes: peak memory and time with and without what saves memory; the loader's rate.
 
-    OMP_NUM_THREADS=2 python bench/memory.py --clips 4
+    OMP_NUM_THREADS=2 python bench/memory.py --clips 32
 
-Each setting runs in a process of its own, whose peak it prints: the whole process', Python and torch included. Weights
-are random and frames noise; S2VT has the paper's widths, and eleven thousand words.
+Each setting runs in a process of its own and prints its peak: on a CPU the whole process', Python and torch included; on
+a GPU what torch has taken of the card's memory. Weights are random and frames noise; S2VT has the paper's widths, and
+eleven thousand words.
 """
 
 import argparse
@@ -16,14 +17,14 @@ import tempfile
 import time
 from pathlib import Path
 
-SETTINGS = {  # frames whose activations are kept, parts of a batch, precision
-    "all at once": (None, 1, "float32"),
-    "accumulation, 2 parts": (None, 2, "float32"),
-    "accumulation, a part a clip": (None, 0, "float32"),
-    "checkpointing, 5 frames": (5, 1, "float32"),
-    "both": (5, 0, "float32"),
-    "bf16": (None, 1, "bfloat16"),
-    "bf16, checkpointing": (5, 1, "bfloat16"),
+SETTINGS = {  # is the batch taken in parts, are activations recomputed, precision
+    "all at once": (False, False, "float32"),
+    "accumulation": (True, False, "float32"),
+    "checkpointing": (False, True, "float32"),
+    "both": (True, True, "float32"),
+    "bf16": (False, False, "bfloat16"),
+    "bf16, checkpointing": (False, True, "bfloat16"),
+    "bf16, both": (True, True, "bfloat16"),
 }
 WORDS = 11_000
 FRAMES, SIDE, SAMPLES = 5, 224, 5
@@ -31,66 +32,85 @@ FRAMES, SIDE, SAMPLES = 5, 224, 5
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--clips", type=int, default=4, help="of a batch (default: %(default)s)")
+    arguments.add_argument("--clips", type=int, default=16, help="of a batch (default: %(default)s)")
+    arguments.add_argument("--parts", type=int, default=4, help="of a batch that is accumulated (default: %(default)s)")
+    arguments.add_argument("--frames", type=int, default=40, help="recomputed at once (default: %(default)s)")
     arguments.add_argument("--steps", type=int, default=2, help="counted, after one that is not")
     arguments.add_argument("--only", choices=SETTINGS, help=argparse.SUPPRESS)
     given = arguments.parse_args()
     if given.only:
-        print(json.dumps(measure(*SETTINGS[given.only], given.clips, given.steps)))
+        in_parts, recompute, precision = SETTINGS[given.only]
+        parts, at_once = given.parts if in_parts else 1, given.frames if recompute else None
+        print(json.dumps(measure(given.clips, parts, at_once, precision, given.steps)))
         return
-    print(f"{'setting':<30}{'peak GiB':>10}{'seconds a step':>16}   ({given.clips} clips, {os.cpu_count()} cores)")
-    slowest = 0.0
+    sizes = f"{given.clips} clips, {given.parts} parts, {given.frames} frames recomputed at once"
+    print(f"{'setting':<24}{'peak GiB':>10}{'seconds a step':>16}   ({sizes})")
+    fastest = 0.0
     for name in SETTINGS:
-        command = [sys.executable, __file__, "--only", name, "--clips", str(given.clips), "--steps", str(given.steps)]
+        command = [sys.executable, __file__, "--only", name, *sys.argv[1:]]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            print(f"{name:<30}  failed ({done.returncode}): {done.stderr.strip().splitlines()[-1:]}")
+            print(f"{name:<24}  failed ({done.returncode}): {done.stderr.strip().splitlines()[-1:]}", flush=True)
             continue
         found = json.loads(done.stdout)
-        print(f"{name:<30}{found['peak'] / 2**30:>10.2f}{found['seconds']:>16.2f}", flush=True)
-        slowest = max(slowest, given.clips / found["seconds"])
+        print(f"{name:<24}{found['peak'] / 2**30:>10.2f}{found['seconds']:>16.2f}   {found['device']}", flush=True)
+        fastest = max(fastest, given.clips / found["seconds"])
     rate = loading()
-    print(f"loader: {rate:.0f} clips/s; fastest step: {slowest:.2f} clips/s; ratio {rate / slowest:.0f}")
+    print(f"loader: {rate:.0f} clips/s; fastest step: {fastest:.2f} clips/s; ratio {rate / fastest:.1f}")
 
 
-def measure(at_once: int | None, parts: int, precision: str, clips: int, steps: int) -> dict[str, float]:
+def measure(clips: int, parts: int, at_once: int | None, precision: str, steps: int) -> dict[str, float | str]:
     import torch
 
     from captionrl.config import Sizes
     from captionrl.decoding.rollout import greedy, sample
+    from captionrl.device import pick_device
     from captionrl.models.e2e import EndToEnd
     from captionrl.models.policy import Features
     from captionrl.objectives.multitask import attribute_loss, multitask_loss
     from captionrl.objectives.reinforce import policy_gradient_loss
 
     torch.manual_seed(0)
+    device = pick_device("auto")
     sizes = Sizes(decoder=1000, attention=1, embedding=500, projection=500, dropout=0.2, init=0.1)
-    policy = EndToEnd(1536, WORDS, sizes, "inception-resnet-v2-frames").train()
+    policy = EndToEnd(1536, WORDS, sizes, "inception-resnet-v2-frames").to(device).train()
     policy.eyes.at_once = at_once
     optimiser = torch.optim.Adam(policy.parameters(), lr=1e-6)
-    parts = parts or clips
     frames = torch.randint(256, (clips, FRAMES, SIDE, SIDE, 3), dtype=torch.uint8)
     began = 0.0
     for step in range(steps + 1):
         if step == 1:
-            began = time.monotonic()
+            began = now(device)
         optimiser.zero_grad(set_to_none=True)
         for part in frames.chunk(parts):
-            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-                seen = policy.see(Features(part, torch.ones(part.shape[:2], dtype=torch.bool)))
+            part = part.to(device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+                seen = policy.see(Features(part, torch.ones(part.shape[:2], dtype=torch.bool, device=device)))
                 memory = policy.encode(seen)
-                rows = torch.arange(len(part)).repeat_interleave(SAMPLES)
+                rows = torch.arange(len(part), device=device).repeat_interleave(SAMPLES)
                 rollout = sample(policy, memory.select(rows), 35)
                 with torch.no_grad():
                     greedy(policy, memory, 35)
-                reward = torch.rand(len(rows), 1)  # what a reward costs, bench/reward.py says
+                reward = torch.rand(len(rows), 1, device=device)  # what a reward costs, bench/reward.py says
                 captions = policy_gradient_loss(rollout, reward, torch.zeros_like(reward))
-                attributes = attribute_loss(policy.attributes(seen), torch.rand(len(part), 400) < 0.05)
+                attributes = attribute_loss(policy.attributes(seen), torch.rand(len(part), 400, device=device) < 0.05)
                 loss = multitask_loss(captions, attributes, 0.95) * len(part) / clips
             loss.backward()
         optimiser.step()
+    seconds = (now(device) - began) / steps
+    if device.type == "cuda":
+        return {"peak": torch.cuda.max_memory_reserved(), "seconds": seconds, "device": torch.cuda.get_device_name()}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"peak": peak, "seconds": (time.monotonic() - began) / steps}
+    return {"peak": peak, "seconds": seconds, "device": f"{torch.get_num_threads()} threads"}
+
+
+def now(device: "torch.device") -> float:
+    """Seconds of a clock, when the device has done what it was given."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.monotonic()
 
 
 def loading() -> float:
