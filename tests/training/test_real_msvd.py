@@ -1,6 +1,7 @@
-"""Steps 1 to 3 on the five real clips of MSVD, from their own files: what they are taught they learn by heart.
+"""Steps 1 to 3 on the five real clips of MSVD and their 175 captions, from their own files.
 
-Of each clip its first caption: of all 175 it also makes captions of its own ("a man is pouring rice into a pot").
+Step 1 learns the captions by heart: what it then holds possible are these and no others, so that reinforcement can only
+choose among them. Sooner interrupted, or reinforced faster, the model also makes captions of its own.
 """
 
 import json
@@ -29,12 +30,12 @@ BRIEF = {"optimiser": "adam", "batch": 256, "validate_every": 1, "anneal": True}
 OVERRIDES = {
     "backbone": "mini-frames",
     "corpora": {"msvd": {"max_frames": 5, "max_words": 34, "min_count": 1, "tagger": "dictionary"}},
-    "sizes": {"decoder": 128, "embedding": 64, "projection": 64, "attributes": 50, "dropout": 0, "init": 0.2},
+    "sizes": {"decoder": 256, "embedding": 64, "projection": 64, "attributes": 50, "dropout": 0, "init": 0.2},
     "phases": {
-        "xe": {**BRIEF, "epochs": 300, "validate_every": 30, "learning_rate": 0.005},
-        "rfc-plus": {**BRIEF, "epochs": 40, "validate_every": 10, "learning_rate": 0.0005},
+        "xe": {**BRIEF, "epochs": 300, "validate_every": 300, "learning_rate": 0.005},
+        "rfc-plus": {**BRIEF, "epochs": 20, "validate_every": 10, "learning_rate": 0.0001},
         "e2e": {
-            **BRIEF, "epochs": 20, "validate_every": 5, "learning_rate": 0.0001, "accumulate": 1, "cnn_rate": 0.1,
+            **BRIEF, "epochs": 10, "validate_every": 5, "learning_rate": 0.00005, "accumulate": 1, "cnn_rate": 0.1,
             "frames_at_once": 200,
         },
     },
@@ -55,7 +56,7 @@ def write_eyes(store: Path, path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_model_reproduces_the_caption_of_each_real_clip(tmp_path):
+def test_the_model_reproduces_a_reference_caption_of_each_real_clip(tmp_path):
     if not SAMPLE.is_dir():
         pytest.skip("the real MSVD clips (../shared/data/msvd) are not on this machine")
     raw, captions = tmp_path / "raw", tmp_path / "captions"
@@ -66,7 +67,7 @@ def test_the_model_reproduces_the_caption_of_each_real_clip(tmp_path):
         for number, (file, texts) in enumerate(clips.items(), start=first):
             clip = part + Path(file).stem
             (raw / "YouTubeClips" / f"{clip}.avi").symlink_to(SAMPLE / "clips" / file)
-            lines.append(f"{clip} {texts[0]}\n")
+            lines += [f"{clip} {text}\n" for text in texts]
             numbers.append(f"{clip} vid{number}\n")
     (raw / "AllVideoDescriptions.txt").write_text("".join(lines))
     (raw / "youtube_mapping.txt").write_text("".join(numbers))
