@@ -2,20 +2,34 @@
 
     OMP_NUM_THREADS=2 python bench/memory.py --clips 32
 
-Each setting runs in a process of its own and prints its peak: on a CPU the whole process', Python and torch included; on
-a GPU what torch has taken of the card's memory. Weights are random and frames noise; S2VT has the paper's widths, and
-eleven thousand words.
+Each setting runs in a process of its own and prints its peak: on a CPU the whole process', Python and torch included;
+on a GPU what torch has taken of the card's memory. Weights are random and frames noise; S2VT has the paper's widths,
+and eleven thousand words.
 """
 
 import argparse
 import json
-import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+import numpy as np
+import torch
+
+from captionrl.config import Sizes
+from captionrl.decoding.rollout import greedy, sample
+from captionrl.device import pick_device
+from captionrl.features.frames import pack
+from captionrl.features.keeper import frame_keeper
+from captionrl.features.store import FeatureStore, write_store
+from captionrl.models.e2e import EndToEnd
+from captionrl.models.policy import Features
+from captionrl.objectives.multitask import attribute_loss, multitask_loss
+from captionrl.objectives.reinforce import policy_gradient_loss
+from captionrl.training import data
 
 SETTINGS = {  # is the batch taken in parts, are activations recomputed, precision
     "all at once": (False, False, "float32"),
@@ -60,16 +74,6 @@ def main() -> None:
 
 
 def measure(clips: int, parts: int, at_once: int | None, precision: str, steps: int) -> dict[str, float | str]:
-    import torch
-
-    from captionrl.config import Sizes
-    from captionrl.decoding.rollout import greedy, sample
-    from captionrl.device import pick_device
-    from captionrl.models.e2e import EndToEnd
-    from captionrl.models.policy import Features
-    from captionrl.objectives.multitask import attribute_loss, multitask_loss
-    from captionrl.objectives.reinforce import policy_gradient_loss
-
     torch.manual_seed(0)
     device = pick_device("auto")
     sizes = Sizes(decoder=1000, attention=1, embedding=500, projection=500, dropout=0.2, init=0.1)
@@ -104,10 +108,8 @@ def measure(clips: int, parts: int, at_once: int | None, precision: str, steps: 
     return {"peak": peak, "seconds": seconds, "device": f"{torch.get_num_threads()} threads"}
 
 
-def now(device: "torch.device") -> float:
+def now(device: torch.device) -> float:
     """Seconds of a clock, when the device has done what it was given."""
-    import torch
-
     if device.type == "cuda":
         torch.cuda.synchronize()
     return time.monotonic()
@@ -115,14 +117,6 @@ def now(device: "torch.device") -> float:
 
 def loading() -> float:
     """Clips a second from a frame store, in batches of 16, nothing kept in memory but what the system keeps."""
-    import numpy as np
-    import torch
-
-    from captionrl.features.frames import pack
-    from captionrl.features.keeper import frame_keeper
-    from captionrl.features.store import FeatureStore, write_store
-    from captionrl.training import data
-
     data.CACHE_BYTES = 0
     keeper = frame_keeper("inception-resnet-v2-frames", FRAMES)
     generator = np.random.default_rng(0)
