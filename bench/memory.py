@@ -18,12 +18,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from timing import machine
 
-from captionrl.config import Sizes
+from captionrl.config import Paper, load_paper
 from captionrl.decoding.rollout import greedy, sample
 from captionrl.device import pick_device
 from captionrl.features.frames import pack
-from captionrl.features.keeper import frame_keeper
+from captionrl.features.keeper import FrameKeeper, frame_keeper
 from captionrl.features.store import FeatureStore, write_store
 from captionrl.models.e2e import EndToEnd
 from captionrl.models.policy import Features
@@ -40,8 +41,7 @@ SETTINGS = {  # is the batch taken in parts, are activations recomputed, precisi
     "bf16, checkpointing": (False, True, "bfloat16"),
     "bf16, both": (True, True, "bfloat16"),
 }
-WORDS = 11_000
-FRAMES, SIDE, SAMPLES = 5, 224, 5
+FRAMES, SAMPLES = 5, 5
 
 
 def main() -> None:
@@ -50,16 +50,19 @@ def main() -> None:
     arguments.add_argument("--parts", type=int, default=4, help="of a batch that is accumulated (default: %(default)s)")
     arguments.add_argument("--frames", type=int, default=40, help="recomputed at once (default: %(default)s)")
     arguments.add_argument("--steps", type=int, default=2, help="counted, after one that is not")
+    arguments.add_argument("--scale", choices=("paper", "mini"), default="paper", help="sizes (default: %(default)s)")
+    arguments.add_argument("--json", type=Path, help="write the figures here, too")
     arguments.add_argument("--only", choices=SETTINGS, help=argparse.SUPPRESS)
     given = arguments.parse_args()
     if given.only:
         in_parts, recompute, precision = SETTINGS[given.only]
         parts, at_once = given.parts if in_parts else 1, given.frames if recompute else None
-        print(json.dumps(measure(given.clips, parts, at_once, precision, given.steps)))
+        print(json.dumps(measure(given.scale, given.clips, parts, at_once, precision, given.steps)))
         return
     sizes = f"{given.clips} clips, {given.parts} parts, {given.frames} frames recomputed at once"
+    print(machine())
     print(f"{'setting':<24}{'peak GiB':>10}{'seconds a step':>16}   ({sizes})")
-    fastest = 0.0
+    rows, fastest = [], 0.0
     for name in SETTINGS:
         command = [sys.executable, __file__, "--only", name, *sys.argv[1:]]
         done = subprocess.run(command, capture_output=True, text=True)
@@ -67,20 +70,30 @@ def main() -> None:
             print(f"{name:<24}  failed ({done.returncode}): {done.stderr.strip().splitlines()[-1:]}", flush=True)
             continue
         found = json.loads(done.stdout)
-        print(f"{name:<24}{found['peak'] / 2**30:>10.2f}{found['seconds']:>16.2f}   {found['device']}", flush=True)
+        print(f"{name:<24}{found['peak'] / 2**30:>10.2f}{found['seconds']:>16.2f}", flush=True)
+        rows.append({"what": name, **found})
         fastest = max(fastest, given.clips / found["seconds"])
-    rate = loading()
+    rate = loading(given.scale)
     print(f"loader: {rate:.0f} clips/s; fastest step: {fastest:.2f} clips/s; ratio {rate / fastest:.1f}")
+    rows.append({"what": "loader", "rate": rate})
+    if given.json:
+        given.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
 
 
-def measure(clips: int, parts: int, at_once: int | None, precision: str, steps: int) -> dict[str, float | str]:
+def scenery(scale: str) -> tuple[Paper, FrameKeeper]:
+    paper = load_paper(Path(__file__).parents[1] / "papers/e2e.yaml", scale)
+    return paper, frame_keeper(paper.backbone, FRAMES)
+
+
+def measure(scale: str, clips: int, parts: int, at_once: int | None, precision: str, steps: int) -> dict[str, float]:
     torch.manual_seed(0)
     device = pick_device("auto")
-    sizes = Sizes(decoder=1000, attention=1, embedding=500, projection=500, dropout=0.2, init=0.1)
-    policy = EndToEnd(1536, WORDS, sizes, "inception-resnet-v2-frames").to(device).train()
+    paper, keeper = scenery(scale)
+    sizes, side, words = paper.sizes, keeper.resize.size, 11_000 if scale == "paper" else 200
+    policy = EndToEnd(keeper.dim, words, sizes, keeper.name).to(device).train()
     policy.eyes.at_once = at_once
     optimiser = torch.optim.Adam(policy.parameters(), lr=1e-6)
-    frames = torch.randint(256, (clips, FRAMES, SIDE, SIDE, 3), dtype=torch.uint8)
+    frames = torch.randint(256, (clips, FRAMES, side, side, 3), dtype=torch.uint8)
     began = 0.0
     for step in range(steps + 1):
         if step == 1:
@@ -97,15 +110,17 @@ def measure(clips: int, parts: int, at_once: int | None, precision: str, steps: 
                     greedy(policy, memory, 35)
                 reward = torch.rand(len(rows), 1, device=device)  # what a reward costs, bench/reward.py says
                 captions = policy_gradient_loss(rollout, reward, torch.zeros_like(reward))
-                attributes = attribute_loss(policy.attributes(seen), torch.rand(len(part), 400, device=device) < 0.05)
+                attributes = attribute_loss(
+                    policy.attributes(seen), torch.rand(len(part), sizes.attributes, device=device) < 0.05
+                )
                 loss = multitask_loss(captions, attributes, 0.95) * len(part) / clips
             loss.backward()
         optimiser.step()
     seconds = (now(device) - began) / steps
     if device.type == "cuda":
-        return {"peak": torch.cuda.max_memory_reserved(), "seconds": seconds, "device": torch.cuda.get_device_name()}
+        return {"peak": torch.cuda.max_memory_reserved(), "seconds": seconds}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"peak": peak, "seconds": seconds, "device": f"{torch.get_num_threads()} threads"}
+    return {"peak": peak, "seconds": seconds}
 
 
 def now(device: torch.device) -> float:
@@ -115,14 +130,15 @@ def now(device: torch.device) -> float:
     return time.monotonic()
 
 
-def loading() -> float:
+def loading(scale: str) -> float:
     """Clips a second from a frame store, in batches of 16, nothing kept in memory but what the system keeps."""
     data.CACHE_BYTES = 0
-    keeper = frame_keeper("inception-resnet-v2-frames", FRAMES)
+    keeper = scenery(scale)[1]
+    side = keeper.resize.size
     generator = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         rough = torch.from_numpy(generator.uniform(0, 255, (64 * FRAMES, 3, 28, 28)))
-        fine = torch.nn.functional.interpolate(rough, (SIDE, SIDE), mode="bicubic").clamp(0, 255).to(torch.uint8)
+        fine = torch.nn.functional.interpolate(rough, (side, side), mode="bicubic").clamp(0, 255).to(torch.uint8)
         frames = fine.permute(0, 2, 3, 1).unflatten(0, (64, FRAMES)).numpy()
         attributes = {"backbone": keeper.name, "weights_sha256": keeper.weights_sha256, "fps": 3.0, "dim": keeper.dim}
         attributes |= {"transform": keeper.transform, "code_version": "1"}
@@ -135,7 +151,7 @@ def loading() -> float:
         for batch, following in zip(batches, [*batches[1:], []], strict=True):
             found = clips.batch(batch)
             clips.prefetch(following)
-            assert found.frames.shape == (16, FRAMES, SIDE, SIDE, 3)
+            assert found.frames.shape == (16, FRAMES, side, side, 3)
         return 16 * len(batches) / (time.monotonic() - began)
 
 

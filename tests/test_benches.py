@@ -43,6 +43,17 @@ def test_extraction_is_measured_on_any_clips(tmp_path):
 
 
 @pytest.mark.slow
+def test_memory_is_measured_in_every_setting(tmp_path):
+    printed = run(
+        "memory", "--clips", "2", "--parts", "2", "--frames", "5", "--steps", "1", "--json", tmp_path / "rows.json"
+    )
+    *settings, loader = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert len(settings) == 7
+    assert all(row["what"] in printed and min(row["peak"], row["seconds"]) > 0 for row in settings)
+    assert loader["rate"] > 0
+
+
+@pytest.mark.slow
 def test_where_the_time_goes_is_drawn(tmp_path):
     run("parts", "--json", tmp_path / "before.json")
     run("parts", "--before", tmp_path / "before.json", "--draw", tmp_path / "parts.png")
