@@ -105,7 +105,7 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path, backbone):
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_bad_weights_are_named_in_one_line(tmp_path, suffix):
     path = tmp_path / f"weights{suffix}"
-    for content in (b"", b"not weights at all"):
+    for content in (b"", b"not weights at all", b"hello\n", b"\x80\x02}", bytes(range(128, 256))):
         path.write_bytes(content)
         with pytest.raises(UserError, match=str(path)) as raised:
             load_backbone("resnet152", path)

@@ -262,8 +262,8 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path}: not a whole safetensors file ({error}); fetch or make it again") from None
     except pickle.UnpicklingError:
         raise UserError(f"{path}: refused: it holds more than tensors (pickled code?), or is no torch file") from None
-    except (RuntimeError, EOFError, OSError) as error:
-        reason = (str(error) or "it is empty").splitlines()[0]
+    except Exception as error:  # whatever torch's unpickler stumbles over: KeyError, struct.error, AssertionError ...
+        reason = f"{type(error).__name__} {error}".splitlines()[0]
         raise UserError(f"{path}: not a whole torch file ({reason}); fetch it again") from None
     if not (isinstance(weights, dict) and all(isinstance(value, Tensor) for value in weights.values())):
         raise UserError(f"{path}: not a state dict (a mapping from names to tensors)")
