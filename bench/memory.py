@@ -73,6 +73,8 @@ def main() -> None:
         print(f"{name:<24}{found['peak'] / 2**30:>10.2f}{found['seconds']:>16.2f}", flush=True)
         rows.append({"what": name, **found})
         fastest = max(fastest, given.clips / found["seconds"])
+    if not rows:
+        sys.exit("no setting fits this machine; take fewer --clips")
     rate = loading(given.scale)
     print(f"loader: {rate:.0f} clips/s; fastest step: {fastest:.2f} clips/s; ratio {rate / fastest:.1f}")
     rows.append({"what": "loader", "rate": rate})

@@ -1,7 +1,7 @@
 """Steps 1 to 3 on the five real clips of MSVD and their 175 captions, from their own files.
 
 Step 1 learns the captions by heart: what it then holds possible are these and no others, so that reinforcement can only
-choose among them. Sooner interrupted, or reinforced faster, the model also makes captions of its own.
+choose among them. A smaller model that learned less, reinforced faster, also made captions of its own.
 """
 
 import json
