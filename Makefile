@@ -41,7 +41,7 @@ adopt: setup
 	  echo "adopt: nothing came; is the remote there? dvc remote list" >&2; exit 1; }
 	@plan=$$($(BIN)/dvc repro --dry --allow-missing $(STAGES)) && ! echo "$$plan" | grep "^Running" || { \
 	  echo "adopt: not what dvc.lock records: other code or parameters; dvc repro makes what they ask for" >&2; exit 1; }
-	$(BIN)/snakemake --touch --forceall --config scale=$(SCALE) -- $(filter-out backbone,$(STAGES))
+	$(BIN)/snakemake --touch --forceall --config scale=$(SCALE) -- $(STAGES)
 	$(if $(filter hrl,$(STAGES)),$(BIN)/snakemake --allowed-rules copy_table --config scale=$(SCALE) -- results/table1.csv results/table2.csv)
 
 # Copy the mini scale's tables and figures into git, after looking at them.

@@ -19,6 +19,7 @@ from captionrl.config import (
     validate_params,
 )
 from captionrl.errors import UserError
+from captionrl.features.shipped import MINI_WEIGHTS
 from captionrl.files import fingerprint
 from captionrl.provenance import code_version
 

@@ -13,7 +13,7 @@ from world import DEVICE, GPU, Text
 
 from captionrl.config import StagewisePhase, XEPhase, load_paper
 from captionrl.datasets.corpus import Item
-from captionrl.datasets.prepare import Captions
+from captionrl.datasets.prepared import Captions
 from captionrl.decoding.rollout import greedy
 from captionrl.features.store import FeatureStore, write_store
 from captionrl.models.stackcap import StackCap

@@ -1,5 +1,6 @@
 """The version of a command's code changes with the modules it imports, and with no other."""
 
+import ast
 import os
 import shutil
 import subprocess
@@ -33,7 +34,7 @@ METHODS = {  # what a rule says that its command loads, if it is about all model
 
 
 def forget():
-    for cached in (code_version, provenance._imports_of, provenance._parse, provenance._file):
+    for cached in (code_version, provenance._digest, provenance._imports_of, provenance._parse, provenance._file):
         cached.cache_clear()
 
 
@@ -42,56 +43,85 @@ def versions():
     return {command: code_version(command, *METHODS.get(command, ())) for command in COMMANDS}
 
 
-def edit(path: Path) -> None:
-    path.write_text(path.read_text(encoding="utf-8") + "\nEDITED = True\n", encoding="utf-8")
+def digests():
+    """Of every module, by its path."""
+    forget()
+    return {path: provenance._digest(path) for path in sorted(provenance.PACKAGE.rglob("*.py"))}
 
 
-@pytest.mark.parametrize(
-    ("module", "changed", "unchanged"),
-    [
-        ("objectives/xe.py", {"train"}, {"features", "predict", "table", "score", "corpus", "world"}),
-        ("rewards/cider.py", {"train", "evaluate"}, {"features", "predict", "table", "corpus"}),
-        ("objectives/exploration.py", {"train"}, {"features", "predict", "table", "score"}),
-        ("evaluation/diversity.py", {"evaluate"}, {"train", "predict", "table", "goals"}),
-        ("features/regions.py", {"regions"}, {"train", "features", "corpus"}),
-        ("rewards/ngrams.py", {"train"}, {"features", "table"}),
-        ("rewards/bleu.py", {"train", "evaluate"}, {"features", "predict", "table", "corpus"}),
-        ("rewards/words.py", {"train", "evaluate"}, {"features", "predict", "table", "corpus"}),
-        ("models/critic.py", {"train", "predict", "boundaries"}, {"table", "score", "features", "segment"}),
-        ("models/hrl.py", {"train", "predict", "goals", "caption", "figures"}, {"table", "score", "features"}),
-        ("objectives/hrl.py", {"train"}, {"predict", "goals", "table"}),
-        ("objectives/boundaries.py", {"train", "boundaries"}, {"predict", "table"}),
-        ("text/corenlp.py", {"segment"}, {"train", "corpus", "table"}),
-        ("text/shallow.py", {"segment"}, {"train", "corpus", "table"}),
-        ("datasets/segments.py", {"segment", "train", "boundaries"}, {"predict", "corpus", "features"}),
-        ("features/annotations.py", {"annotations"}, {"train", "features", "corpus"}),
-        ("evaluation/goals.py", {"goals"}, {"train", "table", "predict"}),
-        ("evaluation/retrieval.py", {"retrieval"}, {"train", "value", "evaluate"}),
-        ("evaluation/value.py", {"value"}, {"train", "retrieval", "evaluate"}),
-        ("evaluation/embedding.py", {"evaluate"}, {"train", "predict", "score", "table"}),
-        ("models/actor_critic.py", {"train", "predict", "retrieval", "value"}, {"evaluate", "score", "table"}),
-        ("tables/curves.py", {"figures"}, {"table", "train", "publish"}),
-        ("training/loop.py", {"train", "backbone"}, {"table", "score", "corpus", "world"}),
-        ("models/attention.py", {"train", "predict"}, {"table", "score", "features", "corpus"}),
-        ("evaluation/metrics.py", {"evaluate", "score"}, {"train", "features", "corpus", "backbone"}),
-        ("evaluation/bootstrap.py", {"table", "score"}, {"train", "features", "predict"}),
-        ("tables/table.py", {"table"}, {"train", "evaluate", "score", "publish"}),
-        ("tables/publish.py", {"publish"}, {"table", "train"}),
-        ("datasets/mini/draw.py", {"world"}, {"corpus", "train", "features"}),
-        ("datasets/msrvtt.py", {"corpus", "require"}, {"table", "score"}),
-        ("features/video.py", {"features", "backbone", "frames"}, {"corpus", "table"}),
-        ("text/ptb.py", {"corpus", "train", "score"}, {"world", "require", "publish"}),
-        ("files.py", set(COMMANDS), set()),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_a_command_knows_the_modules_that_it_imports(package, module, changed, unchanged):
+REMARK = """
+
+def remarked():
+    return 1
+"""
+REMARKED = '''# whatever somebody has to say
+
+
+def remarked():  # about this
+
+    """Likewise."""
+    return (
+        1
+    )
+'''
+
+
+def test_comments_docstrings_and_layout_change_no_version(package):
+    for path in package.rglob("*.py"):
+        path.write_text(path.read_text(encoding="utf-8") + REMARK, encoding="utf-8")
     before = versions()
-    edit(package / module)
-    after = versions()
-    different = {command for command in COMMANDS if before[command] != after[command]}
-    assert changed <= different
-    assert not unchanged & different
+    for path in package.rglob("*.py"):
+        text = path.read_text(encoding="utf-8").removesuffix(REMARK) + "\n\n\n" + REMARKED
+        if not ast.get_docstring(ast.parse(text)):
+            text = f'"""What this is."""\n{text}'
+        path.write_text(text, encoding="utf-8")
+    assert versions() == before
+
+
+def test_a_changed_statement_changes_the_versions_of_the_commands_that_import_its_module_and_no_other(
+    package, monkeypatch
+):
+    plain, before = digests(), versions()
+    for path in plain:
+        path.write_text(path.read_text(encoding="utf-8") + "\nEDITED = True\n", encoding="utf-8")
+    edited = digests()
+    commands = importers(package)
+    for changed in plain:
+        code_version.cache_clear()
+        with monkeypatch.context() as patched:
+            patched.setattr(provenance, "_digest", lambda path, one=changed: (edited if path == one else plain)[path])
+            found = {command: code_version(command, *METHODS.get(command, ())) for command in COMMANDS}
+        different = {command for command in COMMANDS if before[command] != found[command]}
+        assert different == commands[changed], changed
+    assert {"train", "table"} <= commands[package / "files.py"]
+
+
+def importers(package: Path) -> dict[Path, set[str]]:
+    """Which commands import each module, as Python would; config/ is left out, whose values enter as a hash."""
+    modules = {path: ".".join(path.relative_to(package.parent).with_suffix("").parts) for path in package.rglob("*.py")}
+    paths = {name.removesuffix(".__init__"): path for path, name in modules.items()}
+
+    def imported(tree: ast.AST) -> set[str]:
+        names = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+            elif isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+        around = {name.rpartition(".")[0] for name in names} - {"captionrl"}  # a package runs before its modules
+        return {name for name in names | around if name in paths and not name.startswith("captionrl.config")}
+
+    graph = {name: imported(ast.parse(path.read_text(encoding="utf-8"))) for name, path in paths.items()}
+    functions = {node.name: node for node in ast.parse((package / "cli.py").read_text()).body if hasattr(node, "name")}
+    found: dict[Path, set[str]] = {path: set() for path in modules}
+    for command in COMMANDS:
+        methods = {method.partition(":")[0] for method in METHODS.get(command, ())}
+        reached = set(methods | {name.rpartition(".")[0] for name in methods} | imported(functions[command]))
+        while more := set().union(*(graph[name] for name in reached)) - reached:
+            reached |= more
+        for name in reached:
+            found[paths[name]].add(command)
+    return found
 
 
 def test_every_command_has_a_version_of_its_own():

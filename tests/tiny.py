@@ -13,7 +13,8 @@ import torch
 from captionrl.config import Paper, Sizes, load_paper, overlay
 from captionrl.datasets.corpus import Corpus, Item
 from captionrl.datasets.mine import mine
-from captionrl.datasets.prepare import Captions, load_captions, prepare
+from captionrl.datasets.prepare import prepare
+from captionrl.datasets.prepared import Captions, load_captions
 from captionrl.datasets.segment import segment
 from captionrl.datasets.segments import write_segments
 from captionrl.features.backbones import MiniResNet, save_mini

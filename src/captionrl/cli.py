@@ -8,7 +8,7 @@ import argparse
 import errno
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def corpus(args: argparse.Namespace) -> None:
 
 
 def segment(args: argparse.Namespace) -> None:
-    from captionrl.datasets.prepare import load_captions
+    from captionrl.datasets.prepared import load_captions
     from captionrl.datasets.segment import segment
     from captionrl.datasets.segments import write_segments
 
@@ -54,7 +54,7 @@ def world(args: argparse.Namespace) -> None:
 
 
 def require(args: argparse.Namespace) -> None:
-    from captionrl.datasets.download import require
+    from captionrl.datasets.manifest import require
     from captionrl.datasets.read import read_corpus
     from captionrl.files import write_json
 
@@ -62,7 +62,8 @@ def require(args: argparse.Namespace) -> None:
 
 
 def download(args: argparse.Namespace) -> None:
-    from captionrl.datasets.download import fetch, manifest
+    from captionrl.datasets.download import fetch
+    from captionrl.datasets.manifest import manifest
 
     wanted = [entry for entry in manifest().get(args.group, []) if args.name in (None, entry.name)]
     if not wanted:
@@ -80,8 +81,8 @@ def backbone(args: argparse.Namespace) -> None:
 
 def features(args: argparse.Namespace) -> None:
     from captionrl.datasets.coco import read_media
-    from captionrl.datasets.download import present
-    from captionrl.datasets.prepare import load_captions
+    from captionrl.datasets.manifest import present
+    from captionrl.datasets.prepared import load_captions
     from captionrl.device import pick_device
     from captionrl.features.backbones import load_backbone
     from captionrl.features.extract import extract
@@ -95,7 +96,7 @@ def features(args: argparse.Namespace) -> None:
         media = {item.id: item.media for items in splits for item in items if item.media}
     extract(
         [(item, args.raw / path) for item, path in media.items()],
-        load_backbone(args.backbone, args.weights, pick_device(args.device)),
+        load_backbone(args.backbone, args.weights, pick_device(args.device), args.precision),
         args.out,
         args.out.with_suffix(".json"),
         fps=args.fps,
@@ -107,7 +108,7 @@ def features(args: argparse.Namespace) -> None:
 
 
 def frames(args: argparse.Namespace) -> None:
-    from captionrl.datasets.prepare import load_captions
+    from captionrl.datasets.prepared import load_captions
     from captionrl.features.extract import extract
     from captionrl.features.keeper import frame_keeper
     from captionrl.provenance import code_version
@@ -128,7 +129,7 @@ def frames(args: argparse.Namespace) -> None:
 
 def attributes(args: argparse.Namespace) -> None:
     from captionrl.datasets.mine import mine
-    from captionrl.datasets.prepare import load_captions
+    from captionrl.datasets.prepared import load_captions
 
     captions, states = load_captions(args.captions), args.state / "attributes"
     mine(captions, args.tagger, args.most, corenlp=args.corenlp, workers=args.workers, states=states).save(args.out)
@@ -142,7 +143,7 @@ def annotations(args: argparse.Namespace) -> None:
 
 
 def regions(args: argparse.Namespace) -> None:
-    from captionrl.datasets.prepare import load_captions
+    from captionrl.datasets.prepared import load_captions
     from captionrl.features.regions import store_regions
     from captionrl.provenance import code_version
 
@@ -178,16 +179,18 @@ def train(args: argparse.Namespace) -> None:
 def predict(args: argparse.Namespace) -> None:
     from captionrl.evaluation.predict import predict, predict_sets
 
-    files = (args.checkpoint, args.captions, args.features, args.out)
     if args.set and args.stage is not None:
         raise UserError("--stage: not together with --set, whose captions are the last stage's; leave one of them out")
     if args.look_ahead is not None and (args.set or args.stage is not None):
         raise UserError("--look-ahead: not together with --set or --stage; leave one of them out")
-    if args.set:
-        predict_sets(*files, split=args.split, how=args.set, size=args.size, device=args.device)
-    else:
-        split, beam, stage, look_ahead, device = args.split, args.beam, args.stage, args.look_ahead, args.device
-        predict(*files, split=split, beam=beam, device=device, stage=stage, look_ahead=look_ahead)
+    _as_many(args.checkpoint, out=args.out)
+    for checkpoint, out in zip(args.checkpoint, args.out, strict=True):
+        files = (checkpoint, args.captions, args.features, out)
+        if args.set:
+            predict_sets(*files, split=args.split, how=args.set, size=args.size, device=args.device)
+        else:
+            split, beam, stage, look_ahead, device = args.split, args.beam, args.stage, args.look_ahead, args.device
+            predict(*files, split=split, beam=beam, device=device, stage=stage, look_ahead=look_ahead)
 
 
 def submit(args: argparse.Namespace) -> None:
@@ -226,11 +229,21 @@ def caption(args: argparse.Namespace) -> None:
 def evaluate(args: argparse.Namespace) -> None:
     from captionrl.evaluation.score_run import evaluate_predictions
 
-    if (args.embedding is None) != (args.features is None):
+    if bool(args.embedding) != bool(args.features):
         raise UserError("--embedding and --features: one is of no use without the other; give both or none")
-    judge = (args.embedding, args.features) if args.embedding else None
-    files = (args.predictions, args.checkpoint, args.captions, args.out)
-    evaluate_predictions(*files, split=args.split, spice=args.spice, judge=judge)
+    _as_many(args.checkpoint, predictions=args.predictions, out=args.out)
+    if args.embedding:
+        _as_many(args.checkpoint, embedding=args.embedding)
+    evaluate_predictions(
+        args.predictions,
+        args.checkpoint,
+        args.captions,
+        args.out,
+        split=args.split,
+        spice=args.spice,
+        judges=args.embedding,
+        features=args.features,
+    )
 
 
 def boundaries(args: argparse.Namespace) -> None:
@@ -369,6 +382,10 @@ def parser() -> argparse.ArgumentParser:
         for name, what in names.items():
             sub.add_argument(f"--{name}", type=Path, required=True, help=what)
 
+    def files(sub: argparse.ArgumentParser, **names: str) -> None:
+        for name, what in names.items():
+            sub.add_argument(f"--{name}", type=Path, nargs="+", required=True, help=what)
+
     def common(sub: argparse.ArgumentParser, *names: str) -> None:
         if "device" in names:
             sub.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -420,6 +437,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--fps", type=float, default=3.0, help="frames a second")
     sub.add_argument("--allowed-failures", type=int, default=0, help="how many broken videos may be left out")
     sub.add_argument("--workers", type=_positive, default=1, help="decoding threads")
+    what = "of the backbone's arithmetic (default: %(default)s)"
+    sub.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help=what)
     common(sub, "device", "state")
 
     sub = command(frames, "keep a few frames of every item, as a backbone that is to be trained sees them")
@@ -461,7 +480,8 @@ def parser() -> argparse.ArgumentParser:
     common(sub, "paper", "device", "state")
 
     sub = command(predict, "caption a split by beam search, or write sets of captions")
-    paths(sub, checkpoint="of a trained run", captions="a prepared corpus", features="its store", out="{item: caption}")
+    files(sub, checkpoint="of a trained run; several: its seeds", out="{item: caption}; one a checkpoint")
+    paths(sub, captions="a prepared corpus", features="its store")
     how = "write {item: [captions]}: sampled at random (rs), or all that a beam as wide finds (bs)"
     sub.add_argument("--set", choices=("rs", "bs"), help=how)
     sub.add_argument("--size", type=_positive, default=5, help="captions a set (default: %(default)s)")
@@ -495,10 +515,11 @@ def parser() -> argparse.ArgumentParser:
     common(sub, "device")
 
     sub = command(evaluate, "score a run's predictions, for a table")
-    paths(sub, predictions="of a run", checkpoint="they came from", captions="a prepared corpus", out="the scores")
+    files(sub, predictions="of a run; several: its seeds", checkpoint="they came from", out="the scores")
+    paths(sub, captions="a prepared corpus")
     sub.add_argument("--spice", type=Path, help="score SPICE too: Stanford CoreNLP 3.6.0, which it parses with")
-    what = "score Embedding too: the checkpoint whose embedding judges; with --features"
-    sub.add_argument("--embedding", type=Path, help=what)
+    what = "score Embedding too: the checkpoint, one a prediction, whose embedding judges; with --features"
+    sub.add_argument("--embedding", type=Path, nargs="+", default=[], help=what)
     sub.add_argument("--features", type=Path, help="the store of the features that the judge sees")
     sub.add_argument("--split", choices=("train", "val", "test"), default="test")
 
@@ -580,6 +601,13 @@ def parser() -> argparse.ArgumentParser:
     sub = command(publish, "copy tables and figures into docs and README")
     paths(sub, results="such as results/mini", out="such as docs/results/mini", readme="whose tables to refresh")
     return top
+
+
+def _as_many(checkpoints: Sequence[Path], **options: Sequence[Path]) -> None:
+    """Raise UserError unless each of `options` has as many files as there are checkpoints."""
+    for name, files in options.items():
+        if len(files) != len(checkpoints):
+            raise UserError(f"--{name}: {len(files)} files for {len(checkpoints)} of --checkpoint; give one for each")
 
 
 def _parts(number: int) -> Callable[[str], tuple[str, ...]]:

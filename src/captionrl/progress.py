@@ -8,11 +8,16 @@ from tqdm import tqdm
 
 
 class _Lines:
-    """stderr, but every redrawing of a bar becomes a line of its own."""
+    """stderr, but every redrawing of a bar becomes a line of its own, unless it says what the last one said."""
+
+    last = ""
 
     def write(self, text: str) -> int:
-        text = text.replace("\r", "").rstrip("\n")
-        return sys.stderr.write(text + "\n") if text.strip() else 0
+        text = text.replace("\r", "").strip()
+        if text in ("", self.last):
+            return 0
+        self.last = text
+        return sys.stderr.write(text + "\n")
 
     def flush(self) -> None:
         sys.stderr.flush()

@@ -1,7 +1,8 @@
 """Where a number came from: the version of the code that a command runs, and the commit it stands in.
 
 A rule's shell line does not change when the module behind it does, so every rule that computes carries
-`code_version(command)`, a hash of just the modules which that command imports.
+`code_version(command)`, a hash of what just the modules which that command imports do: of their syntax trees, so that
+comments, docstrings and layout are free. (Python itself changes how it writes a tree: a hash is one release's.)
 """
 
 import ast
@@ -17,9 +18,9 @@ PACKAGE = Path(__file__).parent
 @cache
 def code_version(command: str, *methods: str) -> str:
     """A hash of the function `command` of cli.py, of its `sources`, and of which methods it uses."""
-    digest = hashlib.sha256("\n".join([ast.unparse(_function(command)), *sorted(methods)]).encode())
+    digest = hashlib.sha256("\n".join([ast.dump(_function(command)), *sorted(methods)]).encode())
     for path in sorted(sources(command, *methods)):
-        digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
+        digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + _digest(path))
     return digest.hexdigest()[:16]
 
 
@@ -50,11 +51,23 @@ def _closure(modules: Set[str]) -> set[Path]:
     found: set[Path] = set()
     waiting = list(modules)
     while waiting:
-        path = _file(waiting.pop())
+        module = waiting.pop()
+        path = _file(module)
         if path is not None and path not in found and path.parent != PACKAGE / "config":
             found.add(path)
-            waiting += _imports_of(path)
+            waiting += [*_imports_of(path), *_packages(module)]
     return found
+
+
+def _packages(module: str) -> list[str]:
+    """The packages around a module, whose `__init__.py` Python runs first; but for captionrl itself."""
+    parts = module.split(".")
+    return [".".join(parts[:end]) for end in range(2, len(parts))]
+
+
+@cache
+def _digest(path: Path) -> bytes:
+    return hashlib.sha256(ast.dump(_parse(path)).encode()).digest()
 
 
 @cache
@@ -64,7 +77,14 @@ def _imports_of(path: Path) -> frozenset[str]:
 
 @cache
 def _parse(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+    """The syntax tree of a module, in which comments and layout never are, without its docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        match node:
+            case ast.Module() | ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
+                if ast.get_docstring(node, clean=False) is not None:
+                    node.body.pop(0)
+    return tree
 
 
 def _imports(tree: ast.AST) -> frozenset[str]:

@@ -5,7 +5,7 @@ import pytest
 from captionrl.datasets.attributes import Attribute, Attributes
 from captionrl.datasets.corpus import Item
 from captionrl.datasets.mine import mine
-from captionrl.datasets.prepare import Captions
+from captionrl.datasets.prepared import Captions
 from captionrl.errors import UserError
 
 TOKENS = {

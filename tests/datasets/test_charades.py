@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from captionrl.datasets.charades import HEADER, Action, Annotation, read_annotations, validation
-from captionrl.datasets.download import require
+from captionrl.datasets.charades import Action, Annotation, read_annotations, validation
+from captionrl.datasets.formats import CHARADES_HEADER as HEADER
+from captionrl.datasets.manifest import require
 from captionrl.datasets.read import read_corpus
 from captionrl.errors import UserError
 

@@ -9,7 +9,7 @@ import pytest
 
 from captionrl.datasets.coco import read_captions_file, read_images, read_media, validation
 from captionrl.datasets.corpus import Item
-from captionrl.datasets.download import find, require
+from captionrl.datasets.manifest import find, require
 from captionrl.datasets.read import read_corpus
 from captionrl.errors import UserError
 

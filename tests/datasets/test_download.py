@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from captionrl.datasets.corpus import Corpus, Item
-from captionrl.datasets.download import Entry, fetch, find, manifest, require, verify
+from captionrl.datasets.download import fetch
+from captionrl.datasets.manifest import Entry, find, manifest, require, verify
 from captionrl.errors import UserError
 
 CONTENT = bytes(range(256)) * 1000

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from captionrl.datasets.corpus import Item
-from captionrl.datasets.download import require
+from captionrl.datasets.manifest import require
 from captionrl.datasets.read import read_corpus
 from captionrl.errors import UserError
 

@@ -5,7 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from captionrl.datasets.corpus import Corpus, Item
-from captionrl.datasets.prepare import describe, load_captions, prepare
+from captionrl.datasets.prepare import describe, prepare
+from captionrl.datasets.prepared import load_captions
 from captionrl.errors import UserError
 from captionrl.text import ptb
 from captionrl.text.vocabulary import Vocabulary

@@ -1,7 +1,7 @@
 import pytest
 
 from captionrl.datasets.corpus import Item
-from captionrl.datasets.download import find
+from captionrl.datasets.manifest import find
 from captionrl.datasets.read import read_corpus
 from captionrl.errors import UserError
 

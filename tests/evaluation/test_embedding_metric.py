@@ -11,8 +11,7 @@ from captionrl import cli
 from captionrl.datasets.corpus import split_hash
 from captionrl.errors import UserError
 from captionrl.evaluation.embedding import evaluate_embedding
-from captionrl.evaluation.metrics import Result
-from captionrl.evaluation.results import read_scores
+from captionrl.evaluation.results import Result, read_scores
 from captionrl.files import sha256, write_json
 from captionrl.text.vocabulary import EOS
 from captionrl.training.checkpoint import load_checkpoint

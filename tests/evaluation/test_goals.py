@@ -16,7 +16,7 @@ from captionrl.evaluation.bootstrap import difference_interval, paired
 from captionrl.evaluation.goals import SAMPLES, goal_scores, render
 from captionrl.models import build_module
 from captionrl.rewards import CiderD
-from captionrl.text.ptb import PUNCTUATION
+from captionrl.text.punctuation import PUNCTUATION
 from captionrl.training.checkpoint import load_checkpoint, save_checkpoint
 from captionrl.training.data import Clips
 

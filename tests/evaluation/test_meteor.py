@@ -8,7 +8,8 @@ import pytest
 from captionrl.evaluation.aggregate import aggregate, without_perfect_chunks
 from captionrl.evaluation.meteor import METEOR_JAR, PARAPHRASES, meteor_statistics, pruned_paraphrases
 from captionrl.text.java import run_java
-from captionrl.text.ptb import strip_punctuation, tokenize
+from captionrl.text.ptb import tokenize
+from captionrl.text.punctuation import strip_punctuation
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from captionrl.datasets.charades import CLASSES, HEADER, read_annotations
+from captionrl.datasets.charades import CLASSES, read_annotations
+from captionrl.datasets.formats import CHARADES_HEADER as HEADER
 from captionrl.datasets.mini.write import write_charades
-from captionrl.datasets.prepare import load_captions, prepare
+from captionrl.datasets.prepare import prepare
+from captionrl.datasets.prepared import load_captions
 from captionrl.datasets.read import read_corpus
 from captionrl.errors import UserError
 from captionrl.features.annotations import write_annotations

@@ -17,8 +17,9 @@ from captionrl.errors import UserError
 from captionrl.features import extract as module
 from captionrl.features.backbones import Backbone, load_backbone
 from captionrl.features.extract import extract
+from captionrl.features.resize import Resize
 from captionrl.features.store import FeatureStore
-from captionrl.features.video import Resize, sample_frames
+from captionrl.features.video import sample_frames
 from captionrl.files import sha256
 from captionrl.interrupt import RESUME_ME
 

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from captionrl.features import image as module
-from captionrl.features.image import MediaError, Resize, gif_delays
+from captionrl.features.image import MediaError, gif_delays
+from captionrl.features.resize import Resize
 from captionrl.features.video import sample_frames
 
 COLOURS = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255), (9, 9, 9)], np.uint8)

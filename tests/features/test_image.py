@@ -7,7 +7,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from captionrl.features import image as module
-from captionrl.features.image import MediaError, Resize
+from captionrl.features.image import MediaError
+from captionrl.features.resize import Resize
 from captionrl.features.video import sample_frames
 
 DATA = Path(__file__).parents[2].parent / "shared/data"

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from captionrl.features.video import MediaError, Resize, sample_frames
+from captionrl.features.resize import Resize
+from captionrl.features.video import MediaError, sample_frames
 
 
 def expect_right_frames(path, times, end, fps=3.0):

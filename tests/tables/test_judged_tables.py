@@ -8,8 +8,7 @@ import pytest
 
 from captionrl.config import load_paper
 from captionrl.errors import UserError
-from captionrl.evaluation.metrics import Result
-from captionrl.evaluation.results import write_scores
+from captionrl.evaluation.results import Result, write_scores
 from captionrl.tables.metrics import read_tables
 from captionrl.tables.table import build, write
 

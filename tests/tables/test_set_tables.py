@@ -8,8 +8,7 @@ import pytest
 
 from captionrl.config import TradeoffFigure, load_paper
 from captionrl.errors import UserError
-from captionrl.evaluation.metrics import Result
-from captionrl.evaluation.results import write_scores
+from captionrl.evaluation.results import Result, write_scores
 from captionrl.tables.table import build, write
 from captionrl.tables.tradeoff import draw_tradeoff
 

@@ -12,8 +12,7 @@ from captionrl.config import load_paper
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import aggregate
 from captionrl.evaluation.bootstrap import paired
-from captionrl.evaluation.metrics import Result
-from captionrl.evaluation.results import read_scores, write_scores
+from captionrl.evaluation.results import Result, read_scores, write_scores
 from captionrl.tables.table import SAMPLES, build, write
 
 ITEMS = 60

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from captionrl.text.java import JAVA, run_java
-from captionrl.text.ptb import pycocoevalcap_file, strip_punctuation, tokenize
+from captionrl.text.ptb import pycocoevalcap_file, tokenize
+from captionrl.text.punctuation import strip_punctuation
 
 MSRVTT = Path(__file__).parents[2].parent / "shared/data/msrvtt/train_val_annotation.zip"
 

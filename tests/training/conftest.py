@@ -8,7 +8,7 @@ from tiny import BACKBONE, World, tiny_world
 from toy import FEATURE, MAX_TOKENS
 
 from captionrl.datasets.corpus import Item
-from captionrl.datasets.prepare import Captions
+from captionrl.datasets.prepared import Captions
 from captionrl.features.store import FeatureStore, write_store
 from captionrl.text.vocabulary import Vocabulary
 from captionrl.training.data import Clips, Data

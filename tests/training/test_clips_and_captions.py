@@ -6,7 +6,7 @@ import torch
 from tiny import DIM, write_features
 
 from captionrl.datasets.corpus import Item
-from captionrl.datasets.prepare import Captions
+from captionrl.datasets.prepared import Captions
 from captionrl.features.store import FeatureStore
 from captionrl.text.vocabulary import EOS, PAD, UNK, Vocabulary
 from captionrl.training.data import CaptionPairs, Clips, Data, pad, thin, with_features

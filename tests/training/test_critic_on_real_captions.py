@@ -7,7 +7,8 @@ from tiny import PAPER
 
 from captionrl.config import load_paper
 from captionrl.datasets.corpus import Corpus
-from captionrl.datasets.prepare import load_captions, prepare
+from captionrl.datasets.prepare import prepare
+from captionrl.datasets.prepared import load_captions
 from captionrl.datasets.read import read_corpus
 from captionrl.datasets.segment import segment
 from captionrl.datasets.segments import write_segments

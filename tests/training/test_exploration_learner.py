@@ -13,7 +13,7 @@ from toy import FEATURE, MAX_TOKENS, every_caption, word_log_probs
 from captionrl.config import ReinforcePhase, Sizes
 from captionrl.config.phases import ExplorationPhase
 from captionrl.datasets.corpus import Item
-from captionrl.datasets.prepare import Captions
+from captionrl.datasets.prepared import Captions
 from captionrl.decoding.rollout import sample
 from captionrl.features.store import FeatureStore, write_store
 from captionrl.models import build_module

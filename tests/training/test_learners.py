@@ -11,7 +11,7 @@ from toy import FEATURE, MAX_TOKENS, every_caption, word_log_probs
 
 from captionrl.config import ReinforcePhase, Sizes
 from captionrl.datasets.corpus import Item
-from captionrl.datasets.prepare import Captions
+from captionrl.datasets.prepared import Captions
 from captionrl.features.store import FeatureStore, write_store
 from captionrl.models import build_module
 from captionrl.objectives.xe import xe_loss

@@ -11,7 +11,7 @@ from torch.nn.functional import logsigmoid
 
 from captionrl.config import overlay
 from captionrl.datasets.attributes import Attributes
-from captionrl.datasets.prepare import load_captions
+from captionrl.datasets.prepared import load_captions
 from captionrl.decoding import rollout as decoding
 from captionrl.errors import UserError
 from captionrl.features.store import FeatureStore

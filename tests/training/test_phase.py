@@ -17,7 +17,7 @@ from captionrl.errors import UserError
 from captionrl.files import read_json, sha256, write_json
 from captionrl.rewards import CiderD
 from captionrl.state import list_states, prune_states
-from captionrl.text.ptb import PUNCTUATION
+from captionrl.text.punctuation import PUNCTUATION
 from captionrl.training import run
 from captionrl.training.checkpoint import load_checkpoint
 from captionrl.training.data import Clips

@@ -14,7 +14,8 @@ from torch import nn
 
 from captionrl.config import load_paper
 from captionrl.datasets.mine import mine
-from captionrl.datasets.prepare import load_captions, prepare
+from captionrl.datasets.prepare import prepare
+from captionrl.datasets.prepared import load_captions
 from captionrl.datasets.read import read_corpus
 from captionrl.evaluation.predict import predict
 from captionrl.features.backbones import MINI_MEAN, MINI_STD, MiniResNet, normalise, save_mini

@@ -11,7 +11,7 @@ from toy import FEATURE, MAX_TOKENS, every_caption
 
 from captionrl.config import Sizes, StagewisePhase
 from captionrl.datasets.corpus import Item
-from captionrl.datasets.prepare import Captions
+from captionrl.datasets.prepared import Captions
 from captionrl.decoding.distribution import log_probabilities
 from captionrl.decoding.rollout import greedy, sample
 from captionrl.features.store import FeatureStore, write_store

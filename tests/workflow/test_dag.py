@@ -13,7 +13,7 @@ import pytest
 
 from captionrl.cli import parser
 from captionrl.config import Table, load_paper, load_params
-from captionrl.datasets.download import manifest
+from captionrl.datasets.manifest import manifest
 from captionrl.evaluation.media import WEIGHTS
 
 ROOT = Path(__file__).parents[2]

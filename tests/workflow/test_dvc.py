@@ -27,11 +27,14 @@ BIN = Path(sys.executable).parent
 METHODS = (*MODELS.values(), *LEARNERS.values())
 PAPERS = {path.stem: load_paper(path, "paper") for path in sorted((ROOT / "papers").glob("*.yaml"))}
 CORPORA = {table.corpus for paper in PAPERS.values() for table in paper.tables.values() if not table.on_request}
-STAGES = {"backbone", *CORPORA, *PAPERS}
-# Not for DVC: a program, fetched anew wherever it is needed; its checksum stands in downloads.yaml.
-PROGRAMS = {"data/tools/stanford-corenlp-4.4.0.zip"}
+STAGES = {*CORPORA, *PAPERS}
+# Not for DVC: fetched anew wherever they are needed; their checksums stand in downloads.yaml.
+FETCHED = {"data/tools", "data/weights"}
 # What the Snakefile itself imports, beside the modules of the commands.
-SNAKEFILE = {f"src/captionrl/{name}" for name in ("config/__init__.py", "errors.py", "files.py", "provenance.py")}
+SNAKEFILE = {
+    f"src/captionrl/{name}"
+    for name in ("config/__init__.py", "errors.py", "features/shipped.py", "files.py", "provenance.py")
+}
 WITHHELD = {
     "mini": set(),
     "paper": {
@@ -177,13 +180,13 @@ def test_every_data_set_and_every_paper_is_a_stage_that_calls_snakemake(plan):
     for name, stage in stages.items():
         (target,) = target_of(stage.cmd)
         assert stage.cmd == f"cd ../../.. && exec snakemake --config scale={copy.scale} -- {target}"
-        assert target == name or (name == "backbone" and below(target, stage.outs))
+        assert target == name
 
 
 @pytest.mark.parametrize("name", sorted(STAGES))
 def test_what_a_stage_makes_is_an_output_of_it_or_of_a_stage_before_it(plan, name):
     _, stages, graphs = plan
-    made = set(graphs[name].rules) - PROGRAMS
+    made = {path for path in graphs[name].rules if not below(path, FETCHED)}
     assert not {path for path in made if not below(path, stages[name].outs | before(name, stages))}
     assert not {out for out in stages[name].outs if not any(below(path, {out}) for path in made)}
     assert stages[name].kept == stages[name].outs  # Snakemake completes them; DVC must not clear them away
@@ -219,21 +222,10 @@ def test_the_code_behind_a_stage_is_a_dependency_of_it(plan, name):
 
 def test_no_code_is_a_dependency_in_vain(plan):
     _, stages, _ = plan
-    for name in {"backbone", *CORPORA}:  # at one scale or the other
+    for name in CORPORA:  # at one scale or the other
         used = {"src/captionrl/cli.py", *SNAKEFILE}
-        for command in (
-            "world",
-            "require",
-            "corpus",
-            "segment",
-            "attributes",
-            "features",
-            "frames",
-            "backbone",
-            "download",
-        ):
-            if command != "backbone" or name == "backbone":
-                used |= {path.relative_to(ROOT).as_posix() for path in sources(command)}
+        for command in ("world", "require", "corpus", "segment", "attributes", "features", "frames", "download"):
+            used |= {path.relative_to(ROOT).as_posix() for path in sources(command)}
         dependencies = {dep for dep in stages[name].deps if dep.startswith("src/")}
         assert not {dep for dep in dependencies if not any(below(path, {dep}) for path in used)}
 
@@ -288,7 +280,7 @@ def test_what_a_licence_forbids_is_not_pushed(plan):
 def test_the_scales_share_no_output(finished):
     outs = [set().union(*(stage.outs for stage in finished(scale).stages().values())) for scale in WITHHELD]
     assert not outs[0] & outs[1]
-    assert all(re.search("-mini|/mini/|/backbone$", out) for out in outs[0])
+    assert all(re.search("-mini|/mini/", out) for out in outs[0])
 
 
 def test_metrics_and_curves_of_every_paper_are_shown(plan):
@@ -364,7 +356,7 @@ def test_a_change_runs_the_stages_it_concerns(done, file, old, new, concerned):
 def test_a_paper_alone_takes_the_data_sets_it_needs_with_it(done):
     for name, paper in PAPERS.items():
         corpora = {table.corpus for table in paper.tables.values() if not table.on_request}
-        assert running(done, "--force", name) == {name, "backbone", *corpora}
+        assert running(done, "--force", name) == {name, *corpora}
 
 
 def clone(copy: Versioned, place: Path) -> Versioned:

@@ -6,6 +6,7 @@ IMAGE_LISTS = {  # the images that the MSCOCO server scores captions of, by part
     "test2014": "data/{corpus}/annotations/image_info_test2014.json",
     "val2014": "data/{corpus}/annotations/captions_val2014.json",
 }
+EXTRACTION_PRECISION = "" if PARAMS.extraction_precision == "float32" else f"--precision {PARAMS.extraction_precision}"
 CHECKPOINT = "checkpoints/{corpus}/{paper}/{run}/{phase}/seed{seed}.safetensors"
 
 
@@ -81,7 +82,14 @@ def weights_of_backbone(backbone):
         "vgg16": "vgg16-397923af.pth",
         "inception-resnet-v2-frames": "inception_resnet_v2-940b1cd6.pth",
     }
-    return f"data/weights/{official[backbone]}" if backbone in official else rules.backbone.output.weights
+    return f"data/weights/{official[backbone]}" if backbone in official else mini_weights()
+
+
+def mini_weights():
+    """Those that come with the package, or those that the rule `backbone` trains."""
+    if PARAMS.mini_backbone == "trained":
+        return rules.backbone.output.weights
+    return str(MINI_WEIGHTS.relative_to(Path.cwd()) if MINI_WEIGHTS.is_relative_to(Path.cwd()) else MINI_WEIGHTS)
 
 
 def frames_of(wildcards):
@@ -160,9 +168,9 @@ def attributes_shown(paper):
     return [f"work/{corpus}/attributes/{facts.corpora[corpus].tagger}.tsv" for corpus in sorted(corpora)]
 
 
-def option(name, file):
-    """`--name file`, or nothing where a job has no such input."""
-    return f"--{name} {file}" if file else ""
+def option(name, files):
+    """`--name file …`, or nothing where a job has no such input."""
+    return f"--{name} {files}" if files else ""
 
 
 def start_checkpoint(wildcards):
@@ -179,11 +187,19 @@ def run_of(wildcards):
     return split_system(wildcards.system)[0]
 
 
-def last_checkpoint(wildcards):
+def last_checkpoints(wildcards):
+    """The checkpoints whose captions are a system's, of every seed."""
     run, paper = run_of(wildcards), PAPERS[wildcards.paper]
     if run not in paper.runs:
         raise WorkflowError(f"papers/{paper.paper}.yaml: runs: no {run!r}; there are {', '.join(paper.runs)}")
-    return CHECKPOINT.format(**dict(wildcards), run=run, phase=paper.runs[run].phases[-1])
+    return checkpoints(wildcards, run)
+
+
+def checkpoints(wildcards, run):
+    """The last checkpoint of a run, of every seed."""
+    phase = PAPERS[wildcards.paper].runs[run].phases[-1]
+    place = {"corpus": wildcards.corpus, "paper": wildcards.paper, "run": run, "phase": phase}
+    return [CHECKPOINT.format(**place, seed=seed) for seed in PARAMS.seeds]
 
 
 def decoding_option(wildcards):
@@ -216,23 +232,20 @@ def spice_option(wildcards):
     return f"--spice {SPICE}" if is_shown("SPICE", wildcards) else ""
 
 
-def judge(wildcards):
-    """Of the metric Embedding: the checkpoint, of the same seed, whose embedding judges a system's captions."""
-    if not is_shown("Embedding", wildcards):
-        return []
-    run = PAPERS[wildcards.paper].judge
-    return CHECKPOINT.format(**dict(wildcards), run=run, phase=PAPERS[wildcards.paper].runs[run].phases[-1])
+def judges(wildcards):
+    """Of the metric Embedding: the checkpoints, of the same seeds, whose embedding judges a system's captions."""
+    return checkpoints(wildcards, PAPERS[wildcards.paper].judge) if is_shown("Embedding", wildcards) else []
 
 
 def judge_features(wildcards):
     """The manifest of the features that the judge sees."""
-    return manifest(wildcards.paper, wildcards.corpus, PAPERS[wildcards.paper].judge) if judge(wildcards) else []
+    return manifest(wildcards.paper, wildcards.corpus, PAPERS[wildcards.paper].judge) if judges(wildcards) else []
 
 
 def judge_methods(wildcards):
     """The judge's model."""
     paper = PAPERS[wildcards.paper]
-    return paper.methods_of(paper.judge) if judge(wildcards) else ()
+    return paper.methods_of(paper.judge) if judges(wildcards) else ()
 
 
 def scores_of(wildcards):

@@ -12,6 +12,8 @@ rule world:
         "data/{corpus}-mini/raw.json",
     log:
         "work/log/world/{corpus}-mini.log",
+    benchmark:
+        "work/benchmark/world/{corpus}-mini.tsv"
     threads: 1
     resources:
         mem_mb=2000,
@@ -73,6 +75,8 @@ rule captions:
         splits=expand("work/{{corpus}}/captions/splits/{split}.txt", split=["train", "val", "test"]),
     log:
         "work/log/captions/{corpus}.log",
+    benchmark:
+        "work/benchmark/captions/{corpus}.tsv"
     resources:
         mem_mb=4000,
         runtime=30,
@@ -96,6 +100,8 @@ rule segments:
         record="work/{corpus}/segments/{backend}.json",
     log:
         "work/log/segments/{corpus}-{backend}.log",
+    benchmark:
+        "work/benchmark/segments/{corpus}-{backend}.tsv"
     threads: lambda wildcards: 8 if wildcards.backend == "corenlp" else 1
     resources:
         mem_mb=lambda wildcards: 8000 if wildcards.backend == "corenlp" else 2000,
@@ -118,6 +124,8 @@ rule attributes:
         "work/{corpus}/attributes/{tagger}.tsv",
     log:
         "work/log/attributes/{corpus}-{tagger}.log",
+    benchmark:
+        "work/benchmark/attributes/{corpus}-{tagger}.tsv"
     threads: lambda wildcards: 8 if wildcards.tagger == "corenlp" else 1
     resources:
         mem_mb=lambda wildcards: 8000 if wildcards.tagger == "corenlp" else 2000,

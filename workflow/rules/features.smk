@@ -2,7 +2,8 @@
 
 
 rule backbone:
-    # At the paper scale backbones come with ImageNet weights instead: rule download_weights.
+    # On request (`snakemake backbone`), or where params.yaml says `mini_backbone: trained`: its weights come with the
+    # package. At the paper scale backbones have ImageNet weights instead: rule download_weights.
     input:
         "data/imagenet-mini/raw.json",
     output:
@@ -14,7 +15,7 @@ rule backbone:
     log:
         "work/log/backbone.log",
     benchmark:
-        "work/benchmark/backbone.tsv"
+        "work/benchmark/backbone/mini.tsv"
     threads: 1
     resources:
         gpu=1,
@@ -41,6 +42,8 @@ rule annotations:
         manifest="work/{corpus}/features/annotations.json",
     log:
         "work/log/features/{corpus}-annotations.log",
+    benchmark:
+        "work/benchmark/annotations/{corpus}-annotations.tsv"
     resources:
         mem_mb=2000,
         runtime=30,
@@ -64,6 +67,8 @@ rule regions:
         manifest="work/{corpus}/features/bottomup.json",
     log:
         "work/log/features/{corpus}-bottomup.log",
+    benchmark:
+        "work/benchmark/regions/{corpus}-bottomup.tsv"
     resources:
         mem_mb=4000,
         runtime=6 * 60,
@@ -86,6 +91,8 @@ rule test_features:
         manifest="work/{corpus}/features/{backbone}-test2014.json",
     log:
         "work/log/features/{corpus}-{backbone}-test2014.log",
+    benchmark:
+        "work/benchmark/test_features/{corpus}-{backbone}-test2014.tsv"
     wildcard_constraints:
         backbone="resnet152|resnet101-grid|vgg16|mini|mini-grid",
     threads: 2 if MINI else 8
@@ -95,6 +102,7 @@ rule test_features:
         runtime=30 if MINI else 24 * 60,
     params:
         device=lambda wildcards, input: PARAMS.device,
+        precision=EXTRACTION_PRECISION,
         code=code_version("features"),
         fps=lambda wildcards: fps_of(wildcards.corpus, wildcards.backbone),
         images=lambda wildcards: IMAGE_LISTS["test2014"].format(**wildcards),
@@ -103,7 +111,7 @@ rule test_features:
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl features --backbone {wildcards.backbone} --weights {input.weights}"
         " --raw data/{wildcards.corpus} --images {params.images} --out {output.store} --fps {params.fps}"
-        " --workers {threads} --device {params.device} 2> >(trap '' TERM INT; exec tee {log} >&2)"
+        " --workers {threads} {params.precision} --device {params.device} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 rule features:
@@ -127,6 +135,7 @@ rule features:
         runtime=30 if MINI else 24 * 60,
     params:
         device=lambda wildcards, input: PARAMS.device,
+        precision=EXTRACTION_PRECISION,
         code=code_version("features"),
         fps=lambda wildcards: fps_of(wildcards.corpus, wildcards.backbone),
         allowed_failures=PARAMS.allowed_failures,
@@ -135,7 +144,8 @@ rule features:
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl features --backbone {wildcards.backbone} --weights {input.weights}"
         " --raw data/{wildcards.corpus} --captions work/{wildcards.corpus}/captions --out {output.store} --fps {params.fps}"
-        " --allowed-failures {params.allowed_failures} --workers {threads} --device {params.device} 2> >(trap '' TERM INT; exec tee {log} >&2)"
+        " --allowed-failures {params.allowed_failures} --workers {threads} {params.precision} --device {params.device}"
+        " 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 rule frames:
@@ -149,7 +159,7 @@ rule frames:
     log:
         "work/log/features/{corpus}-{backbone}.log",
     benchmark:
-        "work/benchmark/features/{corpus}-{backbone}.tsv"
+        "work/benchmark/frames/{corpus}-{backbone}.tsv"
     wildcard_constraints:
         backbone="inception-resnet-v2-frames|mini-frames",
     threads: 2 if MINI else 8

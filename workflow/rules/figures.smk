@@ -18,6 +18,8 @@ for paper_name in [name for name, paper in PAPERS.items() if paper.figures.names
             pictures=[f"results/{SCALE}/{paper_name}/{name}.png" for name in PAPERS[paper_name].figures.names],
         log:
             f"work/log/figures/{SCALE}/{paper_name}.log",
+        benchmark:
+            f"work/benchmark/figures/{SCALE}/{paper_name}.tsv"
         threads: 1 if MINI else 4
         resources:
             mem_mb=2000 if MINI else 16000,

@@ -6,60 +6,66 @@ localrules:
 
 
 rule predict:
-    # Of RUN.rs and RUN.bs a set of captions an item, of all other systems one (config/results.py, split_system).
+    # All seeds of a system. Of RUN.rs and RUN.bs a set of captions an item, of all other systems one (config/results.py,
+    # split_system).
     input:
-        checkpoint=last_checkpoint,
+        checkpoints=last_checkpoints,
         captions=rules.captions.output,
         features=lambda wildcards: manifest(wildcards.paper, wildcards.corpus, run_of(wildcards)),
     output:
-        "work/{corpus}/predictions/{paper}/{system}/seed{seed}.json",
+        [f"work/{{corpus}}/predictions/{{paper}}/{{system}}/seed{seed}.json" for seed in PARAMS.seeds],
     log:
-        "work/log/predict/{corpus}/{paper}/{system}-seed{seed}.log",
+        "work/log/predict/{corpus}/{paper}/{system}.log",
+    benchmark:
+        "work/benchmark/predict/{corpus}/{paper}/{system}.tsv"
     threads: 1 if MINI else 4
     resources:
         gpu=1,
         mem_mb=2000 if MINI else 16000,
-        runtime=15 if MINI else 120,
+        runtime=(15 if MINI else 120) * len(PARAMS.seeds),
     params:
         device=lambda wildcards, input: PARAMS.device,
         code=lambda wildcards: code_version("predict", *PAPERS[wildcards.paper].methods_of(run_of(wildcards))),
         decoding=decoding_option,
         store=lambda wildcards, input: str(input.features).replace(".json", ".h5"),
     message:
-        "Captioning the test items of {wildcards.corpus} with {wildcards.paper}/{wildcards.system}, seed {wildcards.seed}"
+        "Captioning the test items of {wildcards.corpus} with {wildcards.paper}/{wildcards.system}"
     shell:
-        "exec env OMP_NUM_THREADS={threads} captionrl predict --checkpoint {input.checkpoint}"
+        "exec env OMP_NUM_THREADS={threads} captionrl predict --checkpoint {input.checkpoints}"
         " --captions work/{wildcards.corpus}/captions --features {params.store} --out {output} {params.decoding}"
         " --device {params.device} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 rule score:
+    # All seeds of a system: one Java tokenises and scores METEOR for all of them.
     input:
         predictions=rules.predict.output,
-        checkpoint=last_checkpoint,
+        checkpoints=last_checkpoints,
         captions=rules.captions.output,
         spice=spice_models,
-        judge=judge,
+        judges=judges,
         features=judge_features,
     output:
-        "work/{corpus}/scores/{paper}/{system}/seed{seed}.json",
+        [f"work/{{corpus}}/scores/{{paper}}/{{system}}/seed{seed}.json" for seed in PARAMS.seeds],
     log:
-        "work/log/score/{corpus}/{paper}/{system}-seed{seed}.log",
+        "work/log/score/{corpus}/{paper}/{system}.log",
+    benchmark:
+        "work/benchmark/score/{corpus}/{paper}/{system}.tsv"
     threads: lambda wildcards, input: 4 if input.spice else 1
     resources:
         mem_mb=lambda wildcards, input: 12000 if input.spice else 3000,
-        runtime=lambda wildcards, input: 6 * 60 if input.spice else 30,
+        runtime=lambda wildcards, input: (6 * 60 if input.spice else 30) * len(PARAMS.seeds),
     params:
         code=lambda wildcards: code_version("evaluate", *judge_methods(wildcards)),
         spice=spice_option,
-        judge=lambda wildcards, input: option("embedding", input.judge),
+        judges=lambda wildcards, input: option("embedding", input.judges),
         store=lambda wildcards, input: option("features", str(input.features).replace(".json", ".h5")),
     message:
-        "Scoring {wildcards.paper}/{wildcards.system} on {wildcards.corpus}, seed {wildcards.seed}"
+        "Scoring {wildcards.paper}/{wildcards.system} on {wildcards.corpus}"
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl evaluate --predictions {input.predictions}"
-        " --checkpoint {input.checkpoint} --captions work/{wildcards.corpus}/captions --out {output} {params.spice}"
-        " {params.judge} {params.store}"
+        " --checkpoint {input.checkpoints} --captions work/{wildcards.corpus}/captions --out {output} {params.spice}"
+        " {params.judges} {params.store}"
         " 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
@@ -75,6 +81,8 @@ rule table:
         cells=f"results/{SCALE}/{{paper}}/{{table}}.cells.jsonl",
     log:
         f"work/log/table/{SCALE}/{{paper}}-{{table}}.log",
+    benchmark:
+        f"work/benchmark/table/{SCALE}/{{paper}}-{{table}}.tsv"
     params:
         scale=SCALE,
         code=code_version("table"),
@@ -97,6 +105,8 @@ rule submission:
         f"results/{SCALE}/{{paper}}/captions_{{part}}_{{paper}}_results.json",
     log:
         f"work/log/submission/{SCALE}/{{paper}}-{{part}}.log",
+    benchmark:
+        f"work/benchmark/submission/{SCALE}/{{paper}}-{{part}}.tsv"
     wildcard_constraints:
         part="|".join(IMAGE_LISTS),
     threads: 1 if MINI else 4
@@ -161,6 +171,8 @@ for paper_name in PAPERS:
             ],
         log:
             f"work/log/metrics/{SCALE}/{paper_name}.log",
+        benchmark:
+            f"work/benchmark/metrics/{SCALE}/{paper_name}.tsv"
         localrule: True
         params:
             paper=paper_name,

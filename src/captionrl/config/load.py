@@ -19,6 +19,8 @@ class Params(Strict):
     seeds: list[Annotated[int, Field(ge=0)]] = Field([1, 2, 3], min_length=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"  # that trainings compute in; weights are float32 always
+    mini_backbone: Literal["shipped", "trained"] = "shipped"  # the package's weights, or those of the rule backbone
+    extraction_precision: Literal["float32", "bfloat16"] = "float32"  # that backbones compute features in
     allowed_failures: Annotated[int, Field(ge=0)] = 0  # broken videos a corpus may have before its features fail
     container: str = "docker://python:3.11-slim"  # where jobs run, with --software-deployment-method apptainer only
     overrides: dict[str, dict[str, Any]] = Field(default={})  # {paper: what to lay over papers/<paper>.yaml}

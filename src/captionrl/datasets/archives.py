@@ -10,9 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from captionrl.datasets.download import source
 from captionrl.errors import UserError
-from captionrl.files import read_bytes
 
 # All that zipfile raises on a damaged, encrypted or exotically compressed file.
 BAD_ZIP = (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, OSError)
@@ -39,18 +37,6 @@ def read_member(archive: Path, name: str) -> bytes:
             return file.read(found[0])
     except BAD_ZIP as error:
         raise UserError(f"{archive}: {name}: cannot be unpacked ({error}); fetch the archive again") from None
-
-
-def read_annotation(raw: Path, name: str, archive: str) -> tuple[bytes, str, str]:
-    """The annotation file `name` of `raw`, or else the member of that name of `archive`.
-
-    Returns its bytes, its name for messages, and the file it came from relative to `raw`.
-    """
-    if (raw / name).is_file():
-        return read_bytes(raw / name), str(raw / name), name
-    if (raw / archive).is_file():
-        return read_member(raw / archive, name), f"{raw / archive}: {name}", archive
-    raise UserError(f"{raw / name}: no such file, nor {archive}; put either into {raw} ({source(name)})")
 
 
 def unpack(archive: Path, into: Path) -> None:

@@ -15,8 +15,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from captionrl.datasets.archives import members, read_annotation, read_member
+from captionrl.datasets.archives import members, read_member
 from captionrl.datasets.corpus import Corpus, Item
+from captionrl.datasets.formats import CHARADES_HEADER
+from captionrl.datasets.manifest import read_annotation
 from captionrl.errors import UserError
 from captionrl.files import decode_utf8, parse_json
 
@@ -24,7 +26,6 @@ ANNOTATIONS = {"train": "Charades_v1_train.csv", "test": "Charades_v1_test.csv"}
 ARCHIVE = "Charades.zip"  # what the publisher packs both csv files in
 AUTHORS = "CharadesCaptions.zip"
 CLASSES = tuple(f"c{number:03d}" for number in range(157))
-HEADER = "id,subject,scene,quality,relevance,verified,script,objects,descriptions,actions,length"
 SEED = 2018  # of the validation split: the paper's year; the authors' own choice of videos is not known
 VALIDATION = 500  # HRL section 4.1
 _TWICE = "{at}: id {id} is listed twice; fetch the official file again"
@@ -185,8 +186,8 @@ def _parse(text: str, place: str) -> Iterator[tuple[str, dict[str, str]]]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = next(reader, [])
-        if missing := [column for column in HEADER.split(",") if column not in header]:
-            raise UserError(f"{place}: line 1: no column {missing[0]!r}; the header must be {HEADER}")
+        if missing := [column for column in CHARADES_HEADER.split(",") if column not in header]:
+            raise UserError(f"{place}: line 1: no column {missing[0]!r}; the header must be {CHARADES_HEADER}")
         start = reader.line_num + 1  # a quoted text may span lines: name the row's first
         for fields in reader:
             at = f"{place}: line {start}"

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from captionrl.datasets.archives import read_annotation
 from captionrl.datasets.corpus import Corpus, Item
+from captionrl.datasets.manifest import read_annotation
 from captionrl.datasets.records import number, plain_name, records, text
 from captionrl.errors import UserError
 from captionrl.files import parse_json, read_bytes

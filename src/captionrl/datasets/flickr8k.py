@@ -7,8 +7,8 @@ The caption file names 8,092 images. The 92 that no split list names are left ou
 import re
 from pathlib import Path, PurePosixPath
 
-from captionrl.datasets.archives import read_annotation
 from captionrl.datasets.corpus import Corpus, Item
+from captionrl.datasets.manifest import read_annotation
 from captionrl.datasets.records import lines, plain_name, split_lists
 from captionrl.errors import UserError
 

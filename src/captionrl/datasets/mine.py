@@ -9,7 +9,7 @@ from nltk import Tree
 
 from captionrl.datasets.attributes import Attribute, Attributes
 from captionrl.datasets.parse import parse
-from captionrl.datasets.prepare import Captions
+from captionrl.datasets.prepared import Captions
 from captionrl.errors import UserError
 from captionrl.text.content import Content, by_dictionary, by_tags
 

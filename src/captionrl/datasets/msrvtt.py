@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from captionrl.datasets.archives import read_annotation
 from captionrl.datasets.corpus import Corpus, Item
+from captionrl.datasets.manifest import read_annotation
 from captionrl.datasets.records import records, text
 from captionrl.errors import UserError
 from captionrl.files import parse_json

@@ -9,38 +9,35 @@ import re
 from pathlib import Path
 
 from captionrl.datasets.corpus import Corpus, Item
-from captionrl.datasets.download import annotation
+from captionrl.datasets.formats import MSVD_CAPTIONS, MSVD_FOLDER, MSVD_LAST, MSVD_MAPPING
+from captionrl.datasets.manifest import annotation
 from captionrl.datasets.records import lines, plain_name
 from captionrl.errors import UserError
-
-CAPTIONS = "AllVideoDescriptions.txt"
-MAPPING = "youtube_mapping.txt"
-FOLDER = "YouTubeClips"
-LAST = {"train": 1200, "val": 1300, "test": 1970}  # the number of each part's last clip
 
 
 def read(name: str, raw: Path) -> Corpus:
     """Read caption list and mapping. Items stand in the order of their numbers; repeated captions stay."""
-    captions = _captions(annotation(raw, CAPTIONS), str(raw / CAPTIONS))
-    place = str(raw / MAPPING)
+    captions = _captions(annotation(raw, MSVD_CAPTIONS), str(raw / MSVD_CAPTIONS))
+    place = str(raw / MSVD_MAPPING)
     numbered: dict[int, tuple[str, str]] = {}  # clip and place by number
-    for at, line in lines(annotation(raw, MAPPING), place):
+    for at, line in lines(annotation(raw, MSVD_MAPPING), place):
         match = re.fullmatch(r"(\S+)\s+vid(\d+)", line)
         number = int(match[2]) if match else 0
-        if match is None or not 1 <= number <= LAST["test"]:
-            raise UserError(f"{at}: {line[:80]!r}; must be CLIP vidN, N from 1 to {LAST['test']}; mend the line")
+        if match is None or not 1 <= number <= MSVD_LAST["test"]:
+            raise UserError(f"{at}: {line[:80]!r}; must be CLIP vidN, N from 1 to {MSVD_LAST['test']}; mend the line")
         if number in numbered:
             raise UserError(f"{at}: vid{number} is listed already ({numbered[number][1]}); keep one")
         numbered[number] = (plain_name(match[1], at), at)
     items: list[Item] = []
     for number, (clip, at) in sorted(numbered.items()):
         if clip not in captions:
-            raise UserError(f"{at}: {clip} has no caption in {CAPTIONS}; caption it or take it from the list")
-        split = next(part for part, last in LAST.items() if number <= last)
-        items.append(Item(clip, split, f"{FOLDER}/{clip}.avi"))
+            raise UserError(f"{at}: {clip} has no caption in {MSVD_CAPTIONS}; caption it or take it from the list")
+        split = next(part for part, last in MSVD_LAST.items() if number <= last)
+        items.append(Item(clip, split, f"{MSVD_FOLDER}/{clip}.avi"))
     kept = {item.id: captions[item.id] for item in items}
-    origin = f"{CAPTIONS}, split by the numbers of {MAPPING}; {len(captions) - len(items)} clips in no list left out"
-    return Corpus(name, items, kept, origin, (CAPTIONS, MAPPING))
+    left_out = f"{len(captions) - len(items)} clips in no list left out"
+    origin = f"{MSVD_CAPTIONS}, split by the numbers of {MSVD_MAPPING}; {left_out}"
+    return Corpus(name, items, kept, origin, (MSVD_CAPTIONS, MSVD_MAPPING))
 
 
 def _captions(data: bytes, place: str) -> dict[str, list[str]]:

@@ -1,7 +1,6 @@
 """From a corpus to what the trainers read: tokenised captions, a vocabulary, split lists, a card with the numbers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,29 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from captionrl.datasets.corpus import SPLITS, Corpus, Item, split_hash
+from captionrl.datasets.prepared import SCHEMA
 from captionrl.errors import UserError
-from captionrl.files import atomic, decode_utf8, read_bytes, write_json, write_text
+from captionrl.files import atomic, write_json, write_text
 from captionrl.text import ptb
 from captionrl.text.vocabulary import Vocabulary
-
-SCHEMA = pa.schema(
-    [
-        ("item", pa.string()),
-        ("split", pa.string()),
-        ("index", pa.int32()),  # of the caption within its item
-        ("raw", pa.string()),
-        ("tokens", pa.list_(pa.string())),  # PTB, with punctuation, lower-cased
-    ]
-)
-
-
-@dataclass(frozen=True)
-class Captions:
-    """A prepared corpus: the items of each split, and by item id the raw and the tokenised captions."""
-
-    items: dict[str, list[Item]]
-    raw: dict[str, list[str]]
-    tokens: dict[str, list[list[str]]]
 
 
 def prepare(corpus: Corpus, out: Path, min_count: int) -> dict[str, Any]:
@@ -60,30 +41,6 @@ def describe(corpus: Corpus, min_count: int) -> dict[str, Any]:
     """The card that `prepare` would write."""
     tokens = tokenize(corpus)
     return _card(corpus, tokens, _vocabulary(corpus, tokens, min_count), min_count)
-
-
-def load_captions(directory: Path) -> Captions:
-    """Read back what `prepare` wrote, in the corpus' order."""
-    items = {}
-    for split in SPLITS:
-        path = directory / "splits" / f"{split}.txt"
-        fields = [line.split("\t") for line in decode_utf8(read_bytes(path), path).splitlines()]
-        if any(len(line) != 2 for line in fields):
-            raise UserError(f"{path}: must hold lines id<TAB>media; prepare the corpus again")
-        items[split] = [Item(id, split, media or None) for id, media in fields]
-    path = directory / "captions.parquet"
-    try:
-        table = pq.read_table(pa.BufferReader(read_bytes(path)), schema=SCHEMA)
-    except pa.ArrowException as error:
-        raise UserError(f"{path}: not readable ({str(error).splitlines()[0]}); prepare the corpus again") from None
-    captions = Captions(items, {}, {})
-    columns = (table[name].to_pylist() for name in ("item", "raw", "tokens"))
-    for item, raw, tokens in zip(*columns, strict=True):
-        captions.raw.setdefault(item, []).append(raw)
-        captions.tokens.setdefault(item, []).append(tokens)
-    if captions.raw.keys() != {item.id for part in items.values() for item in part}:
-        raise UserError(f"{path}: its items are not those of {directory / 'splits'}; prepare the corpus again")
-    return captions
 
 
 def tokenize(corpus: Corpus) -> dict[str, list[list[str]]]:

@@ -8,8 +8,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from captionrl.datasets.parquet import read_table
 from captionrl.errors import UserError
-from captionrl.files import atomic, read_bytes, write_json
+from captionrl.files import atomic, write_json
 
 SCHEMA = pa.schema([("item", pa.string()), ("index", pa.int32()), ("boundary", pa.list_(pa.bool_()))])
 
@@ -33,10 +34,7 @@ def write_segments(path: Path, segmented: Segmented) -> None:
 
 def load_segments(path: Path, captions: dict[str, list[list[str]]]) -> dict[str, list[list[bool]]]:
     """Read back what `write_segments` wrote; UserError unless it fits the tokens of `captions` exactly."""
-    try:
-        table = pq.read_table(pa.BufferReader(read_bytes(path)), schema=SCHEMA)
-    except pa.ArrowException as error:
-        raise UserError(f"{path}: not readable ({str(error).splitlines()[0]}); segment the corpus again") from None
+    table = read_table(path, SCHEMA, "segment the corpus again")
     boundary: dict[str, list[list[bool]]] = {}
     for item, index, row in zip(*(table[name].to_pylist() for name in SCHEMA.names), strict=True):
         if index != len(boundary.setdefault(item, [])):

@@ -8,7 +8,7 @@
 from pathlib import Path
 
 from captionrl.datasets.corpus import SPLITS, Corpus, Item
-from captionrl.datasets.download import annotation
+from captionrl.datasets.manifest import annotation
 from captionrl.datasets.records import lines, plain_name, split_lists
 from captionrl.errors import UserError
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from captionrl.datasets.prepare import load_captions
+from captionrl.datasets.prepared import load_captions
 from captionrl.datasets.segments import load_segments
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import Array

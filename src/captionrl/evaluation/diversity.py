@@ -17,10 +17,10 @@ import captionrl
 from captionrl.datasets.corpus import split_hash
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import Array, aggregate
-from captionrl.evaluation.metrics import Result, check_items
+from captionrl.evaluation.metrics import check_items, tokenize_systems
+from captionrl.evaluation.results import Result
 from captionrl.rewards import Bleu, CiderD, DocumentFrequencies
 from captionrl.rewards.ngrams import ORDERS
-from captionrl.text.ptb import strip_punctuation, tokenize
 from captionrl.text.vocabulary import SPECIALS
 
 SET_METRICS = ("CIDEr-D", "Div-1", "Div-2", "mBleu-4", "self-CIDEr")
@@ -31,39 +31,36 @@ Sets = Sequence[Sequence[Tokens]]  # S captions of each item
 
 def evaluate_sets(
     references: Mapping[str, Sequence[str]],
-    sets: Mapping[str, Sequence[str]],
+    systems: Sequence[Mapping[str, Sequence[str]]],
     metrics: Collection[str] = SET_METRICS,
-) -> dict[str, Result]:
-    """Score raw captions, a set of S of them and any number of references an item; values times 100.
+) -> list[dict[str, Result]]:
+    """Score the raw captions of each system, a set of S an item, and any number of references; values times 100.
 
     Captions are PTB-tokenised and stripped of punctuation, as `evaluate` does. Raises UserError when the items of both
     do not match, an item has no reference, or the sets are not all of one size of at least 2.
     """
     if unknown := [metric for metric in metrics if metric not in SET_METRICS]:
         raise UserError(f"metrics: unknown {', '.join(map(repr, unknown))}; choose from {', '.join(SET_METRICS)}")
-    check_items(references, sets)
-    size = _size(sets)
+    for sets in systems:
+        check_items(references, sets)
+    sizes = [_size(sets) for sets in systems]
+    references_of_items, sets_of_systems = tokenize_systems(references, systems)
     ids = sorted(references)
-    captions = tokenize([text for id in ids for text in [*references[id], *sets[id]]])  # one Java process
-    texts = iter(strip_punctuation(tokens) for tokens in captions)
-    references_of_items, sets_of_items = [], []
-    for id in ids:
-        references_of_items.append([next(texts) for _ in references[id]])
-        sets_of_items.append([next(texts) for _ in range(size)])
 
-    results = {}
+    results: list[dict[str, Result]] = [{} for _ in systems]
     for metric in SET_METRICS:
         if metric not in metrics:
             continue
-        scores = score_sets(metric, sets_of_items, references_of_items)
-        rows = np.column_stack([scores, np.ones(len(scores))])  # a mean over items, for `aggregate`
-        results[metric] = Result(
-            metric=metric,
-            value=float(aggregate(metric, rows.sum(axis=0))),
-            items=dict(zip(ids, aggregate(metric, rows).tolist(), strict=True)),
-            statistics=rows,
-            signature=set_signature(metric, references, size),
-        )
+        for result, sets_of_items, size in zip(results, sets_of_systems, sizes, strict=True):
+            scores = score_sets(metric, sets_of_items, references_of_items)
+            rows = np.column_stack([scores, np.ones(len(scores))])  # a mean over items, for `aggregate`
+            result[metric] = Result(
+                metric=metric,
+                value=float(aggregate(metric, rows.sum(axis=0))),
+                items=dict(zip(ids, aggregate(metric, rows).tolist(), strict=True)),
+                statistics=rows,
+                signature=set_signature(metric, references, size),
+            )
     return results
 
 

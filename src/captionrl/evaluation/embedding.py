@@ -11,8 +11,8 @@ from captionrl.config import JUDGED
 from captionrl.datasets.corpus import split_hash
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import aggregate
-from captionrl.evaluation.metrics import Result
 from captionrl.evaluation.predict import BATCH, open_clips
+from captionrl.evaluation.results import Result
 from captionrl.files import sha256
 from captionrl.text.vocabulary import EOS
 from captionrl.training.checkpoint import load_checkpoint

@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from captionrl.datasets.prepare import load_captions
+from captionrl.datasets.prepared import load_captions
 from captionrl.decoding.rollout import greedy
 from captionrl.errors import UserError
 from captionrl.evaluation.bootstrap import difference_interval, paired
 from captionrl.evaluation.predict import open_clips
 from captionrl.models.hrl import HRL
 from captionrl.rewards import CiderD
-from captionrl.text.ptb import PUNCTUATION
+from captionrl.text.punctuation import PUNCTUATION
 from captionrl.training.checkpoint import load_checkpoint
 from captionrl.training.data import with_features
 

@@ -13,14 +13,15 @@ from captionrl.evaluation.describe import Description, describe
 from captionrl.features.backbones import Backbone, load_backbone
 from captionrl.features.frames import unpack
 from captionrl.features.keeper import FrameKeeper, frame_keeper
+from captionrl.features.shipped import MINI_WEIGHTS
 from captionrl.features.store import thin
 from captionrl.features.video import sample_frames
 from captionrl.models import Features, Policy
 from captionrl.training.checkpoint import Card, load_checkpoint
 
-WEIGHTS = {  # where the pipeline keeps each backbone's weights; a rule of the same name makes them
-    "mini": Path("work/backbone/mini.safetensors"),
-    "mini-grid": Path("work/backbone/mini.safetensors"),
+WEIGHTS = {  # where the pipeline keeps each backbone's weights; Snakemake makes or fetches them
+    "mini": MINI_WEIGHTS,
+    "mini-grid": MINI_WEIGHTS,
     "resnet152": Path("data/weights/resnet152-394f9c45.pth"),
     "resnet101-grid": Path("data/weights/resnet101-63fe2227.pth"),
     "vgg16": Path("data/weights/vgg16-397923af.pth"),

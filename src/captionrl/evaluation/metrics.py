@@ -1,7 +1,6 @@
 """Caption metrics as coco-caption computes them, each with the statistics that a bootstrap needs and a signature."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -13,19 +12,10 @@ from captionrl.datasets.corpus import split_hash
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import METRICS, Array, aggregate
 from captionrl.evaluation.meteor import meteor_statistics
+from captionrl.evaluation.results import Result
 from captionrl.evaluation.spice import spice_statistics
-from captionrl.text.ptb import strip_punctuation, tokenize
-
-
-@dataclass(frozen=True, eq=False)
-class Result:
-    """A metric's value, times 100, of one system on one set of items."""
-
-    metric: str
-    value: float
-    items: dict[str, float]  # id -> the item's own score, sorted by id
-    statistics: Array  # [items, k], rows in the order of `items`; see `aggregate`
-    signature: str
+from captionrl.text.ptb import tokenize
+from captionrl.text.punctuation import strip_punctuation
 
 
 def evaluate(
@@ -40,36 +30,72 @@ def evaluate(
     parses with at `spice`, SPICE is scored too. Raises UserError when the items of both do not match or an item has no
     reference.
     """
+    return evaluate_systems(references, [hypotheses], metrics, spice)[0]
+
+
+def evaluate_systems(
+    references: Mapping[str, Sequence[str]],
+    systems: Sequence[Mapping[str, str]],
+    metrics: Collection[str] = METRICS,
+    spice: Path | None = None,
+) -> list[dict[str, Result]]:
+    """Likewise of the hypotheses of several systems: one Java process tokenises all of them, one scores METEOR."""
     if unknown := [metric for metric in metrics if metric not in METRICS]:
         raise UserError(f"metrics: unknown {', '.join(map(repr, unknown))}; choose from {', '.join(METRICS)}")
-    check_items(references, hypotheses)
-    ids = sorted(references)
-    captions = tokenize([text for id in ids for text in [*references[id], hypotheses[id]]])  # one Java process
-    texts = iter(" ".join(strip_punctuation(tokens)) for tokens in captions)
-    references_of_items, hypotheses_of_items = [], []
-    for id in ids:
-        references_of_items.append([next(texts) for _ in references[id]])
-        hypotheses_of_items.append(next(texts))
+    tokens, captions = tokenize_systems(references, [{id: [text] for id, text in each.items()} for each in systems])
+    references_of_items = [[" ".join(caption) for caption in item] for item in tokens]
+    hypotheses_of_systems = [[" ".join(caption) for (caption,) in items] for items in captions]
 
     scorers = dict(_STATISTICS)
     if spice:
         scorers["SPICE"], metrics = partial(spice_statistics, corenlp=spice), [*metrics, "SPICE"]
-    results, statistics = {}, {}
+    ids = sorted(references)
+    results: list[dict[str, Result]] = [{} for _ in systems]
+    statistics: dict[str, list[Array]] = {}
     for metric in (*METRICS, "SPICE"):
         if metric not in metrics:
             continue
         family = metric.split("-")[0]  # BLEU-1 to BLEU-4 share their statistics
         if family not in statistics:
-            statistics[family] = scorers[family](references_of_items, hypotheses_of_items)
-        rows = statistics[family]
-        results[metric] = Result(
-            metric=metric,
-            value=float(aggregate(metric, rows.sum(axis=0))),
-            items=dict(zip(ids, aggregate(metric, rows).tolist(), strict=True)),
-            statistics=rows,
-            signature=signature(metric, references),
-        )
+            statistics[family] = _of_systems(scorers[family], family, references_of_items, hypotheses_of_systems)
+        for result, rows in zip(results, statistics[family], strict=True):
+            result[metric] = Result(
+                metric=metric,
+                value=float(aggregate(metric, rows.sum(axis=0))),
+                items=dict(zip(ids, aggregate(metric, rows).tolist(), strict=True)),
+                statistics=rows,
+                signature=signature(metric, references),
+            )
     return results
+
+
+def tokenize_systems(
+    references: Mapping[str, Sequence[str]], systems: Sequence[Mapping[str, Sequence[str]]]
+) -> tuple[list[list[list[str]]], list[list[list[list[str]]]]]:
+    """The PTB tokens, without punctuation, of raw captions: [item][reference], and [system][item][caption].
+
+    Items come in the order of their ids; one Java process does it all. Raises UserError as `evaluate` does.
+    """
+    for system in systems:
+        check_items(references, system)
+    ids = sorted(references)
+    sources = [references, *systems]
+    captions = [text for source in sources for id in ids for text in source[id]]
+    tokens = iter(strip_punctuation(caption) for caption in tokenize(captions))
+    first, *others = [[[next(tokens) for _ in source[id]] for id in ids] for source in sources]
+    return first, others
+
+
+def _of_systems(
+    scorer: Callable[[list[list[str]], list[str]], Array],
+    family: str,
+    references: list[list[str]],
+    systems: list[list[str]],
+) -> list[Array]:
+    """The statistics of each system, from one call for all: but for CIDEr-D, whose df are of the references, once."""
+    if family == "CIDEr":
+        return [scorer(references, hypotheses) for hypotheses in systems]
+    return np.split(scorer(references * len(systems), [text for each in systems for text in each]), len(systems))
 
 
 def signature(metric: str, references: Mapping[str, Sequence[str]]) -> str:

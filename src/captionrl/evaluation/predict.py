@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from captionrl.datasets.prepare import load_captions
+from captionrl.datasets.prepared import load_captions
 from captionrl.decoding.beam import beam_search
 from captionrl.decoding.lookahead import look_ahead as look_ahead_search
 from captionrl.decoding.rollout import sample

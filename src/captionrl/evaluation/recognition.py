@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from captionrl.datasets.attributes import Attributes
-from captionrl.datasets.prepare import load_captions
+from captionrl.datasets.prepared import load_captions
 from captionrl.device import pick_device
 from captionrl.errors import UserError
 from captionrl.evaluation.predict import open_clips

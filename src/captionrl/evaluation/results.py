@@ -1,15 +1,27 @@
-"""Score files: what `evaluate` found, kept as JSON, so that tables need neither captions nor Java."""
+"""A metric's result, and score files: results kept as JSON, so that tables need neither captions nor Java."""
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from captionrl.errors import UserError
-from captionrl.evaluation.metrics import Result
+from captionrl.evaluation.aggregate import Array
 from captionrl.files import read_json, write_text
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A metric's value, times 100, of one system on one set of items."""
+
+    metric: str
+    value: float
+    items: dict[str, float]  # id -> the item's own score, sorted by id
+    statistics: Array  # [items, k], rows in the order of `items`; see `aggregate`
+    signature: str
 
 
 def write_scores(path: Path | str, results: Mapping[str, Result], provenance: dict[str, Any]) -> None:

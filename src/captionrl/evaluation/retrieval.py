@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captionrl.datasets.prepare import load_captions
+from captionrl.datasets.prepared import load_captions
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import aggregate
 from captionrl.evaluation.bootstrap import interval

@@ -1,40 +1,72 @@
-"""Score a run's predictions for a table."""
+"""Score a run's predictions, of all its seeds, for a table."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from captionrl.datasets.prepare import load_captions
+from captionrl.datasets.prepared import load_captions
 from captionrl.errors import UserError
 from captionrl.evaluation.captions import read_hypotheses, read_references
-from captionrl.evaluation.metrics import evaluate
+from captionrl.evaluation.metrics import evaluate_systems
 from captionrl.evaluation.results import write_scores
 from captionrl.evaluation.spice import why_not
 from captionrl.files import fingerprint, read_json, sha256
 
 
 def evaluate_predictions(
-    predictions: Path,
-    checkpoint: Path,
+    predictions: Sequence[Path],
+    checkpoints: Sequence[Path],
     captions: Path,
-    out: Path,
+    outs: Sequence[Path],
     *,
     split: str,
     spice: Path | None = None,
-    judge: tuple[Path, Path] | None = None,
+    judges: Sequence[Path] = (),
+    features: Path | None = None,
 ) -> None:
-    """Score `predictions` against the raw captions of `split`; the score file says where they came from.
+    """Score the predictions of every seed against the raw captions of `split`; each score file says where from.
 
-    Predictions are {item: caption}, or sets, {item: [captions]}. With `spice` (Stanford CoreNLP), SPICE is scored too,
-    or the file says why it was not. With `judge`, a checkpoint and a feature store, single captions are scored with
-    its embedding too.
+    Predictions are {item: caption}, or sets, {item: [captions]}, alike for all seeds. With `spice` (Stanford CoreNLP),
+    SPICE is scored too, or the file says why it was not. With `judges`, a checkpoint for every seed, and the store of
+    the features that they see, single captions are scored with their embedding too.
     """
     corpus = load_captions(captions)
+    contents = [_read(path) for path in predictions]
+    for path, content in zip(predictions, contents, strict=True):
+        if content.keys() != contents[0].keys():
+            raise UserError(f"{path}: other items than in {predictions[0]}; predict both again")
+    references = {item.id: corpus.raw[item.id] for item in corpus.items[split] if item.id in contents[0]}
+    unavailable = {}
+    if isinstance(next(iter(contents[0].values())), list):
+        from captionrl.evaluation.diversity import evaluate_sets  # with torch, which single captions need not wait for
+
+        results = evaluate_sets(references, [read_references(path) for path in predictions])
+    else:
+        if spice and (reason := why_not(spice)):
+            unavailable = {"unavailable": {"SPICE": reason}}
+            spice = None
+        systems = [read_hypotheses(path) for path in predictions]
+        results = evaluate_systems(references, systems, spice=spice)
+        if judges:
+            from captionrl.evaluation.embedding import evaluate_embedding  # with torch
+
+            assert features is not None
+            for result, judge, hypotheses in zip(results, judges, systems, strict=True):
+                result["Embedding"] = evaluate_embedding(judge, features, hypotheses)
+    for result, checkpoint, path, out in zip(results, checkpoints, predictions, outs, strict=True):
+        write_scores(out, result, _provenance(checkpoint, path) | unavailable)
+
+
+def _read(predictions: Path) -> dict[str, Any]:
     content = read_json(predictions)
     if not isinstance(content, dict) or not content:
         raise UserError(f"{predictions}: must be {{item: caption}} or {{item: [captions]}}; predict again")
-    references = {item.id: corpus.raw[item.id] for item in corpus.items[split] if item.id in content}
+    return content
+
+
+def _provenance(checkpoint: Path, predictions: Path) -> dict[str, Any]:
     trained = read_json(checkpoint.with_suffix(".json"))
-    provenance: dict[str, Any] = {
+    return {
         "checkpoint": str(checkpoint),
         "checkpoint_sha256": sha256(checkpoint),
         "predictions": str(predictions),
@@ -43,17 +75,3 @@ def evaluate_predictions(
         "config": fingerprint(trained["config"]),
         "features": "none" if trained["config"]["run"]["blind"] else trained["inputs"]["features"]["backbone"],
     }
-    if isinstance(next(iter(content.values())), list):
-        from captionrl.evaluation.diversity import evaluate_sets  # with torch, which single captions need not wait for
-
-        results = evaluate_sets(references, read_references(predictions))
-    else:
-        if spice and (reason := why_not(spice)):
-            provenance["unavailable"] = {"SPICE": reason}
-            spice = None
-        results = evaluate(references, read_hypotheses(predictions), spice=spice)
-        if judge:
-            from captionrl.evaluation.embedding import evaluate_embedding  # with torch
-
-            results["Embedding"] = evaluate_embedding(*judge, read_hypotheses(predictions))
-    write_scores(out, results, provenance)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from captionrl.config import ActorCriticPhase, JudgedPhase, ValuePhase
-from captionrl.datasets.prepare import Captions, load_captions
+from captionrl.datasets.prepared import Captions, load_captions
 from captionrl.decoding.rollout import sample
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import Array, aggregate

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from captionrl.datasets.charades import ANNOTATIONS, CLASSES, Annotation, read_annotations
-from captionrl.datasets.prepare import load_captions
+from captionrl.datasets.prepared import load_captions
 from captionrl.errors import UserError
 from captionrl.features.store import check_item_ids, write_store
 from captionrl.files import write_json

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from captionrl.errors import UserError
-from captionrl.features.video import Resize
+from captionrl.features.resize import Resize
 from captionrl.files import atomic, sha256
 
 BATCH = 32  # frames a forward pass; more gain nothing on a CPU, and 32 at 224x224 fit any GPU
@@ -45,7 +45,7 @@ class Backbone:
     std: RGB
     weights_sha256: str
     device: torch.device
-    precision: str  # "bf16" or "fp32"
+    precision: str  # "float32" or "bfloat16"
 
     @property
     def transform(self) -> str:
@@ -70,7 +70,7 @@ class Backbone:
 
     def _batch(self, frames: Tensor) -> Tensor:
         images = normalise(frames, self.mean, self.std)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             features: Tensor = self.module(images)
         return features.to(torch.float16)
 
@@ -216,27 +216,22 @@ def load_trunk(name: str, weights: Path | str | None = None) -> nn.Module:
     return model
 
 
-def load_backbone(name: str, weights: Path | str, device: torch.device | str = "cpu") -> Backbone:
-    """A backbone by name, its weights from a file: safetensors, or (torchvision's) a state dict of torch.save."""
+def load_backbone(
+    name: str, weights: Path | str, device: torch.device | str = "cpu", precision: str = "float32"
+) -> Backbone:
+    """A backbone by name, its weights from a file: safetensors, or (torchvision's) a state dict of torch.save.
+
+    `precision` is that of its arithmetic. bfloat16 pays where there are matrix units for it: CUDA from Ampere on, CPUs
+    with AMX. Frames/s of ResNet-152 on one core, float32 / bfloat16: with AMX 4.3 / 19.7; avx512_bf16 alone 4.8 / 3.6;
+    neither 5.1 / 1.4. The mini backbone with AMX: 2200 / 5200.
+    """
     if name not in BACKBONES:
         raise UserError(f"backbone {name!r} is unknown; choose one of {', '.join(BACKBONES)}")
     load, dim, grid, resize, mean, std = BACKBONES[name]
     device = torch.device(device)
     module = load(weights).eval().requires_grad_(False).to(device)
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # absent from torch's stubs
-    precision = "bf16" if _bf16_is_fast(device) else "fp32"
     return Backbone(name, module, dim, grid, resize, mean, std, sha256(weights), device, precision)
-
-
-def _bf16_is_fast(device: torch.device) -> bool:
-    """bf16 where there are matrix units for it: CUDA from Ampere on, CPUs with AMX.
-
-    Frames/s of ResNet-152 on one core, fp32 / bf16: with AMX 4.3 / 19.7; avx512_bf16 alone 4.8 / 3.6; neither
-    5.1 / 1.4. The mini backbone with AMX: 2200 / 5200.
-    """
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device)[0] >= 8
-    return device.type == "cpu" and torch.cpu._is_amx_tile_supported()
 
 
 def _load_torchvision(name: str, last: str, path: Path | str, what: str) -> nn.Module:

@@ -25,8 +25,9 @@ import numpy as np
 import torch
 
 from captionrl.errors import UserError
+from captionrl.features.resize import Resize
 from captionrl.features.store import FeatureStore, check_item_ids, write_store
-from captionrl.features.video import MediaError, Resize, sample_frames
+from captionrl.features.video import MediaError, sample_frames
 from captionrl.files import fingerprint, sweep, write_json
 from captionrl.interrupt import Interrupted, stop_flag
 from captionrl.progress import progress

@@ -9,7 +9,6 @@ import io
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -17,6 +16,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from captionrl.errors import UserError
+from captionrl.features.resize import Resize
 
 MAX_PIXELS = 2**27  # a 100-megapixel photograph, 400 MB as RGB; what claims to be larger is taken for a bomb
 STILLS = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF....WEBP|BM|II\*\0|MM\0\*", re.DOTALL)  # their first bytes
@@ -40,33 +40,6 @@ class MediaError(UserError):
     def __init__(self, path: Path | str, cause: str):
         super().__init__(f"{path}: {cause}")
         self.cause = cause
-
-
-@dataclass(frozen=True)
-class Resize:
-    """How a frame becomes a square of `size` pixels.
-
-    With `shorter`: that many pixels for the shorter side, aspect ratio kept, then the centre `size` x `size`.
-    Without: the whole frame is squashed to the square, so that nothing at its borders is lost.
-    """
-
-    size: int
-    shorter: int | None = None
-
-    def __str__(self) -> str:
-        how = f"squash {self.size}" if self.shorter is None else f"shorter {self.shorter} crop {self.size}"
-        return f"{how} bilinear"
-
-    def scaled(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height before the crop; the longer side is rounded down, as torchvision does."""
-        if self.shorter is None:
-            return self.size, self.size
-        least = min(width, height)
-        return self.shorter * width // least, self.shorter * height // least
-
-    def crop(self, image: np.ndarray) -> np.ndarray:
-        top, left = (round((side - self.size) / 2) for side in image.shape[:2])
-        return image[top : top + self.size, left : left + self.size]
 
 
 def read_still(path: Path, resize: Resize | None) -> np.ndarray:

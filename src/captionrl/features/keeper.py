@@ -9,7 +9,7 @@ from torch import Tensor
 from captionrl.errors import UserError
 from captionrl.features.backbones import BACKBONES
 from captionrl.features.frames import QUALITY, SUFFIX, pack
-from captionrl.features.image import Resize
+from captionrl.features.resize import Resize
 from captionrl.features.store import thin
 
 

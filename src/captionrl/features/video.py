@@ -8,7 +8,8 @@ import numpy as np
 from av.container import InputContainer
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from captionrl.features.image import STILLS, MediaError, Resize, read_still, sample_gif
+from captionrl.features.image import STILLS, MediaError, read_still, sample_gif
+from captionrl.features.resize import Resize
 
 # Containers round timestamps (Matroska: to the millisecond), so a frame due at t may be stamped a little after it.
 TOLERANCE = 1e-3

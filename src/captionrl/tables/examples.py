@@ -19,7 +19,7 @@ from captionrl.config import (
 )
 from captionrl.datasets.attributes import Attributes
 from captionrl.datasets.corpus import Item
-from captionrl.datasets.prepare import Captions, load_captions
+from captionrl.datasets.prepared import Captions, load_captions
 from captionrl.device import pick_device
 from captionrl.errors import UserError
 from captionrl.evaluation.captions import read_hypotheses, read_references

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from captionrl.config import JudgedPhase, Paper, ValuesFigure
-from captionrl.datasets.prepare import load_captions
+from captionrl.datasets.prepared import load_captions
 from captionrl.decoding.rollout import sample
 from captionrl.device import pick_device
 from captionrl.evaluation.predict import open_clips

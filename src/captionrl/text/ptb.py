@@ -1,16 +1,11 @@
-"""Penn Treebank tokens: with punctuation for models, without it for coco-caption's scores."""
+"""Penn Treebank tokens, by the jar that coco-caption uses."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 from captionrl.text.java import run_java
-
-# What coco-caption's PTBTokenizer leaves out (pycocoevalcap/tokenizer/ptbtokenizer.py).
-PUNCTUATION = frozenset(
-    ["''", "'", "``", "`", "-LRB-", "-RRB-", "-LCB-", "-RCB-", ".", "?", "!", ",", ":", "-", "--", "...", ";"]
-)
 
 # Every character that Python or Stanford's lexer takes for the end of a line.
 _LINE_END = re.compile("[\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]")
@@ -39,8 +34,3 @@ def tokenize(captions: Sequence[str]) -> list[list[str]]:
         raise RuntimeError(f"the PTB tokeniser gave {len(lines)} lines for {len(captions)} captions")
     # Not split(): a token can hold a no-break space ("1 1/2").
     return [[token for token in line.split(" ") if token] for line in lines]
-
-
-def strip_punctuation(tokens: Iterable[str]) -> list[str]:
-    """The tokens that coco-caption scores."""
-    return [token for token in tokens if token not in PUNCTUATION]

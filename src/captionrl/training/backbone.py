@@ -96,8 +96,8 @@ def train_backbone(images: Path, out: Path, states: Path, *, phase: BackbonePhas
         history = train(learner, phase, state, seed=seed, title=title)
         sweep(out.parent, f"{out.stem}.*")
         write_metrics(out, history)
-        write_provenance(out, identity, hours=history[-1]["seconds"] / 3600)
         save_mini(network, out)
+        write_provenance(out, identity | {"sha256": sha256(out)}, hours=history[-1]["seconds"] / 3600)
 
 
 def _read(path: Path) -> tuple[Frames, dict[str, int]]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from captionrl.datasets.attributes import Attributes
-from captionrl.datasets.prepare import Captions
+from captionrl.datasets.prepared import Captions
 from captionrl.features.frames import SUFFIX, unpack
 from captionrl.features.store import FeatureStore, thin
 from captionrl.models.policy import Features

@@ -9,7 +9,7 @@ from torch import nn
 
 from captionrl.config import LEARNERS, SEEING, Paper, Sizes, load_class
 from captionrl.datasets.attributes import Attributes
-from captionrl.datasets.prepare import load_captions
+from captionrl.datasets.prepared import load_captions
 from captionrl.datasets.segments import load_segments
 from captionrl.device import pick_device
 from captionrl.errors import UserError

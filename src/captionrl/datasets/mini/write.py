@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from captionrl.datasets.charades import HEADER
+from captionrl.datasets.formats import CHARADES_HEADER, MSVD_CAPTIONS, MSVD_FOLDER, MSVD_LAST, MSVD_MAPPING
 from captionrl.datasets.mini import grammar, lists, talk
 from captionrl.datasets.mini.draw import render, write_clip, write_gif, write_still
 from captionrl.datasets.mini.stills import sample_still
@@ -29,7 +29,6 @@ from captionrl.datasets.mini.world import (
     frame_labels,
     sample_scene,
 )
-from captionrl.datasets.msvd import CAPTIONS, FOLDER, LAST, MAPPING
 from captionrl.errors import UserError
 from captionrl.files import atomic, write_json, write_text
 from captionrl.progress import progress
@@ -118,7 +117,7 @@ def write_charades(raw: Path, workers: int, sizes: tuple[int, int] = (900, 200),
     do in the real data set. Test items never do.
     """
     random = Random(f"charades-{SEED}")
-    columns = HEADER.split(",")
+    columns = CHARADES_HEADER.split(",")
     classes = {(action, thing): f"c{i:03d}" for i, (action, thing) in enumerate(_pairs())}
     rendered, number = [], 0
     for split, size in zip(("train", "test"), sizes, strict=True):
@@ -250,17 +249,17 @@ def write_msvd(raw: Path, workers: int, sizes: tuple[int, int, int] = (1000, 100
     clips: list[tuple[Scene, Path, Fraction]] = []
     rows = ["# English captions of the mini world's clips, in MSVD's format\n", "\n"]
     mapping = []
-    firsts = (1, LAST["train"] + 1, LAST["val"] + 1)
-    for part, first, size in zip(LAST, firsts, sizes, strict=True):
+    firsts = (1, MSVD_LAST["train"] + 1, MSVD_LAST["val"] + 1)
+    for part, first, size in zip(MSVD_LAST, firsts, sizes, strict=True):
         for number in range(first, first + size):
             scene = sample_scene(random, train=part == "train", actors=ACTORS, events=1, seconds=4.0)
             code = hashlib.md5(f"msvd-{number}".encode()).hexdigest()[:11]  # as long as YouTube's ids are
             clip = f"{code}_0_{round(scene.seconds)}"
-            clips.append((scene, raw / FOLDER / f"{clip}.avi", FRAME_RATES[number % 4]))
+            clips.append((scene, raw / MSVD_FOLDER / f"{clip}.avi", FRAME_RATES[number % 4]))
             rows += [f"{clip} {grammar.caption(scene, random)}\n" for _ in range(random.randint(8, 12))]
             mapping.append(f"{clip} vid{number}\n")
-    write_text(raw / CAPTIONS, "".join(rows))
-    write_text(raw / MAPPING, "".join(mapping))
+    write_text(raw / MSVD_CAPTIONS, "".join(rows))
+    write_text(raw / MSVD_MAPPING, "".join(mapping))
     _write_media(write_clip, clips, workers, unit="clip")
 
 

@@ -7,7 +7,7 @@ from captionrl.config import Phase
 from captionrl.decoding.rollout import Rollout, greedy
 from captionrl.models import Policy
 from captionrl.rewards import CiderD
-from captionrl.text.ptb import PUNCTUATION
+from captionrl.text.punctuation import PUNCTUATION
 from captionrl.training.data import EVALUATION_BATCH, CaptionPairs, Data
 from captionrl.training.loop import ParameterGroups
 

@@ -14,7 +14,7 @@ from captionrl.objectives.exploration import (
 )
 from captionrl.objectives.reinforce import health
 from captionrl.rewards import PairwiseBleu
-from captionrl.text.ptb import PUNCTUATION
+from captionrl.text.punctuation import PUNCTUATION
 from captionrl.text.vocabulary import BOS, EOS, PAD
 from captionrl.training.data import Data
 from captionrl.training.learners.reinforce import RewardLearner

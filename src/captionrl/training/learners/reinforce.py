@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from captionrl.config import ReinforcePhase, RewardPhase
-from captionrl.datasets.prepare import Captions
+from captionrl.datasets.prepared import Captions
 from captionrl.decoding.rollout import Rollout, greedy, sample
 from captionrl.models import Features, Policy
 from captionrl.objectives.reinforce import LinearBaseline, entropy_bonus, health, policy_gradient_loss
 from captionrl.rewards import Bleu, CiderD, DocumentFrequencies
-from captionrl.text.ptb import PUNCTUATION
+from captionrl.text.punctuation import PUNCTUATION
 from captionrl.text.vocabulary import EOS
 from captionrl.training.data import Data
 from captionrl.training.learners.captioner import CaptionLearner
