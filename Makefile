@@ -17,9 +17,11 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
+# FLAGS: options of snakemake that end with its targets' `--`, such as FLAGS="--config seeds=[1] --"
 table1: setup
-	$(BIN)/snakemake results/table1.csv
+	$(BIN)/snakemake $(FLAGS) results/table1.csv
 	@cat results/mini/hrl/table1.md
+	@$(BIN)/python workflow/scripts/seconds.py work/benchmark
 
 test: setup
 	$(BIN)/ruff check .

@@ -5,16 +5,15 @@ import re
 import sys
 from pathlib import Path
 
-from captionrl.config import load_paper, load_params
+from captionrl.config import load_paper
 
-params = load_params()
 paper = load_paper("papers/hrl.yaml", "mini")
 with open("results/table1.csv", encoding="utf-8") as file:
     rows = {row["method"]: row for row in csv.DictReader(file)}
 assert list(rows) == [row.method for row in paper.tables["table1"].rows], list(rows)
 assert Path("results/table1.csv").read_bytes() == Path("results/mini/hrl/table1.csv").read_bytes()
 
-log = Path(sys.argv[1]).read_text(encoding="utf-8")
+log, seeds = Path(sys.argv[1]).read_text(encoding="utf-8"), sys.argv[2:]
 needed = paper.runs_of("table1")
 for name in needed:  # and what they start from
     start = paper.runs[name].start
@@ -22,7 +21,7 @@ for name in needed:  # and what they start from
         needed.append(start)
 for name in needed:
     for phase in paper.runs[name].phases:
-        for seed in params.seeds:
+        for seed in seeds:
             assert re.search(rf"Training hrl/{name}/{phase} on msrvtt-mini, seed {seed}\b", log), (name, phase, seed)
 
 cider = {method: float(row["CIDEr-D"]) for method, row in rows.items() if row["source"] == "ours"}

@@ -428,7 +428,7 @@ def test_a_mistake_in_the_overrides_says_so(document, refusal, overrides, messag
     [
         (b"", "must be a mapping"),
         (b"- hrl", "must be a mapping"),
-        (b"paper: hrl\nbeam: [", "line 2: not YAML (expected the node content"),
+        (b"paper: hrl\nbeam: [", "line 2: not YAML (did not find expected node content"),
         (b"paper: hrl\nbeam: 5\nbeam: 3", "line 3: not YAML (the key 'beam' stands twice)"),
         (b"sizes: {decoder: 1, decoder: 2}", "line 1: not YAML (the key 'decoder' stands twice)"),
         (b"paper: hrl\ntitle: \xff", "line 2: not UTF-8 (byte 0xff)"),

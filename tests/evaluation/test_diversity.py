@@ -142,7 +142,7 @@ def test_the_order_of_a_sets_captions_does_not_matter():
 
 def test_cider_is_the_mean_of_that_of_tables(corpus, sets):
     references, _ = corpus
-    results = evaluate_sets(references, sets, ["CIDEr-D"])
+    (results,) = evaluate_sets(references, [sets], ["CIDEr-D"])
     columns = [evaluate(references, {id: texts[k] for id, texts in sets.items()}, ["CIDEr-D"]) for k in range(5)]
     assert results["CIDEr-D"].value == pytest.approx(np.mean([c["CIDEr-D"].value for c in columns]), abs=1e-9)
     for id, score in results["CIDEr-D"].items.items():
@@ -158,7 +158,7 @@ def test_words_that_no_reference_has_are_different_words():
 
 def test_a_result_fits_the_bootstrap_and_has_the_mean_of_its_items(corpus, sets):
     references, _ = corpus
-    results = evaluate_sets(references, sets)
+    (results,) = evaluate_sets(references, [sets])
     assert list(results) == list(SET_METRICS)
     for metric, result in results.items():
         assert list(result.items) == sorted(references)
@@ -174,13 +174,13 @@ def test_a_result_fits_the_bootstrap_and_has_the_mean_of_its_items(corpus, sets)
 
 def test_punctuation_does_not_count():
     references = {"1": ["a dog"], "2": ["a cat"]}
-    dotted = evaluate_sets(references, {"1": ["A dog.", "a dog, running"], "2": ["a cat", "a cat!"]})
-    plain = evaluate_sets(references, {"1": ["a dog", "a dog running"], "2": ["a cat", "a cat"]})
+    (dotted,) = evaluate_sets(references, [{"1": ["A dog.", "a dog, running"], "2": ["a cat", "a cat!"]}])
+    (plain,) = evaluate_sets(references, [{"1": ["a dog", "a dog running"], "2": ["a cat", "a cat"]}])
     assert {metric: r.items for metric, r in dotted.items()} == {metric: r.items for metric, r in plain.items()}
 
 
 def test_signatures_say_what_a_value_depends_on():
-    results = evaluate_sets({"1": ["a dog"], "2": ["a cat", "a cat"]}, {"1": ["a", "b"], "2": ["a", "b"]})
+    (results,) = evaluate_sets({"1": ["a dog"], "2": ["a cat", "a cat"]}, [{"1": ["a", "b"], "2": ["a", "b"]}])
     assert results["Div-1"].signature.startswith("Div-1|tok:ptb-coco|set:2|items:2|split:")
     for metric in ("CIDEr-D", "self-CIDEr"):
         start = f"{metric}|tok:ptb-coco|set:2|refs:1-2|items:2|df:references of these items|eos:no|split:"
@@ -197,10 +197,10 @@ def test_signatures_say_what_a_value_depends_on():
 )
 def test_sets_that_cannot_be_scored_are_named(sets, complaint):
     with pytest.raises(UserError) as error:
-        evaluate_sets({"1": ["a"], "2": ["b"]}, sets)
+        evaluate_sets({"1": ["a"], "2": ["b"]}, [sets])
     assert str(error.value) == complaint
 
 
 def test_an_unknown_metric_is_refused():
     with pytest.raises(UserError, match="unknown 'Div-3'; choose from CIDEr-D"):
-        evaluate_sets({"1": ["a"]}, {"1": ["a", "b"]}, ["Div-3"])
+        evaluate_sets({"1": ["a"]}, [{"1": ["a", "b"]}], ["Div-3"])

@@ -178,7 +178,7 @@ def vgg16(tmp_path_factory):
     return reference, load_backbone("vgg16", path)
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-3), ("bf16", 0.05)])
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-3), ("bfloat16", 0.05)])
 def test_vgg16_is_torchvisions_up_to_fc7_after_its_relu(vgg16, precision, tolerance):
     reference, backbone = vgg16
     frames = random_frames(2, 7).repeat_interleave(32, 1).repeat_interleave(32, 2)

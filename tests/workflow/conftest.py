@@ -1,21 +1,28 @@
 """Snakemake in copies of the workflow, without any data; nothing in them computes."""
 
 import csv
+import logging
 import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
+import tempfile
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import snakemake.cli
+
+from captionrl import cli, provenance
+from captionrl.provenance import code_version
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
+COMMANDS = tuple(cli.parser()._subparsers._group_actions[0].choices)
 
 
 @dataclass(frozen=True)
@@ -53,14 +60,45 @@ class Project:
     path: Path
 
     def snakemake(self, *arguments: str, config: tuple[str, ...] = ()) -> tuple[int, str]:
-        """Exit status and output."""
-        command = [str(BIN / "snakemake"), *arguments, *(["--config", *config] if config else [])]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("SNAKEMAKE_")}
-        if (self.path / "src").exists():
-            environment["PYTHONPATH"] = str(self.path / "src")
-        both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        result = subprocess.run(command, cwd=self.path, env=environment, text=True, timeout=120, **both)
-        return result.returncode, result.stdout
+        """Exit status and output of Snakemake in a fork of this process, which has imported and parsed what it needs.
+
+        Where the project has a package of its own, code versions are of that.
+        """
+        command = [*arguments, *(["--config", *config] if config else [])]
+        for name in COMMANDS:
+            code_version(name)  # parsed once, for all forks
+        with tempfile.TemporaryFile("w+") as output:
+            child = os.fork()
+            if child == 0:
+                status = 1
+                try:
+                    self._become_snakemake(command, output.fileno())
+                except SystemExit as end:
+                    status = end.code if isinstance(end.code, int) else 1
+                except BaseException:
+                    traceback.print_exc()
+                finally:
+                    sys.stdout.flush()
+                    sys.stderr.flush()
+                    os._exit(status)
+            _, status = os.waitpid(child, 0)
+            output.seek(0)
+            return os.waitstatus_to_exitcode(status), output.read()
+
+    def _become_snakemake(self, command: list[str], output: int) -> None:
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+        logging.root.handlers.clear()  # pytest's
+        for name in [name for name in os.environ if name.startswith("SNAKEMAKE_")]:
+            del os.environ[name]
+        os.chdir(self.path)
+        sys.argv = [str(BIN / "snakemake"), *command]
+        if (package := self.path / "src/captionrl").exists():
+            provenance.PACKAGE = package
+            for function in vars(provenance).values():
+                getattr(function, "cache_clear", lambda: None)()
+        snakemake.cli.main(command)
 
     def plan(self, *arguments: str, config: tuple[str, ...] = ()) -> Plan:
         status, output = self.snakemake("--dry-run", *arguments, config=config)

@@ -25,7 +25,7 @@ SHORT = {"critic": {"epochs": 0.5}, "xe-warm": {"epochs": 0.5}, "hrl": {"epochs"
 CONFIG = ["seeds=[1]", "device=cpu"]
 if "CAPTIONRL_KILLS" not in os.environ:
     CONFIG.append("overrides=" + json.dumps({"hrl": {"phases": SHORT}}, separators=(",", ":")))
-BEFORE = ["work/backbone/mini.safetensors", "work/msrvtt-mini/captions/card.json"]
+BEFORE = ["work/msrvtt-mini/captions/card.json"]
 LAST = "checkpoints/msrvtt-mini/hrl/hrl-16/hrl/seed1.safetensors"
 
 

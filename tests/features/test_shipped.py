@@ -1,0 +1,32 @@
+"""The mini backbone's weights that come with the package."""
+
+import json
+import re
+
+import torch
+
+from captionrl.config import BackbonePhase
+from captionrl.features.backbones import load_backbone
+from captionrl.features.shipped import MINI_WEIGHTS
+from captionrl.files import sha256
+
+
+def test_they_are_what_their_record_says():
+    record = json.loads(MINI_WEIGHTS.with_suffix(".json").read_text())
+    assert record["sha256"] == sha256(MINI_WEIGHTS)
+    assert re.fullmatch("[0-9a-f]{12}", record["commit"])  # a commit, with nothing changed since
+    assert record["command"].startswith("captionrl backbone --images data/imagenet-mini/images.npz ")
+    assert record["config"] == BackbonePhase().model_dump()
+
+
+def test_they_tell_pictures_apart():
+    backbone = load_backbone("mini", MINI_WEIGHTS)
+    features = backbone.forward(torch.arange(2 * 64 * 64 * 3).view(2, 64, 64, 3).remainder(251).to(torch.uint8))
+    assert features.shape == (2, 128)
+    assert (features[0] - features[1]).abs().max() > 0.01
+
+
+def test_they_compute_in_float32_whatever_the_processor_can():
+    assert load_backbone("mini", MINI_WEIGHTS).precision == "float32"
+    assert "float32" in load_backbone("mini", MINI_WEIGHTS).transform
+    assert "bfloat16" in load_backbone("mini", MINI_WEIGHTS, precision="bfloat16").transform

@@ -1,0 +1,24 @@
+"""Print which rules' commands run again when a statement of a module changes: the table in docs/architecture.md."""
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+from captionrl.config import LEARNERS, MODELS
+from captionrl.provenance import PACKAGE, sources
+
+METHODS = {command: [*MODELS.values()] for command in ("train", "predict", "submit", "figures")}
+METHODS["train"] += LEARNERS.values()
+rules = "".join(path.read_text(encoding="utf-8") for path in sorted(Path("workflow/rules").glob("*.smk")))
+commands = list(dict.fromkeys(re.findall(r'code_version\(\s*"(\w+)"', rules)))
+imported = {command: sources(command, *METHODS.get(command, ())) for command in commands}
+
+modules = defaultdict(list)  # by the commands that run again
+for path in sorted(PACKAGE.rglob("*.py")):
+    if path.read_text(encoding="utf-8").strip():
+        name = path.relative_to(PACKAGE).with_suffix("").as_posix()
+        modules[tuple(command for command in commands if path in imported[command])].append(f"`{name}`")
+print("| a statement changed in | runs again |\n|---|---|")
+for found, names in sorted(modules.items(), key=lambda item: (len(item[0]), item)):
+    again = "all of them" if len(found) == len(commands) else ", ".join(found) or "nothing"
+    print(f"| {', '.join(names)} | {again} |")
