@@ -18,6 +18,7 @@ from captionrl.evaluation.media import WEIGHTS
 from captionrl.evaluation.predict import predict
 from captionrl.features.backbones import MiniResNet, load_backbone, save_mini
 from captionrl.features.extract import extract
+from captionrl.features.shipped import MINI_WEIGHTS
 from captionrl.files import sha256
 
 BEAM = 3
@@ -162,7 +163,7 @@ def test_other_weights_than_in_training_are_refused(refused, checkpoint, weights
     assert f"(sha256 {sha256(weights)[:12]}, not 111111111111); name those with --weights" in message
 
 
-@pytest.mark.parametrize("backbone", WEIGHTS)
+@pytest.mark.parametrize("backbone", [name for name, path in WEIGHTS.items() if path != MINI_WEIGHTS])
 def test_absent_weights_name_the_rule_that_makes_them(refused, checkpoint, tmp_path, monkeypatch, backbone):
     path = checkpoint(backbone=backbone)
     monkeypatch.chdir(tmp_path)
@@ -170,6 +171,12 @@ def test_absent_weights_name_the_rule_that_makes_them(refused, checkpoint, tmp_p
         path, weights=None
     )
     assert "elsewhere.pth: no such file" in refused(path, weights=tmp_path / "elsewhere.pth")
+
+
+def test_the_mini_backbones_weights_are_the_packages(refused, checkpoint, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # wherever that is called
+    message = refused(checkpoint(backbone_sha256="1" * 64), weights=None)
+    assert f"{MINI_WEIGHTS}: other weights of mini than" in message
 
 
 def test_a_blind_checkpoint_captions_no_video(refused, checkpoint):

@@ -69,7 +69,7 @@ def test_a_second_process_is_refused_and_told_who_is_there(holder, tmp_path, cap
     begun = time.monotonic()
     with pytest.raises(UserError) as raised, open_state(tmp_path, IDENTITY, "mine", patience=0.5):
         pytest.fail("two processes in one directory")
-    assert 0.5 <= time.monotonic() - begun < 5
+    assert time.monotonic() - begun >= 0.5
     who = f"{only(tmp_path)}: process {first.pid} on {os.uname().nodename}, SLURM job 4711 is at this"
     assert str(raised.value) == f"{who}; wait until it has finished, or stop it, and run again"
     assert capsys.readouterr().err == f"{who}; waiting up to 0.5 s for its end\n"

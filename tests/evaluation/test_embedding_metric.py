@@ -90,7 +90,7 @@ def test_features_that_the_judge_was_not_trained_on_are_refused(world, judge, ca
 
 def test_the_command_writes_it_beside_the_other_metrics(world, judge, captions, tmp_path, monkeypatch):
     words = Result("CIDEr-D", 1.0, dict.fromkeys(sorted(captions), 1.0), np.ones((7, 2)), "CIDEr-D|…")
-    monkeypatch.setattr("captionrl.evaluation.score_run.evaluate", lambda *_, **__: {"CIDEr-D": words})
+    monkeypatch.setattr("captionrl.evaluation.score_run.evaluate_systems", lambda *_, **__: [{"CIDEr-D": words}])
     system = world.untrained(tmp_path / "xe.safetensors")
     facts = {"seed": 1, "hours": 0.5, "slurm_job": None, "code": "v", "commit": "c", "command": "captionrl train"}
     facts |= {"config": {"run": {"blind": True}}}

@@ -2,7 +2,6 @@ import os
 import pickle
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 import torch
@@ -178,16 +177,15 @@ def vgg16(tmp_path_factory):
     return reference, load_backbone("vgg16", path)
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-3), ("bfloat16", 0.05)])
-def test_vgg16_is_torchvisions_up_to_fc7_after_its_relu(vgg16, precision, tolerance):
+def test_vgg16_is_torchvisions_up_to_fc7_after_its_relu(vgg16):
     reference, backbone = vgg16
     frames = random_frames(2, 7).repeat_interleave(32, 1).repeat_interleave(32, 2)
-    features = replace(backbone, precision=precision).forward(frames)
+    features = backbone.forward(frames)
     assert features.shape == (2, 4096) == (2, backbone.dim)
     with torch.inference_mode():
         maps = reference.avgpool(reference.features(normalise(frames, backbone.mean, backbone.std)))
         plain = reference.classifier[:5](maps.flatten(1))
-    assert (features - plain).abs().max() < tolerance * plain.max()
+    assert (features - plain).abs().max() < 1e-3 * plain.max()
     assert (plain[0] - plain[1]).abs().max() > 0.2 * plain.max()
     assert features.min() == 0
 
@@ -206,7 +204,7 @@ def test_inception_resnet_v2_without_its_classifier_equals_timms_features(tmp_pa
     reference = load_trunk("inception-resnet-v2").eval()
     weights = reference.state_dict() | {"classif.weight": torch.zeros(1001, 1536), "classif.bias": torch.zeros(1001)}
     torch.save(weights, tmp_path / "inception_resnet_v2-940b1cd6.pth")
-    frames = torch.randint(256, (2, 224, 224, 3), dtype=torch.uint8)
+    frames = torch.randint(256, (2, 128, 128, 3), dtype=torch.uint8)
     loaded = load_trunk("inception-resnet-v2", tmp_path / "inception_resnet_v2-940b1cd6.pth").eval()
     with torch.inference_mode():
         images = frames.float().permute(0, 3, 1, 2) / 127.5 - 1  # as TensorFlow's Inception networks want them

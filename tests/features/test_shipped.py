@@ -21,9 +21,12 @@ def test_they_are_what_their_record_says():
 
 def test_they_tell_pictures_apart():
     backbone = load_backbone("mini", MINI_WEIGHTS)
-    features = backbone.forward(torch.arange(2 * 64 * 64 * 3).view(2, 64, 64, 3).remainder(251).to(torch.uint8))
+    frames = torch.arange(2 * 64 * 64 * 3).view(2, 64, 64, 3).remainder(251).to(torch.uint8)
+    features = backbone.forward(frames)
     assert features.shape == (2, 128)
     assert (features[0] - features[1]).abs().max() > 0.01
+    halves = load_backbone("mini", MINI_WEIGHTS, precision="bfloat16").forward(frames)
+    assert 0 < (features - halves).abs().max() < 0.03 * features.abs().max()  # of 8 bits
 
 
 def test_they_compute_in_float32_whatever_the_processor_can():

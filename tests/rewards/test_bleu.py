@@ -88,13 +88,14 @@ def test_toy_captions_and_their_prefixes_score_as_in_pycocoevalcap(order):
     assert bleu.score(*bleu.encode(["a man plays the guitar ."]), ["man"]).item() > 0.99  # not a comparison of zeros
 
 
-def test_2000_real_captions_and_prefixes_of_some_score_as_in_pycocoevalcap(msrvtt):
+def test_500_real_captions_and_prefixes_of_some_score_as_in_pycocoevalcap(msrvtt):
     references, others = msrvtt
     rng = random.Random(1)
     own = [(rng.choice(references[item]), item) for item in references]
     made = [(f"{a} {a} {b}", item) for item in references for a, b in [rng.sample(references[item], 2)]]
     captions, items = map(list, zip(*own, *made, *zip(others, list(references) * 20, strict=True), strict=True))
-    assert len(captions) >= 2000
+    captions, items = captions[::4], items[::4]
+    assert len(captions) >= 500
     bleu = Bleu.from_captions(references)
     wanted = expected(references, unseen(captions, bleu.vocabulary), items)
     assert_equal(bleu.score(*bleu.encode(captions), items), wanted)

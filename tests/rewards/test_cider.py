@@ -110,14 +110,13 @@ def test_toy_captions_score_as_in_pycocoevalcap(toy):
     assert toy.score(*toy.encode(["a man plays the guitar ."]), ["man"]).item() > 3  # not a comparison of zeros
 
 
-def test_2000_real_captions_score_as_in_pycocoevalcap(msrvtt):
+def test_500_real_captions_score_as_in_pycocoevalcap(msrvtt):
     references, others = msrvtt
     rng = random.Random(1)
     own = [(rng.choice(references[item]), item) for item in references for _ in range(2)]
     made = [(f"{a} {a} {b}", item) for item in references for a, b in [rng.sample(others, 2)]]
     pairs = own + made + list(zip(others, list(references) * 20, strict=True))
-    captions, items = map(list, zip(*pairs, strict=True))
-    assert len(captions) >= 2000
+    captions, items = map(list, zip(*rng.sample(pairs, 500), strict=True))
     cider = CiderD.from_captions(references)
     wanted = expected(references, unseen(captions, cider.vocabulary), items)
     assert_equal(cider.score(*cider.encode(captions), items), wanted)

@@ -181,13 +181,11 @@ def test_a_server_that_dies_tells_why(distribution, java):
 
 
 def test_a_server_that_never_answers_is_given_up_and_stopped(distribution, java, tmp_path):
-    begun = time.monotonic()
     with (
-        pytest.raises(UserError, match=r"not ready after 1\.5 s"),
-        corenlp.server(distribution, java=java("hangs"), timeout=1.5),
+        pytest.raises(UserError, match=r"not ready after 0\.5 s"),
+        corenlp.server(distribution, java=java("hangs"), timeout=0.5),
     ):
         pass
-    assert time.monotonic() - begun < 20
     assert not running(tmp_path)
 
 

@@ -25,9 +25,6 @@ print(*files, sep="\\n")
     ("run", "phase", "before"),
     [
         ("s2vt", "xe", None),
-        ("rl-baseline", "rl", "xe"),
-        ("critic", "critic", None),
-        ("hrl-16-warm", "xe-warm", "critic"),
         ("hrl-16", "hrl", "warm"),
     ],
 )

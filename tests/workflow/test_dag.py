@@ -165,7 +165,7 @@ def test_a_table_on_request_comes_on_request_only_and_from_annotation_alone(proj
     maker = "world" if scale == "mini" else "require"
     made = {rule: alone.jobs[rule] for rule in (maker, "captions", "segments", "annotations", "table")}
     assert made == dict.fromkeys(made, 1)
-    assert f"data/{corpus}/raw.json" in alone.text
+    assert f" --raw data/{corpus} " in alone.text
     assert not {"features", "backbone", "download_weights", "figures_hrl"} & set(alone.jobs)
     assert {step[0] for step in alone.trainings} == {corpus}
     stores = {parsed("train", arguments).features for arguments in alone.commands["train"]}

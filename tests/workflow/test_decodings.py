@@ -23,7 +23,7 @@ def plan(project):
 
 def test_greedy_search_is_a_beam_of_one_and_look_ahead_has_its_weight(plan):
     lines = [parser().parse_args(["predict", *arguments]) for arguments in plan.commands["predict"]]
-    ways = {line.out.parent.name: (line.beam, line.look_ahead, line.stage, line.set) for line in lines}
+    ways = {line.out[0].parent.name: (line.beam, line.look_ahead, line.stage, line.set) for line in lines}
     assert ways["joint.greedy"] == (1, None, None, None)
     assert ways["joint.la"] == (4, 0.25, None, None)
 
