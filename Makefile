@@ -23,12 +23,13 @@ table1: setup
 	@cat results/mini/hrl/table1.md
 	@$(BIN)/python workflow/scripts/seconds.py work/benchmark
 
+THREADS ?= 1
 test: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --dist loadfile
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/pytest -n logical --dist loadfile
 
 test-all: setup
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "slow or not slow"

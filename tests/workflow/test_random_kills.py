@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import BIN, Project
+from project import BIN, Project
 
 from captionrl.files import sha256
 

@@ -14,7 +14,7 @@ rule world:
         "work/log/world/{corpus}-mini.log",
     benchmark:
         "work/benchmark/world/{corpus}-mini.tsv"
-    threads: 1
+    threads: 2
     resources:
         mem_mb=2000,
         runtime=30,

@@ -1,0 +1,117 @@
+"""Snakemake in copies of the workflow, without any data; nothing in them computes."""
+
+import csv
+import logging
+import os
+import re
+import shlex
+import sys
+import tempfile
+import traceback
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import snakemake.cli
+
+from captionrl import cli, provenance
+from captionrl.provenance import code_version
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+COMMANDS = tuple(cli.parser()._subparsers._group_actions[0].choices)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a dry run would do."""
+
+    text: str
+
+    @property
+    def jobs(self) -> Counter[str]:
+        """How many jobs of each rule."""
+        table = self.text.split("Job stats:\n", 1)[1].split("total", 1)[0] if "Job stats:" in self.text else ""
+        return Counter({rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)})
+
+    @property
+    def trainings(self) -> set[tuple[str, str, str, int]]:
+        """(corpus, run, phase, seed) of the first paper's."""
+        found = re.findall(r"^Job \d+: Training hrl/(\S+)/(\S+) on (\S+), seed (\d+)$", self.text, re.MULTILINE)
+        return {(corpus, run, phase, int(seed)) for run, phase, corpus, seed in found}
+
+    @property
+    def commands(self) -> dict[str, list[list[str]]]:
+        """{command: its arguments, of every job}, with --printshellcmds."""
+        found: dict[str, list[list[str]]] = {}
+        for line in re.findall(r"exec (?:env \S+ )?captionrl (.+?) 2> ", self.text):
+            command, *arguments = shlex.split(line)
+            found.setdefault(command, []).append(arguments)
+        return found
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the workflow."""
+
+    path: Path
+
+    def snakemake(self, *arguments: str, config: tuple[str, ...] = ()) -> tuple[int, str]:
+        """Exit status and output of Snakemake in a fork of this process, which has imported and parsed what it needs.
+
+        Where the project has a package of its own, code versions are of that.
+        """
+        command = [*arguments, *(["--config", *config] if config else [])]
+        for name in COMMANDS:
+            code_version(name)  # parsed once, for all forks
+        with tempfile.TemporaryFile("w+") as output:
+            child = os.fork()
+            if child == 0:
+                status = 1
+                try:
+                    self._become_snakemake(command, output.fileno())
+                except SystemExit as end:
+                    status = end.code if isinstance(end.code, int) else 1
+                except BaseException:
+                    traceback.print_exc()
+                finally:
+                    sys.stdout.flush()
+                    sys.stderr.flush()
+                    os._exit(status)
+            _, status = os.waitpid(child, 0)
+            output.seek(0)
+            return os.waitstatus_to_exitcode(status), output.read()
+
+    def _become_snakemake(self, command: list[str], output: int) -> None:
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+        logging.root.handlers.clear()  # pytest's
+        for name in [name for name in os.environ if name.startswith("SNAKEMAKE_")]:
+            del os.environ[name]
+        os.chdir(self.path)
+        sys.argv = [str(BIN / "snakemake"), *command]
+        if (package := self.path / "src/captionrl").exists():
+            provenance.PACKAGE = package
+            for function in vars(provenance).values():
+                getattr(function, "cache_clear", lambda: None)()
+        snakemake.cli.main(command)
+
+    def plan(self, *arguments: str, config: tuple[str, ...] = ()) -> Plan:
+        status, output = self.snakemake("--dry-run", *arguments, config=config)
+        assert status == 0, output
+        return Plan(output)
+
+    def pretend_all_is_done(self, target: str, config: tuple[str, ...]) -> None:
+        """Files with a line of text for outputs, all taken for up to date."""
+        _, output = self.snakemake("--summary", target, config=config)
+        table = output[output.index("output_file\t") :].splitlines()
+        for row in csv.DictReader(table, delimiter="\t"):
+            path = self.path / row["output_file"]
+            if path.suffix == ".tensorboard":
+                path.mkdir(parents=True)
+            else:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(str(path))
+        status, output = self.snakemake("--touch", "--forceall", "--cores", "1", target, config=config)
+        assert status == 0, output
