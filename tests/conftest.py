@@ -8,6 +8,13 @@ from toy import POLICIES, toy_policy
 from captionrl.models import Policy
 
 
+LONGEST = ("tests/slurm/", "tests/workflow/test_random_kills.py")  # and they mostly wait: begun first, in `.ci/run slow`
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+
+
 @pytest.fixture(params=POLICIES)
 def policy(request: pytest.FixtureRequest) -> Policy:
     """Each captioner in turn, as a toy."""
