@@ -7,8 +7,7 @@ from toy import POLICIES, toy_policy
 
 from captionrl.models import Policy
 
-
-LONGEST = ("tests/slurm/", "tests/workflow/test_random_kills.py")  # and they mostly wait: begun first, in `.ci/run slow`
+LONGEST = ("tests/slurm/", "tests/workflow/test_random_kills.py")  # they mostly wait, and so begin first
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
