@@ -33,7 +33,7 @@ pytestmark = [
     ),
 ]
 
-GPU_RULES = {"backbone", "features", "train", "predict"}
+GPU_RULES = {"features", "train", "predict"}
 CPU_RULES = {"world", "captions", "segments", "score"}
 
 # What a user of a cluster with a partition for GPUs uncomments in the profile.
@@ -196,7 +196,7 @@ def test_a_table_is_made_and_gpu_rules_alone_hold_a_gpu(cluster, project):
     with (project.path / "results/table1.csv").open() as table:
         assert [row["method"] for row in csv.DictReader(table)] == [row["method"] for row in ROWS]
     jobs = cluster.jobs()
-    (workflow,) = {job["JobName"] for job in jobs if job["Comment"] == "rule_backbone"}
+    (workflow,) = {job["JobName"] for job in jobs if job["Comment"].startswith("rule_captions")}
     rules = {"gpu": set(), "no gpu": set()}
     devices = dict(line.split() for line in (cluster.path / "log/tasks").read_text().splitlines())
     for job in (job for job in jobs if job["JobName"] == workflow):
