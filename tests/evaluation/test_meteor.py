@@ -37,7 +37,8 @@ def test_aggregate_is_the_jars_own_for_items_and_corpus(texts, no_paraphrases):
     length = totals[:, 0:2] + totals[:, 2:4] + 2
     rows = np.column_stack([length, totals[:, 2:4] + 1, drawn.reshape(20, 16), np.full(20, 5), length - 2])
     perfect = np.array([[2, 2, 1, 1, 1, 1, 1, 1, *[0] * 12, 1, 2, 2]], dtype=float)
-    raw = np.concatenate([statistics, rows, perfect, perfect])
+    shuffled = perfect + 1.0 * (np.arange(23) == 20)  # the same words in two chunks
+    raw = np.concatenate([statistics, rows, perfect, perfect, shuffled])
 
     line = " ||| ".join(["EVAL", *(" ".join(map(str, row)) for row in raw.tolist())])
     options = ["-", "-", "-stdio", "-l", "en", "-norm", "-a", str(no_paraphrases)]
