@@ -7,7 +7,7 @@
 
 All happens in a copy of the working tree. The tests nearest to a fault run first, all other fast ones if these pass.
 The exit status is 1 if a fault escapes, or if its patch does not apply to this code any more. No two pytests ever run
-at a time; still, all faults take an hour or two.
+at a time; still, all faults take half an hour or more. A test that fails without the fault, too, ends it all.
 """
 
 import argparse
@@ -68,18 +68,26 @@ def copy_tree(tree: Path, copy: Path) -> Path:
 def try_fault(copy: Path, patch: Path) -> dict | None:
     """The first test that fails with the patch, None if none does, and the seconds until then; None: no such place."""
     began = time.monotonic()
-    if run(copy, "git", "apply", str(patch)).returncode:
+    (changed,) = re.findall(r"^\+\+\+ b/(.+)$", patch.read_text(), re.MULTILINE)
+    if not git_apply(copy, changed, str(patch)):
         return None
     try:
-        (changed,) = re.findall(r"^\+\+\+ b/(.+)$", patch.read_text(), re.MULTILINE)
-        # numba looks for changes in a function's own file alone, not in those of the functions that it calls.
-        numba = patch.stem if "/rewards/" in changed else "numba"
         near = nearest(copy, changed)
-        others = ["-n", "2", "--dist", "loadfile", *(f"--ignore={test}" for test in near)]
-        test = failing(copy, near, numba) or failing(copy, others, numba)
+        others = ["-n", "2", "--dist", "loadfile", *(f"--ignore={place}" for place in near)]
+        test = failing(copy, near) or failing(copy, others)
     finally:
-        run(copy, "git", "apply", "-R", str(patch))
-    return {"test": test, "seconds": round(time.monotonic() - began)}
+        git_apply(copy, changed, "-R", str(patch))
+    seconds = round(time.monotonic() - began)
+    if test and failing(copy, [test]):
+        sys.exit(f"{patch.stem}: {test} fails without it, too; mend that first")
+    return {"test": test, "seconds": seconds}
+
+
+def git_apply(copy: Path, changed: str, *arguments: str) -> bool:
+    """Apply a patch, and forget what Python and numba have compiled beside: they might not see that a file changed."""
+    done = run(copy, "git", "apply", *arguments)
+    shutil.rmtree((copy / changed).parent / "__pycache__", ignore_errors=True)
+    return done.returncode == 0
 
 
 def nearest(copy: Path, changed: str) -> list[str]:
@@ -90,10 +98,10 @@ def nearest(copy: Path, changed: str) -> list[str]:
     return sorted(f"tests/{path.name}" for path in copy.glob("tests/test_*.py"))
 
 
-def failing(copy: Path, arguments: list[str], numba: str) -> str | None:
+def failing(copy: Path, arguments: list[str]) -> str | None:
     """The first test that fails, if one does."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-rfE", *arguments]
-    done = run(copy, *command, numba=numba)
+    done = run(copy, *command)
     if done.returncode in (0, 5):  # all passed; there are none
         return None
     if failed := re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", done.stdout, re.MULTILINE):
@@ -101,12 +109,11 @@ def failing(copy: Path, arguments: list[str], numba: str) -> str | None:
     sys.exit(f"{' '.join(command)}: status {done.returncode}, but no test failed:\n{done.stdout[-3000:]}")
 
 
-def run(copy: Path, *command: str, numba: str = "numba") -> subprocess.CompletedProcess[str]:
-    """Run a command in the copy. Nothing compiled may outlive a fault: Python's own caches tell time in seconds."""
-    own = {"PYTHONPATH": str(copy / "src"), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    own |= {"NUMBA_CACHE_DIR": str(copy.parent / numba), "GIT_CEILING_DIRECTORIES": str(copy.parent)}
-    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.run(command, cwd=copy, env=os.environ | own, **output)
+def run(copy: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    own = {"PYTHONPATH": str(copy / "src"), "OMP_NUM_THREADS": "1", "GIT_CEILING_DIRECTORIES": str(copy.parent)}
+    return subprocess.run(
+        command, cwd=copy, env=os.environ | own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 if __name__ == "__main__":
