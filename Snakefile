@@ -20,7 +20,7 @@ from captionrl.config import (
 )
 from captionrl.errors import UserError
 from captionrl.features.shipped import MINI_WEIGHTS
-from captionrl.files import fingerprint
+from captionrl.files import fingerprint, sha256
 from captionrl.provenance import code_version
 
 try:
@@ -55,6 +55,12 @@ except UserError as error:
 
 
 container: PARAMS.container
+
+
+onstart:
+    # A pass of Snakemake 9's scheduler that heeds `max-jobs-per-timespan` (100 a second by default) starts a timer, which
+    # starts another pass, and so on: after 300 jobs that is 200 threads, and half a core of this process.
+    workflow.scheduler.job_rate_limiter = None
 
 
 SCALE = PARAMS.scale

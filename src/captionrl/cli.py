@@ -86,8 +86,12 @@ def features(args: argparse.Namespace) -> None:
     from captionrl.device import pick_device
     from captionrl.features.backbones import load_backbone
     from captionrl.features.extract import extract
+    from captionrl.features.shipped import shipped_weights
     from captionrl.provenance import code_version
 
+    weights = args.weights or shipped_weights(args.backbone)
+    if weights is None:
+        raise UserError(f"--weights: the package has none of {args.backbone}; name the file that has")
     if args.images:
         media = read_media(args.images)
         present(media.values(), args.raw)
@@ -96,7 +100,7 @@ def features(args: argparse.Namespace) -> None:
         media = {item.id: item.media for items in splits for item in items if item.media}
     extract(
         [(item, args.raw / path) for item, path in media.items()],
-        load_backbone(args.backbone, args.weights, pick_device(args.device), args.precision),
+        load_backbone(args.backbone, weights, pick_device(args.device), args.precision),
         args.out,
         args.out.with_suffix(".json"),
         fps=args.fps,
@@ -430,7 +434,8 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command(features, "extract the features of every item's frames into a store")
     sub.add_argument("--backbone", required=True, help="resnet152, resnet101-grid, vgg16, mini or mini-grid")
-    paths(sub, weights="its weights", raw="the data set's files", out="the store (.h5)")
+    paths(sub, raw="the data set's files", out="the store (.h5)")
+    sub.add_argument("--weights", type=Path, help="its weights; of mini and mini-grid, else, those of the package")
     items = sub.add_mutually_exclusive_group(required=True)
     items.add_argument("--captions", type=Path, help="its prepared captions: whose items")
     items.add_argument("--images", type=Path, help="a COCO file of 2014: the images it lists, with captions or without")
@@ -473,7 +478,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--features", type=Path, help="its feature store; HRL's critic needs none")
     sub.add_argument("--segments", type=Path, help="its captions' segments, for HRL's critic")
     sub.add_argument("--attributes", type=Path, help="its attributes (.tsv), for a phase that teaches to tell them")
-    sub.add_argument("--weights", type=Path, help="of a CNN in the captioner, without --start: its pre-trained weights")
+    what = "of a CNN in the captioner, without --start: its weights; without both the package's, of mini"
+    sub.add_argument("--weights", type=Path, help=what)
     sub.add_argument("--start", type=Path, help="the checkpoint to start from")
     what = "that losses are computed in (default: %(default)s)"
     sub.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help=what)

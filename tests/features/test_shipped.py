@@ -7,7 +7,7 @@ import torch
 
 from captionrl.config import BackbonePhase
 from captionrl.features.backbones import load_backbone
-from captionrl.features.shipped import MINI_WEIGHTS
+from captionrl.features.shipped import MINI_WEIGHTS, shipped_weights
 from captionrl.files import sha256
 
 
@@ -17,6 +17,11 @@ def test_they_are_what_their_record_says():
     assert re.fullmatch("[0-9a-f]{12}", record["commit"])  # a commit, with nothing changed since
     assert record["command"].startswith("captionrl backbone --images data/imagenet-mini/images.npz ")
     assert record["config"] == BackbonePhase().model_dump()
+
+
+def test_they_are_those_of_all_that_is_made_of_the_mini_backbone_and_of_nothing_else():
+    assert {shipped_weights(name) for name in ("mini", "mini-grid", "mini-frames")} == {MINI_WEIGHTS}
+    assert shipped_weights("vgg16") is None
 
 
 def test_they_tell_pictures_apart():

@@ -14,6 +14,7 @@ from captionrl.datasets.attributes import Attributes
 from captionrl.datasets.prepared import load_captions
 from captionrl.decoding import rollout as decoding
 from captionrl.errors import UserError
+from captionrl.features.shipped import MINI_WEIGHTS
 from captionrl.features.store import FeatureStore
 from captionrl.models import build_module
 from captionrl.objectives.multitask import attribute_loss, multitask_loss
@@ -237,13 +238,17 @@ def test_the_attribute_loss_by_hand():
     assert multitask_loss(None, attributes, 0).item() == 5
 
 
-@pytest.mark.parametrize(
-    ("given", "fault"), [({"attributes": None}, "without --attributes"), ({"weights": None}, "--weights or --start")]
-)
-def test_what_a_phase_cannot_do_without_is_named(world, tmp_path, given, fault):
+def test_what_a_phase_cannot_do_without_is_named(world, tmp_path):
     overrides = overlay(SEEING, {"runs": {"first": {"phases": ["step3"]}}})
-    with pytest.raises(UserError, match=fault):
-        world.train("first", "step3", tmp_path / "a.safetensors", overrides, **world.eyes() | given)
+    with pytest.raises(UserError, match="without --attributes"):
+        world.train("first", "step3", tmp_path / "a.safetensors", overrides, **world.eyes() | {"attributes": None})
+
+
+def test_without_a_file_the_cnn_has_the_packages_weights(world, tmp_path):
+    brief = overlay(SEEING, {"phases": {"step1": {"epochs": 0.1}}})  # which leaves the CNN as it is
+    checkpoint = world.train("first", "step1", tmp_path / "a.safetensors", brief, **world.eyes() | {"weights": None})
+    found, shipped = load_file(checkpoint), load_file(MINI_WEIGHTS)
+    assert torch.equal(found["eyes.trunk.stem.0.weight"], shipped["stem.0.weight"])
 
 
 def test_weights_of_another_network_are_refused(world, tmp_path):

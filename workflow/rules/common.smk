@@ -7,6 +7,7 @@ IMAGE_LISTS = {  # the images that the MSCOCO server scores captions of, by part
     "val2014": "data/{corpus}/annotations/captions_val2014.json",
 }
 EXTRACTION_PRECISION = "" if PARAMS.extraction_precision == "float32" else f"--precision {PARAMS.extraction_precision}"
+SHIPPED = sha256(MINI_WEIGHTS)[:16]  # wherever the package lies
 CHECKPOINT = "checkpoints/{corpus}/{paper}/{run}/{phase}/seed{seed}.safetensors"
 
 
@@ -82,14 +83,9 @@ def weights_of_backbone(backbone):
         "vgg16": "vgg16-397923af.pth",
         "inception-resnet-v2-frames": "inception_resnet_v2-940b1cd6.pth",
     }
-    return f"data/weights/{official[backbone]}" if backbone in official else mini_weights()
-
-
-def mini_weights():
-    """Those that come with the package, or those that the rule `backbone` trains."""
-    if PARAMS.mini_backbone == "trained":
-        return rules.backbone.output.weights
-    return str(MINI_WEIGHTS.relative_to(Path.cwd()) if MINI_WEIGHTS.is_relative_to(Path.cwd()) else MINI_WEIGHTS)
+    if backbone in official:
+        return f"data/weights/{official[backbone]}"
+    return rules.backbone.output.weights if PARAMS.mini_backbone == "trained" else []  # the package's own
 
 
 def frames_of(wildcards):
@@ -147,6 +143,12 @@ def weights_to_train(wildcards):
     if paper.runs[wildcards.run].model not in SEEING or start_checkpoint(wildcards):
         return []
     return weights_of_backbone(paper.backbone_of(wildcards.corpus, wildcards.run))
+
+
+def shipped_to_train(wildcards, input):
+    """Which weights of the package a captioner's own CNN starts from; none for all others."""
+    seeing = PAPERS[wildcards.paper].runs[wildcards.run].model in SEEING
+    return SHIPPED if seeing and not (input.start or input.weights) else ""
 
 
 def most_attributes(wildcards):

@@ -103,13 +103,15 @@ rule test_features:
     params:
         device=lambda wildcards, input: PARAMS.device,
         precision=EXTRACTION_PRECISION,
+        weights=lambda wildcards, input: option("weights", input.weights),
+        shipped=lambda wildcards, input: "" if input.weights else SHIPPED,
         code=code_version("features"),
         fps=lambda wildcards: fps_of(wildcards.corpus, wildcards.backbone),
         images=lambda wildcards: IMAGE_LISTS["test2014"].format(**wildcards),
     message:
         "Extracting {wildcards.backbone} features of the test images of {wildcards.corpus}"
     shell:
-        "exec env OMP_NUM_THREADS={threads} captionrl features --backbone {wildcards.backbone} --weights {input.weights}"
+        "exec env OMP_NUM_THREADS={threads} captionrl features --backbone {wildcards.backbone} {params.weights}"
         " --raw data/{wildcards.corpus} --images {params.images} --out {output.store} --fps {params.fps}"
         " --workers {threads} {params.precision} --device {params.device} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
@@ -136,13 +138,15 @@ rule features:
     params:
         device=lambda wildcards, input: PARAMS.device,
         precision=EXTRACTION_PRECISION,
+        weights=lambda wildcards, input: option("weights", input.weights),
+        shipped=lambda wildcards, input: "" if input.weights else SHIPPED,
         code=code_version("features"),
         fps=lambda wildcards: fps_of(wildcards.corpus, wildcards.backbone),
         allowed_failures=PARAMS.allowed_failures,
     message:
         "Extracting {wildcards.backbone} features of {wildcards.corpus}"
     shell:
-        "exec env OMP_NUM_THREADS={threads} captionrl features --backbone {wildcards.backbone} --weights {input.weights}"
+        "exec env OMP_NUM_THREADS={threads} captionrl features --backbone {wildcards.backbone} {params.weights}"
         " --raw data/{wildcards.corpus} --captions work/{wildcards.corpus}/captions --out {output.store} --fps {params.fps}"
         " --allowed-failures {params.allowed_failures} --workers {threads} {params.precision} --device {params.device}"
         " 2> >(trap '' TERM INT; exec tee {log} >&2)"

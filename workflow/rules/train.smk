@@ -39,6 +39,7 @@ rule train:
         segments=lambda wildcards, input: option("segments", input.segments),
         attributes=lambda wildcards, input: option("attributes", input.attributes),
         pretrained=lambda wildcards, input: option("weights", input.weights),
+        shipped=shipped_to_train,
         overrides=lambda wildcards, input: overrides_option(wildcards.paper),
     message:
         "Training {wildcards.paper}/{wildcards.run}/{wildcards.phase} on {wildcards.corpus}, seed {wildcards.seed}"

@@ -6,3 +6,8 @@ Beside them lies where they came from: `mini.json` has commit, command and SHA-2
 from pathlib import Path
 
 MINI_WEIGHTS = Path(__file__).with_name("mini.safetensors")
+
+
+def shipped_weights(backbone: str) -> Path | None:
+    """The weights that the package has of a backbone, whose features, grid or frames are asked for."""
+    return MINI_WEIGHTS if backbone in ("mini", "mini-grid", "mini-frames") else None

@@ -1,6 +1,6 @@
 """Train one phase of one run: from files to a checkpoint, with its metrics and its provenance beside it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from captionrl.datasets.prepared import load_captions
 from captionrl.datasets.segments import load_segments
 from captionrl.device import pick_device
 from captionrl.errors import UserError
+from captionrl.features.shipped import shipped_weights
 from captionrl.features.store import FeatureStore
 from captionrl.files import fingerprint, read_json, sha256, sweep
 from captionrl.models import build_module
@@ -56,6 +57,8 @@ def train_phase(paper: Paper, job: Job) -> None:
             raise UserError(f"papers/{paper.paper}.yaml: {place}: no {name!r}; there are {', '.join(known)}")
     run, phase, settings = paper.runs[job.run], paper.phase_of(job.phase, job.corpus), paper.corpora[job.corpus]
     sizes = paper.sizes_of(job.run, job.corpus)
+    if run.model in SEEING and not job.start and not job.weights:
+        job = replace(job, weights=shipped_weights(paper.backbone_of(job.corpus, job.run)))
     needs_features, needs_segments = run.model != "critic", paper.needs_segments(job.phase, job.corpus)
     needs_attributes = paper.needs_attributes(job.phase, job.corpus)
     for option, needed, given in (
