@@ -31,6 +31,5 @@ assert cider["RL-baseline"] > cider["XE-baseline"], cider
 assert cider["RL-baseline"] > cider["equal-budget control"], cider
 assert max(float(rows["RL-baseline"][f"CIDEr-D_{p}"]) for p in ("p", "p_control")) < 0.05, rows["RL-baseline"]
 assert cider["HRL"] > cider["HRL warm start"], cider
-assert cider["HRL"] > cider["HRL equal-budget control"], cider
-assert float(rows["HRL"]["CIDEr-D_p_control"]) < 0.05, rows["HRL"]
-print("results/table1.csv: every training ran, XE-baseline sees, RL-baseline and HRL lead their controls")
+# Above its control HRL is by 18 points over three seeds, but by 5 with seed 1 alone, which says nothing (p = 0.35).
+print("results/table1.csv: every training ran, XE-baseline sees, RL-baseline leads its control, HRL its warm start")
