@@ -11,7 +11,7 @@ import pytest
 
 from captionrl import cli, provenance
 from captionrl.config.methods import LEARNERS, MODELS
-from captionrl.provenance import code_version, commit
+from captionrl.provenance import code_version, commit, sources
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = tuple(cli.parser()._subparsers._group_actions[0].choices)
@@ -36,20 +36,14 @@ METHODS = {  # what a rule says that its command loads, if it is about all model
 
 
 def forget():
-    for function in vars(provenance).values():
-        getattr(function, "cache_clear", lambda: None)()
+    for function in (code_version, sources, provenance._read, provenance._file):  # all that look at files
+        function.cache_clear()
 
 
 def versions(*commands):
     """Of these commands, or of all."""
     forget()
     return {command: code_version(command, *METHODS.get(command, ())) for command in commands or COMMANDS}
-
-
-def digests():
-    """Of every module, by its path."""
-    forget()
-    return {path: provenance._digest(path) for path in sorted(provenance.PACKAGE.rglob("*.py"))}
 
 
 REMARK = """
@@ -84,18 +78,15 @@ def test_comments_docstrings_and_layout_change_no_version(package):
 def test_a_changed_statement_changes_the_versions_of_the_commands_that_import_its_module_and_no_other(
     package, monkeypatch
 ):
-    plain, before = digests(), versions()
-    for path in plain:
-        path.write_text(path.read_text(encoding="utf-8") + "\nEDITED = True\n", encoding="utf-8")
-    edited = digests()
+    before, read = versions(), provenance._read
     commands = importers(package)
-    for changed in plain:
+    for edited in sorted(package.rglob("*.py")):
+        changed = {edited: read(edited) + "\nEDITED = True\n"}
         code_version.cache_clear()
         with monkeypatch.context() as patched:
-            patched.setattr(provenance, "_digest", lambda path, one=changed: (edited if path == one else plain)[path])
-            found = {command: code_version(command, *METHODS.get(command, ())) for command in COMMANDS}
-        different = {command for command in COMMANDS if before[command] != found[command]}
-        assert different == commands[changed], changed
+            patched.setattr(provenance, "_read", lambda path, changed=changed: changed.get(path) or read(path))
+            after = {command: code_version(command, *METHODS.get(command, ())) for command in COMMANDS}
+        assert {command for command in COMMANDS if before[command] != after[command]} == commands[edited], edited
     assert {"train", "table"} <= commands[package / "files.py"]
 
 

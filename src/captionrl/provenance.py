@@ -18,9 +18,9 @@ PACKAGE = Path(__file__).parent
 @cache
 def code_version(command: str, *methods: str) -> str:
     """A hash of the function `command` of cli.py, of its `sources`, and of which methods it uses."""
-    digest = hashlib.sha256("\n".join([ast.dump(_function(command)), *sorted(methods)]).encode())
+    digest = hashlib.sha256("\n".join([_dump(_function(command)), *sorted(methods)]).encode())
     for path in sorted(sources(command, *methods)):
-        digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + _digest(path))
+        digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + _digest(_read(path)))
     return digest.hexdigest()[:16]
 
 
@@ -31,7 +31,8 @@ def sources(command: str, *methods: str) -> frozenset[Path]:
 
 
 def _function(command: str) -> ast.FunctionDef:
-    functions = {node.name: node for node in _parse(PACKAGE / "cli.py").body if isinstance(node, ast.FunctionDef)}
+    tree = _parse(_read(PACKAGE / "cli.py"))
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     return functions[command.replace("-", "_")]
 
 
@@ -56,7 +57,7 @@ def _closure(modules: Set[str]) -> frozenset[Path]:
         path = _file(module)
         if path is not None and path not in found and path.parent != PACKAGE / "config":
             found.add(path)
-            waiting += [*_imports_of(path), *_packages(module)]
+            waiting += [*_imports_of(_read(path)), *_packages(module)]
     return frozenset(found)
 
 
@@ -67,19 +68,27 @@ def _packages(module: str) -> list[str]:
 
 
 @cache
-def _digest(path: Path) -> bytes:
-    return hashlib.sha256(ast.dump(_parse(path)).encode()).digest()
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
 @cache
-def _imports_of(path: Path) -> frozenset[str]:
-    return _imports(_parse(path))
+def _digest(source: str) -> bytes:
+    return hashlib.sha256(_dump(_parse(source)).encode()).digest()
 
 
 @cache
-def _parse(path: Path) -> ast.Module:
+def _imports_of(source: str) -> frozenset[str]:
+    return _imports(_parse(source))
+
+
+_dump = cache(ast.dump)
+
+
+@cache
+def _parse(source: str) -> ast.Module:
     """The syntax tree of a module, in which comments and layout never are, without its docstrings."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = ast.parse(source)
     for node in _statements(tree):
         match node:
             case ast.Module() | ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from tiny import CORPUS, OVERRIDES, PAPER, tiny_paper
 
 from captionrl.config import MODELS
@@ -21,24 +20,17 @@ print(*files, sep="\\n")
 """
 
 
-@pytest.mark.parametrize(
-    ("run", "phase", "before"),
-    [
-        ("s2vt", "xe", None),
-        ("hrl-16", "hrl", "warm"),
-    ],
-)
-def test_a_training_imports_what_its_code_version_is_about(world, tmp_path, request, run, phase, before):
-    start = ["--start", request.getfixturevalue(before)] if before else []
-    command = [sys.executable, "-c", SCRIPT, "train", f"hrl/{run}/{phase}", "--corpus", CORPUS, "--seed", "1", *start]
+def test_a_training_imports_what_its_code_version_is_about(world, warm, tmp_path):
+    command = [sys.executable, "-c", SCRIPT, "train", "hrl/hrl-16/hrl", "--corpus", CORPUS, "--seed", "1"]
     command += ["--captions", world.captions, "--features", world.features, "--segments", world.segments]
+    command += ["--start", warm]
     command += ["--out", tmp_path / "a.safetensors", "--state", tmp_path / "state", "--device", "cpu"]
     command += ["--papers", PAPER.parent, "--scale", "mini", "--overrides", json.dumps(OVERRIDES)]
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=120).stdout
     heavy, *files = printed.splitlines()
     assert heavy == ""  # seconds to import, and no training needs them
     imported = {path for path in map(Path, files) if path.read_text() and path.parent != PACKAGE / "config"}
-    counted = sources("train", *tiny_paper().methods_of(run, phase))
+    counted = sources("train", *tiny_paper().methods_of("hrl-16", "hrl"))
     assert imported - {PACKAGE / "__init__.py", PACKAGE / "cli.py"} <= counted
     idle = {path for path in counted - imported if path.read_text()}
     assert len(idle) <= 2, idle  # imported inside functions that this training does not call

@@ -3,16 +3,16 @@
 import json
 import re
 import signal
-import subprocess
 import sys
 from functools import partial
-from pathlib import Path
 
 from test_resume import at, attempt
 from tiny import CORPUS, OVERRIDES, PAPER, fill
 
+from captionrl import cli
 
-def test_no_room_for_the_state(world, xe, small_disk, tmp_path):
+
+def test_no_room_for_the_state(world, xe, small_disk, tmp_path, monkeypatch, capfd):
     out, states = tmp_path / "a.safetensors", small_disk / "state"
     train = partial(world.train, "xe-baseline", "xe", state=states)
     assert attempt(train, out, lambda: at("step", 7)) == -signal.SIGKILL  # with 7 updates saved
@@ -20,14 +20,14 @@ def test_no_room_for_the_state(world, xe, small_disk, tmp_path):
     before = state.read_bytes()
     filler = fill(small_disk, leave=len(before) // 2)
 
-    command = [Path(sys.executable).parent / "captionrl", "train", "hrl/xe-baseline/xe", "--scale", "mini"]
-    command += ["--corpus", CORPUS, "--seed", "1", "--device", "cpu", "--overrides", json.dumps(OVERRIDES)]
+    command = ["captionrl", "train", "hrl/xe-baseline/xe", "--scale", "mini", "--corpus", CORPUS, "--seed", "1"]
+    command += ["--device", "cpu", "--overrides", json.dumps(OVERRIDES)]
     files = {"captions": world.captions, "features": world.features, "papers": PAPER.parent, "out": out}
-    command += [part for name, path in (files | {"state": states}).items() for part in (f"--{name}", path)]
-    failed = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=120)
+    command += [str(part) for name, path in (files | {"state": states}).items() for part in (f"--{name}", path)]
+    monkeypatch.setattr(sys, "argv", command)
+    assert attempt(lambda _: cli.main(), out, lambda: None) == 1
     complaint = f"captionrl train: {state}: No space left on device; make room and run the same command again"
-    assert failed.returncode == 1
-    assert failed.stderr.splitlines()[-1] == complaint
+    assert capfd.readouterr().err.splitlines()[-1] == complaint
     assert state.read_bytes() == before
     assert sorted(path.name for path in state.parent.iterdir()) == ["identity.json", "lock", "state.pt"]
     assert not out.exists()

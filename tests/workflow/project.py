@@ -9,13 +9,15 @@ import sys
 import tempfile
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import snakemake.cli
 
 from captionrl import cli, provenance
-from captionrl.provenance import code_version
+from captionrl.provenance import code_version, sources
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -57,11 +59,14 @@ class Project:
     path: Path
 
     def snakemake(self, *arguments: str, config: tuple[str, ...] = ()) -> tuple[int, str]:
-        """Exit status and output of Snakemake in a fork of this process, which has imported and parsed what it needs.
+        """Exit status and output of Snakemake."""
+        return self.fork(snakemake.cli.main, [*arguments, *(["--config", *config] if config else [])])
+
+    def fork(self, function: Callable[[Any], None], argument: Any) -> tuple[int, str]:
+        """Exit status and output of a call, here, in a fork of this process, which has everything imported.
 
         Where the project has a package of its own, code versions are of that.
         """
-        command = [*arguments, *(["--config", *config] if config else [])]
         for name in COMMANDS:
             code_version(name)  # parsed once, for all forks
         with tempfile.TemporaryFile("w+") as output:
@@ -69,9 +74,11 @@ class Project:
             if child == 0:
                 status = 1
                 try:
-                    self._become_snakemake(command, output.fileno())
+                    self._become(output.fileno())
+                    function(argument)
+                    status = 0
                 except SystemExit as end:
-                    status = end.code if isinstance(end.code, int) else 1
+                    status = end.code if isinstance(end.code, int) else bool(end.code)
                 except BaseException:
                     traceback.print_exc()
                 finally:
@@ -82,7 +89,8 @@ class Project:
             output.seek(0)
             return os.waitstatus_to_exitcode(status), output.read()
 
-    def _become_snakemake(self, command: list[str], output: int) -> None:
+    def _become(self, output: int) -> None:
+        """A process like one that was started here, but for what is imported."""
         os.dup2(output, 1)
         os.dup2(output, 2)
         sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
@@ -90,12 +98,11 @@ class Project:
         for name in [name for name in os.environ if name.startswith("SNAKEMAKE_")]:
             del os.environ[name]
         os.chdir(self.path)
-        sys.argv = [str(BIN / "snakemake"), *command]
+        sys.argv = [str(BIN / "snakemake")]  # what a job would start
         if (package := self.path / "src/captionrl").exists():
             provenance.PACKAGE = package
-            for function in vars(provenance).values():
-                getattr(function, "cache_clear", lambda: None)()
-        snakemake.cli.main(command)
+            for function in (code_version, sources, provenance._read, provenance._file):  # all that look at files
+                function.cache_clear()
 
     def plan(self, *arguments: str, config: tuple[str, ...] = ()) -> Plan:
         status, output = self.snakemake("--dry-run", *arguments, config=config)

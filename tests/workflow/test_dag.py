@@ -224,8 +224,9 @@ def test_a_mistake_in_the_configuration_is_one_line(project, config, complaint):
 
 @pytest.fixture(scope="module")
 def done(new_project):
-    """A project whose outputs for one seed are all there."""
+    """A project whose outputs for one seed are all there, with a package of its own, which may be edited."""
     project = new_project()
+    shutil.copytree(ROOT / "src", project.path / "src", ignore=shutil.ignore_patterns("__pycache__"))
     project.pretend_all_is_done("hrl", ONE_SEED)
     return project
 
@@ -315,30 +316,21 @@ def test_the_scales_share_no_file(done):
     assert DATA["paper"] <= set(plan.jobs)
 
 
-@pytest.fixture(scope="module")
-def editable(new_project):
-    """A finished project with a copy of the package, which may be edited."""
-    project = new_project()
-    shutil.copytree(ROOT / "src", project.path / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    project.pretend_all_is_done("hrl", ONE_SEED)
-    return project
-
-
-def test_touching_files_makes_nothing_anew(editable):
+def test_touching_files_makes_nothing_anew(done):
     later = time.time() + 100
-    for path in editable.path.rglob("*"):
+    for path in done.path.rglob("*"):
         if ".snakemake" not in path.parts:
             os.utime(path, (later, later))
             later += 0.01  # inputs after the outputs made from them, too
-    assert not editable.plan("hrl", config=ONE_SEED).jobs
+    assert not done.plan("hrl", config=ONE_SEED).jobs
 
 
-def test_comments_everywhere_make_nothing_anew(editable):
-    modules = {path: path.read_text() for path in (editable.path / "src").rglob("*.py")}
+def test_comments_everywhere_make_nothing_anew(done):
+    modules = {path: path.read_text() for path in (done.path / "src").rglob("*.py")}
     try:
         for path, text in modules.items():
             path.write_text(text + "\n# commented\n")
-        plan = editable.plan("hrl", config=ONE_SEED)
+        plan = done.plan("hrl", config=ONE_SEED)
     finally:
         for path, text in modules.items():
             path.write_text(text)
@@ -364,13 +356,13 @@ LEARNING = {"train", "predict", "figures_hrl"} | SCORING
         ("config/results.py", set()),  # the values that it reads are what counts
     ],
 )
-def test_an_edited_module_makes_anew_what_depends_on_it_and_nothing_else(editable, module, rerun):
+def test_an_edited_module_makes_anew_what_depends_on_it_and_nothing_else(done, module, rerun):
     """That it is these modules that a command's version is about is shown in test_provenance.py."""
-    path = editable.path / "src/captionrl" / module
+    path = done.path / "src/captionrl" / module
     before = path.read_text()
     try:
         path.write_text(before + "\nEDITED = True\n")
-        assert set(editable.plan("hrl", config=ONE_SEED).jobs) == (rerun | {"hrl"} if rerun else set())
+        assert set(done.plan("hrl", config=ONE_SEED).jobs) == (rerun | {"hrl"} if rerun else set())
     finally:
         path.write_text(before)
 
@@ -384,11 +376,11 @@ def test_an_edited_module_makes_anew_what_depends_on_it_and_nothing_else(editabl
         ("training/learners/critic.py", after(*(step for step in TRAININGS if step[1] == "critic"))),
     ],
 )
-def test_an_edited_method_trains_its_own_runs_and_what_builds_on_them(editable, module, retrained):
-    path = editable.path / "src/captionrl" / module
+def test_an_edited_method_trains_its_own_runs_and_what_builds_on_them(done, module, retrained):
+    path = done.path / "src/captionrl" / module
     before = path.read_text()
     try:
         path.write_text(before + "\nEDITED = True\n")
-        assert editable.plan("hrl", config=ONE_SEED).trainings == of("mini", retrained, 1)
+        assert done.plan("hrl", config=ONE_SEED).trainings == of("mini", retrained, 1)
     finally:
         path.write_text(before)

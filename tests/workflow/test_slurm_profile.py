@@ -3,14 +3,15 @@
 import importlib.util
 import json
 import re
-import subprocess
-import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import pytest
 import yaml
+from project import Project
+from snakemake.api import SnakemakeApi
+from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
 
 ROOT = Path(__file__).parents[2]
 PROFILE = yaml.safe_load((ROOT / "slurm/config.yaml").read_text())
@@ -22,22 +23,6 @@ ON_THE_LOGIN_NODE = {"require", "download_weights", "download_corenlp", "table"}
 pytestmark = pytest.mark.skipif(
     not importlib.util.find_spec("snakemake_executor_plugin_slurm"), reason="no snakemake-executor-plugin-slurm"
 )
-
-# Every job of a scale, as it is planned where `--jobs` says that there is a cluster.
-REQUESTS = """
-import json, sys
-from snakemake.api import SnakemakeApi
-from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
-
-config = ConfigSettings(config={"scale": sys.argv[1], "seeds": [1]})
-with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
-    workflow = api.workflow(ResourceSettings(cores=1, nodes=1), config_settings=config)
-    workflow.dag(DAGSettings(targets={"all", sys.argv[2]})).execute_workflow(executor="dryrun")
-    workflow = workflow._workflow
-    for job in workflow.dag.jobs:
-        asked = [job.threads, *(job.resources.get(name) for name in ("mem_mb", "runtime", "gpu"))]
-        print("job", json.dumps([job.rule.name, job.rule.name in workflow._localrules, asked]))
-"""
 
 
 @dataclass(frozen=True)
@@ -51,13 +36,26 @@ class Request:
     gpu: int | None
 
 
+def print_requests(scale: str) -> None:
+    """Every job of a scale, as it is planned where `--jobs` says that there is a cluster."""
+    config = ConfigSettings(config={"scale": scale, "seeds": [1]})
+    targets = {"all", ON_REQUEST.format(scale=scale)}
+    with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
+        workflow = api.workflow(ResourceSettings(cores=1, nodes=1), config_settings=config)
+        workflow.dag(DAGSettings(targets=targets)).execute_workflow(executor="dryrun")
+        workflow = workflow._workflow
+        for job in workflow.dag.jobs:
+            asked = [job.threads, *(job.resources.get(name) for name in ("mem_mb", "runtime", "gpu"))]
+            print("job", json.dumps([job.rule.name, job.rule.name in workflow._localrules, asked]))
+
+
 @cache
-def requests_at(scale: str, directory: Path) -> dict[str, Request]:
+def requests_at(scale: str, project: Project) -> dict[str, Request]:
     """{rule: what each of its jobs asks for}, what is made on request only included."""
-    command = [sys.executable, "-c", REQUESTS, scale, ON_REQUEST.format(scale=scale)]
-    result = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=True)
+    status, output = project.fork(print_requests, scale)
+    assert status == 0, output
     found: dict[str, Request] = {}
-    for line in re.findall(r"^job (.+)$", result.stdout, re.MULTILINE):
+    for line in re.findall(r"^job (.+)$", output, re.MULTILINE):
         rule, local, asked = json.loads(line)
         assert found.setdefault(rule, Request(local, *asked)) == Request(local, *asked)
     return found
@@ -65,7 +63,7 @@ def requests_at(scale: str, directory: Path) -> dict[str, Request]:
 
 @pytest.fixture(scope="module", params=["mini", "paper"])
 def requests(request, project) -> dict[str, Request]:
-    return requests_at(request.param, project.path)
+    return requests_at(request.param, project)
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +119,6 @@ def test_the_documentation_lists_what_every_rule_asks_for_at_the_paper_scale(pro
         rule: Request(False, int(cores), int(memory) * 1000, round(float(hours) * 60), 1 if gpu else None)
         for rule, cores, memory, hours, gpu in row.findall((ROOT / "docs/slurm.md").read_text())
     }
-    asked = requests_at("paper", project.path)
+    asked = requests_at("paper", project)
     of_papers = re.compile(r"^(figures)_\w+$")  # a rule a paper, all alike
     assert documented == {of_papers.sub(r"\1", rule): asks for rule, asks in asked.items() if not asks.local}
