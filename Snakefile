@@ -9,7 +9,6 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from captionrl.config import (
-    SEEING,
     BackbonePhase,
     is_set,
     load_paper,
@@ -117,7 +116,7 @@ for corpus_name in sorted({corpus for paper in PAPERS for corpus in corpora_of(p
 
 
 rule copy_table:
-    # The first paper's tables, where everybody looks first.
+    # The first paper's tables, where everybody maps first.
     input:
         f"results/{SCALE}/hrl/{{table}}.csv",
     output:

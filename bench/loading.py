@@ -15,7 +15,7 @@ from captionrl.config import load_paper
 from captionrl.features.store import ATTRIBUTES, FeatureStore, write_store
 from captionrl.models import Policy, build_module
 from captionrl.objectives.xe import xe_loss
-from captionrl.training.data import Clips
+from captionrl.training.data import FeatureBatches
 
 BATCH = 64
 
@@ -32,7 +32,7 @@ def measure(least: float, scale: str) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "store.h5"
         write_store(path, arrays(items, frames, width), dict.fromkeys(ATTRIBUTES, "simulated") | {"dim": width})
-        clips = Clips(FeatureStore(path), frames, DEVICE)
+        clips = FeatureBatches(FeatureStore(path), frames, DEVICE)
         rates: list[float] = []
         memory: list[int] = []
         began = time.perf_counter()

@@ -23,8 +23,8 @@ from timing import machine
 from captionrl.config import Paper, load_paper
 from captionrl.decoding.rollout import greedy, sample
 from captionrl.device import pick_device
+from captionrl.features.frame_sampler import FrameSampler, frame_sampler
 from captionrl.features.frames import pack
-from captionrl.features.keeper import FrameKeeper, frame_keeper
 from captionrl.features.store import FeatureStore, write_store
 from captionrl.models.e2e import EndToEnd
 from captionrl.models.policy import Features
@@ -82,17 +82,17 @@ def main() -> None:
         given.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
 
 
-def scenery(scale: str) -> tuple[Paper, FrameKeeper]:
+def scenery(scale: str) -> tuple[Paper, FrameSampler]:
     paper = load_paper(Path(__file__).parents[1] / "papers/e2e.yaml", scale)
-    return paper, frame_keeper(paper.backbone, FRAMES)
+    return paper, frame_sampler(paper.backbone, FRAMES)
 
 
 def measure(scale: str, clips: int, parts: int, at_once: int | None, precision: str, steps: int) -> dict[str, float]:
     torch.manual_seed(0)
     device = pick_device("auto")
-    paper, keeper = scenery(scale)
-    sizes, side, words = paper.sizes, keeper.resize.size, 11_000 if scale == "paper" else 200
-    policy = EndToEnd(keeper.dim, words, sizes, keeper.name).to(device).train()
+    paper, frame_sampler = scenery(scale)
+    sizes, side, words = paper.sizes, frame_sampler.resize.size, 11_000 if scale == "paper" else 200
+    policy = EndToEnd(frame_sampler.dim, words, sizes, frame_sampler.name).to(device).train()
     policy.eyes.at_once = at_once
     optimiser = torch.optim.Adam(policy.parameters(), lr=1e-6)
     frames = torch.randint(256, (clips, FRAMES, side, side, 3), dtype=torch.uint8)
@@ -135,19 +135,24 @@ def now(device: torch.device) -> float:
 def loading(scale: str) -> float:
     """Clips a second from a frame store, in batches of 16, nothing kept in memory but what the system keeps."""
     data.CACHE_BYTES = 0
-    keeper = scenery(scale)[1]
-    side = keeper.resize.size
+    frame_sampler = scenery(scale)[1]
+    side = frame_sampler.resize.size
     generator = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         rough = torch.from_numpy(generator.uniform(0, 255, (64 * FRAMES, 3, 28, 28)))
         fine = torch.nn.functional.interpolate(rough, (side, side), mode="bicubic").clamp(0, 255).to(torch.uint8)
         frames = fine.permute(0, 2, 3, 1).unflatten(0, (64, FRAMES)).numpy()
-        attributes = {"backbone": keeper.name, "weights_sha256": keeper.weights_sha256, "fps": 3.0, "dim": keeper.dim}
-        attributes |= {"transform": keeper.transform, "code_version": "1"}
+        attributes = {
+            "backbone": frame_sampler.name,
+            "weights_sha256": frame_sampler.weights_sha256,
+            "fps": 3.0,
+            "dim": frame_sampler.dim,
+        }
+        attributes |= {"transform": frame_sampler.transform, "code_version": "1"}
         path = Path(folder) / "frames.h5"
         write_store(path, ((f"clip{i}", pack(clip)) for i, clip in enumerate(frames)), attributes)
         clips = data.clips_of(FeatureStore(path), FRAMES, torch.device("cpu"))
-        assert isinstance(clips, data.Films)
+        assert isinstance(clips, data.FrameBatches)
         batches = [[f"clip{i}" for i in range(first, first + 16)] for first in (0, 16, 32, 48)] * 5
         began = time.monotonic()
         for batch, following in zip(batches, [*batches[1:], []], strict=True):

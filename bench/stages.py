@@ -18,7 +18,7 @@ from captionrl.decoding.rollout import greedy
 from captionrl.features.store import FeatureStore, write_store
 from captionrl.models.stackcap import StackCap
 from captionrl.text.vocabulary import SPECIALS, Vocabulary
-from captionrl.training.data import Clips, Data
+from captionrl.training.data import Data, FeatureBatches
 from captionrl.training.learners.stagewise import StagewiseLearner
 from captionrl.training.learners.xe import XELearner
 
@@ -40,7 +40,7 @@ def learners(scale: str, folder: Path) -> tuple[StagewiseLearner, XELearner]:
     items = {split: [Item(id, split, None) for id in ids] for split in ("train", "val")}
     captions = Captions(items, {}, {id: text.item()[:5] for id in ids})
     vocabulary = Vocabulary((*SPECIALS, *(f"w{number}" for number in range(WORDS))))
-    clips = Clips(FeatureStore(folder / "store.h5"), 1, DEVICE)
+    clips = FeatureBatches(FeatureStore(folder / "store.h5"), 1, DEVICE)
     torch.manual_seed(1)
     policy = StackCap(width, len(vocabulary), paper.sizes_of("stack-cap", corpus)).to(DEVICE)
     data = Data(captions, vocabulary, paper.corpora[corpus].max_words, DEVICE, clips)

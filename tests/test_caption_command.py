@@ -119,7 +119,7 @@ def test_json_says_what_was_read(run, media, checkpoint, world):
     found = json.loads(run(checkpoint(), *media.values(), "--json")[1])
     assert all(set(one) == {"file", "caption", "segments", "log_probability", "frames"} for one in found)
     assert all(one["segments"] is None and one["log_probability"] < 0 for one in found)
-    assert {one["frames"] for one in found} == {world.card().settings["max_frames"]}  # the clips are longer
+    assert {one["frames"] for one in found} == {world.metadata().settings["max_frames"]}  # the clips are longer
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "gif"])
@@ -180,7 +180,7 @@ def test_the_mini_backbones_weights_are_the_packages(refused, checkpoint, monkey
 
 
 def test_a_blind_checkpoint_captions_no_video(refused, checkpoint):
-    assert "attention.safetensors: a blind control, which sees no video" in refused(checkpoint(blind=True))
+    assert "attention.safetensors: a no visual input, which sees no video" in refused(checkpoint(visual_input=False))
 
 
 def test_a_checkpoint_of_annotations_captions_no_video(refused, checkpoint):

@@ -219,14 +219,19 @@ def test_corpus_prints_what_was_read(run, msrvtt):
 
 
 def test_corpus_as_json_is_the_card(run, msrvtt, tmp_path):
-    card = json.loads(run("corpus", "msrvtt-mini", "--raw", msrvtt, "--json", "--min-count", 3)[1])
-    assert (card["name"], card["vocabulary"], card["min_count"]) == ("msrvtt-mini", 7, 3)
-    assert {split: numbers["items"] for split, numbers in card["splits"].items()} == {"train": 2, "val": 1, "test": 1}
+    metadata = json.loads(run("corpus", "msrvtt-mini", "--raw", msrvtt, "--json", "--min-count", 3)[1])
+    assert (metadata["name"], metadata["vocabulary"], metadata["min_count"]) == ("msrvtt-mini", 7, 3)
+    assert {split: numbers["items"] for split, numbers in metadata["splits"].items()} == {
+        "train": 2,
+        "val": 1,
+        "test": 1,
+    }
     out = tmp_path / "prepared"
     assert (
-        json.loads(run("corpus", "msrvtt-mini", "--raw", msrvtt, "--json", "--min-count", 3, "--out", out)[1]) == card
+        json.loads(run("corpus", "msrvtt-mini", "--raw", msrvtt, "--json", "--min-count", 3, "--out", out)[1])
+        == metadata
     )
-    assert json.loads((out / "card.json").read_text()) == card
+    assert json.loads((out / "card.json").read_text()) == metadata
 
 
 @pytest.mark.slow

@@ -109,17 +109,17 @@ def test_paper_scale_has_the_supplements_numbers():
     assert (sizes.dropout, sizes.init) == (0.5, 0.1)
     steps = {name: (corpus.max_frames, corpus.max_words) for name, corpus in paper.corpora.items()}
     assert (steps["msrvtt"], steps["charades"]) == ((50, 30), (150, 60))
-    assert (sizes.manager_encoder, sizes.manager, sizes.critic_reads) == (256, 256, "this")
+    assert (sizes.manager_encoder, sizes.manager, sizes.critic_input) == (256, 256, "this")
     assert {paper.sizes_of(f"hrl-{goal}", "charades").goal == goal for goal in (16, 32, 64)} == {True}
     assert [paper.sizes_of("critic", corpus).critic for corpus in ("msrvtt", "charades")] == [128, 64]
-    captioning = {name: phase for name, phase in paper.phases.items() if name != "critic"}
+    captioning = {name: phase for name, phase in paper.phases.items() if name != "boundary-critic"}
     assert {phase.batch for phase in captioning.values()} == {64}
     assert {phase.clip for phase in captioning.values()} == {10}
     hrl = paper.phases["hrl"]
     assert (hrl.learning_rate, hrl.discount, hrl.reward) == (0.1, 0.95, "CIDEr-D")
     assert paper.phases["xe-warm"].epochs < paper.phases["xe"].epochs  # section 4.3: "a shorter warm-start period"
     xe = paper.phases["xe"]
-    assert (xe.optimiser, xe.learning_rate, xe.halve_after, xe.validate_every) == ("adadelta", 1, 4, 1)
+    assert (xe.optimiser, xe.learning_rate, xe.lr_patience, xe.validate_every) == ("adadelta", 1, 4, 1)
     assert 0 < xe.scheduled_sampling.start < xe.epochs
     assert xe.scheduled_sampling.per_epoch > 0
     assert paper.phases["rl"].learning_rate == 0.1
@@ -162,7 +162,10 @@ def test_reinforcement_and_its_control_have_equal_budgets(scale):
     # As many validations too: each is a chance to find a better checkpoint.
     keys = ("epochs", "batch", "validate_every")
     for corpus in paper.corpora:
-        for run, phase, control in (("rl-baseline", "rl", "equal-budget"), ("hrl-16", "hrl", "hrl-16-equal-budget")):
+        for run, phase, control in (
+            ("rl-baseline", "rl", "compute-matched"),
+            ("hrl-16", "hrl", "hrl-16-compute-matched"),
+        ):
             budgets = [
                 (paper.start_of(name, step), *(getattr(paper.phase_of(step, corpus), key) for key in keys))
                 for name, step in ((run, phase), (control, "xe-continued"))
@@ -194,7 +197,7 @@ def test_a_trainings_config_is_what_its_weights_depend_on():
         ("a width", {"sizes": {"decoder": 9}}, True),
         ("the phase", {"phases": {"xe": {"epochs": 9}}}, True),
         ("the corpus", {"corpora": {"msrvtt": {"max_frames": 9}}}, True),
-        ("blind", {"runs": {"xe-baseline": {"blind": True}}}, True),
+        ("no-visual-input", {"runs": {"xe-baseline": {"visual_input": False}}}, True),
     ):
         after = load_paper(HRL, "mini", overrides).training_config("xe-baseline", "xe", "msrvtt-mini")
         assert (after != before) == changes, key
@@ -263,7 +266,7 @@ JOINT = {  # a phase of another paper
         ),
         (("runs", "rl-baseline", "from"), "xe", "runs.rl-baseline.from: no run is called 'xe'; there are blind"),
         (("runs", "rl-baseline", "from"), "s2vt", "runs.rl-baseline.from: s2vt is another model"),
-        (("runs", "blind", "from"), "blind", "runs.blind.from: goes round in a circle"),
+        (("runs", "no-visual-input", "from"), "no-visual-input", "runs.blind.from: goes round in a circle"),
         (("tables", "table1"), None, "tables.table1: Input should be a valid dictionary"),
         (("tables",), ["table1"], "tables: Input should be a valid dictionary"),
         (("tables", "table1", "corpus"), "msvd", "tables.table1.corpus: no corpus is called 'msvd"),
@@ -308,7 +311,7 @@ JOINT = {  # a phase of another paper
         ),
         (
             ("corpora", "msrvtt", "phases"),
-            {"xe": {"scheduled_sampling": {"most": 2}}},
+            {"xe": {"scheduled_sampling": {"max_probability": 2}}},
             "corpora.msrvtt.phases.xe.scheduled_sampling.most: Input should be less than or equal to 1, but it is 2",
         ),
         (
@@ -332,11 +335,11 @@ JOINT = {  # a phase of another paper
         (
             ("phases", "xe", "decay"),
             {"factor": 0.9, "every": 2},
-            "phases.xe: decay and halve_after: the learning rate can fall in one way only; leave one of them",
+            "phases.xe: decay and lr_patience: the learning rate can fall in one way only; leave one of them",
         ),
         (
             ("phases", "joint"),
-            JOINT | {"anneal": True, "decay": {"factor": 0.9, "every": 2}},
+            JOINT | {"lr_schedule": "linear", "decay": {"factor": 0.9, "every": 2}},
             "phases.joint: decay and anneal: the learning rate can fall in one way only; leave one of them",
         ),
         (
@@ -360,9 +363,21 @@ JOINT = {  # a phase of another paper
             JOINT | {"baseline": "greedy"},
             "phases.joint.baseline: Input should be 'value' or 'none'",
         ),
-        (("tables", "table1", "contrasts", 0, "run"), "hrl", "tables.table1.contrasts[0].run: no run is called 'hrl'"),
-        (("tables", "table1", "contrasts", 1, "to"), "hrl", "tables.table1.contrasts[1].to: no run is called 'hrl'"),
-        (("tables", "table1", "contrasts", 1, "to"), "critic", "tables.table1: critic writes no captions; give a run"),
+        (
+            ("tables", "table1", "comparisons", 0, "run"),
+            "hrl",
+            "tables.table1.comparisons[0].run: no run is called 'hrl'",
+        ),
+        (
+            ("tables", "table1", "comparisons", 1, "to"),
+            "hrl",
+            "tables.table1.comparisons[1].to: no run is called 'hrl'",
+        ),
+        (
+            ("tables", "table1", "comparisons", 1, "to"),
+            "critic",
+            "tables.table1: critic writes no captions; give a run",
+        ),
         (("tables", "table1", "rows", 12, "control"), "hrl", "tables.table1.rows[12].control: no run is called 'hrl'"),
     ],
     ids=lambda value: ".".join(map(str, value)) if isinstance(value, tuple) else None,
@@ -377,7 +392,7 @@ def test_every_mistake_is_one_line_that_names_the_key(document, refusal, path, v
 @pytest.mark.parametrize("scale", SCALES)
 def test_what_a_corpus_and_a_run_say_lies_over_the_papers_sizes_and_phases(document, tmp_path, scale):
     document["mini"] = {}
-    document["corpora"]["msrvtt"] |= {"sizes": {"goal": 5, "critic": 7}, "phases": {"rl": {"epochs": 3}}}
+    document["corpora"]["msrvtt"] |= {"sizes": {"goal": 5, "boundary_critic": 7}, "phases": {"rl": {"epochs": 3}}}
     (tmp_path / "hrl.yaml").write_text(yaml.safe_dump(document))
     paper = load_paper(tmp_path / "hrl.yaml", scale)
     here, there = (name + ("-mini" if scale == "mini" else "") for name in ("msrvtt", "charades"))

@@ -22,7 +22,7 @@ def test_the_papers_own_numbers():
     )
     assert (paper.corpora["msvd"].max_frames, paper.corpora["msvd"].max_words + 1, paper.beam) == (5, 35, 3)
     assert [paper.phases[name].learning_rate for name in ("xe", "rfc", "rfc-plus", "e2e")] == [1e-4, 1e-6, 1e-6, 1e-6]
-    assert (step3.alpha, step3.batch * step3.accumulate) == (0.95, paper.phases["xe"].batch)
+    assert (step3.alpha, step3.batch * step3.gradient_accumulation_steps) == (0.95, paper.phases["xe"].batch)
     assert [paper.phases[name].cnn_rate for name in ("xe", "rfc", "rfc-plus", "e2e")] == [0, 0, 0, 1]
 
 
@@ -31,7 +31,7 @@ def test_controls_have_the_updates_of_what_they_control(scale):
     paper = load_paper(YAML, scale)
     for corpus in paper.corpora:
         clips = {
-            name: (phase := paper.phase_of(name, corpus)).epochs / phase.batch / phase.accumulate
+            name: (phase := paper.phase_of(name, corpus)).epochs / phase.batch / phase.gradient_accumulation_steps
             for name in paper.phases
         }
         assert clips["xe-continued"] == clips["rfc"] == clips["rfc-plus"]

@@ -10,14 +10,14 @@ from captionrl.config import is_described, is_set, load_paper, split_system, sta
 from captionrl.errors import UserError
 
 PAPERS = Path(__file__).parents[1] / "papers"
-TABLE = {"title": "t", "corpus": "coco", "metrics": ["CIDEr-D"], "baseline": "xe", "control": "equal-budget"}
+TABLE = {"title": "t", "corpus": "coco", "metrics": ["CIDEr-D"], "baseline": "xe", "control": "compute-matched"}
 
 
 @pytest.fixture(autouse=True)
 def without_tables_and_figures(tmp_path, monkeypatch):
     for name in ("policy_value", "stackcap"):
         facts = yaml.safe_load((PAPERS / f"{name}.yaml").read_text())
-        kept = {key: facts[key] for key in facts.keys() - {"figures", "judge", "look_ahead", "leaderboards"}}
+        kept = {key: facts[key] for key in facts.keys() - {"figures", "reward-model", "look_ahead", "leaderboards"}}
         kept["mini"] = {key: facts["mini"][key] for key in facts["mini"].keys() - {"look_ahead"}}
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(kept | {"tables": {}}))
     monkeypatch.setattr(sys.modules[__name__], "PAPERS", tmp_path)
@@ -55,7 +55,7 @@ def test_a_systems_name_says_how_it_is_decoded(system, parts, of_set, stage, des
 def test_greedy_captions_are_compared_with_greedy_ones_and_those_of_look_ahead_with_a_beam_searchs():
     paper = load(table("joint", "joint.greedy", "joint.la"))
     assert paper.systems_of("t") == [
-        "joint", "xe", "equal-budget", "joint.greedy", "xe.greedy", "equal-budget.greedy", "joint.la"
+        "joint", "xe", "compute-matched", "joint.greedy", "xe.greedy", "compute-matched.greedy", "joint.la"
     ]  # fmt: skip
 
 
@@ -101,7 +101,10 @@ def test_the_run_of_a_figure_of_values_captions_its_items():
     [
         (values("none"), "figures.values.v.run: no run is called 'none'"),
         (values("xe"), "figures.values.v.run: xe has no value network that was taught what it sees; give a run that"),
-        ({**values("critic"), "runs": {"critic": {"blind": True}}}, "critic has no value network that was taught"),
+        (
+            {**values("critic"), "runs": {"critic": {"visual_input": False}}},
+            "critic has no value network that was taught",
+        ),
         (values("critic", corpus="tgif"), "figures.values.v.corpus: no corpus is called 'tgif'"),
         (values("critic", items=1), "figures.values.v.items: Input should be greater than or equal to 2"),
     ],

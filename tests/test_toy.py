@@ -3,12 +3,12 @@
 import pytest
 import torch
 from toy import (
-    JUDGED,
+    ACTOR_CRITICS,
     POLICIES,
     VOCABULARY,
+    actor_critic_toy,
     batch,
     every_caption,
-    judged_toy,
     toy_clips,
     toy_policy,
     word_log_probs,
@@ -25,9 +25,9 @@ CLIPS = ((4, 1, 3), (4, 2, 3))
 @pytest.mark.parametrize("vocabulary", [5, VOCABULARY])
 @pytest.mark.parametrize("seed", [None, 27])
 def test_no_segment_of_a_toy_ends_by_a_hair(reads, vocabulary, seed):
-    policy = toy_policy("hrl", vocabulary, seed, critic_reads=reads)
+    policy = toy_policy("hrl", vocabulary, seed, critic_input=reads)
     for tokens in range(1, 7):
-        logits = policy.critic(every_caption(tokens, vocabulary))
+        logits = policy.boundary_critic(every_caption(tokens, vocabulary))
         assert logits.abs().min() > MARGIN
     assert 0.1 < (logits > 0).double().mean() < 0.9
 
@@ -55,9 +55,9 @@ def test_no_two_words_of_a_toy_are_equally_probable(model, lengths):
         assert (best[:, 0] - best[:, 1]).min() > MARGIN
 
 
-@pytest.mark.parametrize("model", JUDGED)
+@pytest.mark.parametrize("model", ACTOR_CRITICS)
 def test_no_two_beginnings_of_a_toy_are_worth_almost_the_same(model):
-    policy, captions = judged_toy(model), every_caption()
+    policy, captions = actor_critic_toy(model), every_caption()
     for clip in toy_clips(4, 1, 3):
         values = policy.value(batch([clip] * len(captions)), captions).unique()
         gaps = values.diff()

@@ -18,13 +18,13 @@ from captionrl.datasets.prepared import Captions, load_captions
 from captionrl.datasets.segment import segment
 from captionrl.datasets.segments import write_segments
 from captionrl.features.backbones import MiniResNet, save_mini
+from captionrl.features.frame_sampler import frame_sampler
 from captionrl.features.frames import pack
-from captionrl.features.keeper import frame_keeper
 from captionrl.features.store import FeatureStore, write_store
 from captionrl.files import write_json
 from captionrl.models import build_module
 from captionrl.text.vocabulary import Vocabulary
-from captionrl.training.checkpoint import Card, save_checkpoint
+from captionrl.training.checkpoint import Metadata, save_checkpoint
 from captionrl.training.run import Job, train_phase
 
 PAPER = Path(__file__).parents[1] / "papers/hrl.yaml"
@@ -33,7 +33,13 @@ DIM = 6  # of a frame's feature
 BACKBONE = {"backbone": "mini", "weights_sha256": "0" * 64, "fps": 3.0, "transform": "none", "code_version": "1"}
 OVERRIDES: dict[str, Any] = {  # whatever matters to a training, so that the paper's own settings may change
     "corpora": {
-        "msrvtt": {"max_frames": 5, "max_words": 6, "min_count": 1, "segmentation": "shallow", "sizes": {"critic": 8}}
+        "msrvtt": {
+            "max_frames": 5,
+            "max_words": 6,
+            "min_count": 1,
+            "segmentation": "shallow",
+            "sizes": {"boundary_critic": 8},
+        }
     },
     "sizes": {
         "projection": 8,
@@ -42,7 +48,7 @@ OVERRIDES: dict[str, Any] = {  # whatever matters to a training, so that the pap
         "decoder": 16,
         "manager": 6,
         "goal": 3,
-        "critic": 8,
+        "boundary_critic": 8,
         "attention": 8,
         "embedding": 8,
         "dropout": 0.2,
@@ -55,10 +61,10 @@ OVERRIDES: dict[str, Any] = {  # whatever matters to a training, so that the pap
             "batch": 8,
             "optimiser": "adam",
             "learning_rate": 0.05,
-            "halve_after": 3,
-            "anneal": False,
+            "lr_patience": 3,
+            "lr_schedule": "plateau",
             "clip": 10,
-            "scheduled_sampling": {"start": 2, "per_epoch": 0.1, "most": 0.3},
+            "scheduled_sampling": {"start": 2, "per_epoch": 0.1, "max_probability": 0.3},
         },
         "rl": {
             "epochs": 4,
@@ -66,8 +72,8 @@ OVERRIDES: dict[str, Any] = {  # whatever matters to a training, so that the pap
             "batch": 8,
             "optimiser": "adam",
             "learning_rate": 0.02,
-            "halve_after": 3,
-            "anneal": False,
+            "lr_patience": 3,
+            "lr_schedule": "plateau",
             "clip": 10,
             "baseline": "greedy",
             "eos_in_reward": True,
@@ -75,13 +81,13 @@ OVERRIDES: dict[str, Any] = {  # whatever matters to a training, so that the pap
         },
     },
 }
-OVERRIDES["phases"]["critic"] = {"epochs": 8, "validate_every": 1, "batch": 8, "learning_rate": 0.02, "anneal": False}
+OVERRIDES["phases"]["boundary-critic"] = {"epochs": 8, "validate_every": 1, "batch": 8, "learning_rate": 0.02}
 OVERRIDES["phases"]["xe-warm"] = {**OVERRIDES["phases"]["xe"], "epochs": 6}
 OVERRIDES["phases"]["hrl"] = {
     **{key: value for key, value in OVERRIDES["phases"]["rl"].items() if key != "baseline"},
     "discount": 0.9,
-    "worker_turn": 2,
-    "manager_turn": 1,
+    "worker_updates": 2,
+    "manager_updates": 1,
     "manager_rate": 0.5,
     "baseline_warmup": 2,
     "noise": 0.3,
@@ -94,7 +100,7 @@ SEEING: dict[str, Any] = {  # runs with a CNN of their own; what they learn from
     "sizes": {"attributes": 7},
     "runs": {
         "first": {"model": "e2e", "backbone": "mini-frames", "phases": ["step1", "step2", "step3"]},
-        "blind": {"model": "e2e", "backbone": "mini-frames", "phases": ["step1"], "blind": True},
+        "no-visual-input": {"model": "e2e", "backbone": "mini-frames", "phases": ["step1"], "visual_input": False},
     },
     "phases": {
         "step1": {
@@ -129,13 +135,13 @@ class World:
     def segments(self) -> Path:
         return self.root / "segments.parquet"
 
-    def eyes(self) -> dict[str, Path]:
+    def cnn(self) -> dict[str, Path]:
         """What runs of SEEING learn from: arguments of `train`, made the first time."""
         store, weights, attributes = (self.root / name for name in ("frames.h5", "mini.safetensors", "attributes.tsv"))
         if not attributes.exists():
             captions = load_captions(self.captions)
             write_frames(store, [item.id for items in captions.items.values() for item in items])
-            write_eyes(weights)
+            write_cnn(weights)
             mine(captions, "dictionary", 7).save(attributes)
         return {"features": store, "attributes": attributes, "weights": weights}
 
@@ -167,21 +173,23 @@ class World:
         train_phase(paper, Job(**facts | changes))
         return out
 
-    def card(self, **changes: Any) -> Card:
+    def metadata(self, **changes: Any) -> Metadata:
         """The card of a run's checkpoint, with `changes`."""
         paper, (_, vocabulary, _) = tiny_paper(), self.load()
-        facts = {"paper": "hrl", "run": "xe-baseline", "phase": "xe", "corpus": CORPUS, "seed": 1, "blind": False}
+        facts = {"paper": "hrl", "run": "xe-baseline", "phase": "xe", "corpus": CORPUS, "seed": 1, "visual_input": True}
         facts |= {"model": "attention", "features": DIM, "sizes": paper.sizes.model_dump()}
         facts |= {"settings": paper.corpora[CORPUS].model_dump(), "words": list(vocabulary.words), "fps": 3.0}
         facts |= {"backbone": "mini", "backbone_sha256": BACKBONE["weights_sha256"], "config": "c", "code": "v"}
-        return Card(**facts | {"updates": XE_UPDATES, "best_update": 9, "val_score": 1.5} | changes)
+        return Metadata(**facts | {"updates": XE_UPDATES, "best_update": 9, "val_score": 1.5} | changes)
 
     def untrained(self, path: Path, **changes: Any) -> Path:
         """A checkpoint of random weights, far from uniform; `changes` of its card."""
-        card = self.card(**changes)
+        metadata = self.metadata(**changes)
         torch.manual_seed(0)
-        policy = build_module(card.model, card.features, len(card.words), Sizes(**card.sizes | {"init": 1.5}))
-        save_checkpoint(path, policy, card)
+        policy = build_module(
+            metadata.model, metadata.features, len(metadata.words), Sizes(**metadata.sizes | {"init": 1.5})
+        )
+        save_checkpoint(path, policy, metadata)
         return path
 
 
@@ -217,19 +225,24 @@ def write_features(path: Path, items: Sequence[str], seed: int = 0, **changes: A
 def write_frames(path: Path, items: Sequence[str]) -> None:
     """A frame store of pictures of soft random edges, of clips of 2 to 5 frames, and its manifest."""
     generator = np.random.default_rng(0)
-    keeper = frame_keeper("mini-frames", 5)
+    sampler = frame_sampler("mini-frames", 5)
     arrays = []
     for item in items:
         rough = torch.from_numpy(generator.uniform(0, 255, (generator.integers(2, 6), 3, 4, 4)))
         fine = torch.nn.functional.interpolate(rough, (64, 64), mode="bilinear").permute(0, 2, 3, 1)
         arrays.append((item, pack(fine.round().to(torch.uint8).numpy())))
-    attributes = {"backbone": keeper.name, "weights_sha256": keeper.weights_sha256, "fps": 3.0, "dim": keeper.dim}
-    attributes |= {"transform": keeper.transform, "code_version": "1"}
+    attributes = {
+        "backbone": sampler.name,
+        "weights_sha256": sampler.weights_sha256,
+        "fps": 3.0,
+        "dim": sampler.dim,
+    }
+    attributes |= {"transform": sampler.transform, "code_version": "1"}
     write_store(path, arrays, attributes)
     write_json(path.with_suffix(".json"), attributes)
 
 
-def write_eyes(path: Path) -> None:
+def write_cnn(path: Path) -> None:
     """The mini backbone's weights at random, its statistics unlike those that it would see here."""
     torch.manual_seed(0)
     model = MiniResNet({"actor": 5})

@@ -11,17 +11,17 @@ from torch.nn.functional import pad
 from captionrl.config import MODELS, Sizes
 from captionrl.decoding.distribution import log_probabilities
 from captionrl.decoding.rollout import Rollout, sample
-from captionrl.models import Features, Policy, Rows, build_module
-from captionrl.models.actor_critic import ActorCritic, Judged
+from captionrl.models import Features, Policy, TensorBatch, build_module
+from captionrl.models.actor_critic import ActorCritic, WithValueAndReward
 from captionrl.models.hrl import HRL
 from captionrl.models.s2vt import S2VT
 from captionrl.models.stackcap import StackCap
 from captionrl.models.top_down import TopDown
 from captionrl.text.vocabulary import EOS, PAD, UNK
 
-POLICIES = tuple(model for model in MODELS if model != "critic")
+POLICIES = tuple(model for model in MODELS if model != "boundary-critic")
 SIZES = Sizes(
-    projection=7, encoder=5, manager_encoder=4, decoder=8, manager=3, goal=2, critic=4, critic_reads="this",
+    projection=7, encoder=5, manager_encoder=4, decoder=8, manager=3, goal=2, boundary_critic=4, critic_input="current",
     attention=6, embedding=9, dropout=0.5, init=1.5,
 )  # fmt: skip
 FEATURE = 6  # width of a frame's feature
@@ -41,7 +41,7 @@ def toy_policy(model: str, vocabulary: int = VOCABULARY, seed: int | None = None
         head[-1].bias.data.zero_()
     if model == "hrl":  # some captions are cut into segments here, some there, some not at all
         with torch.no_grad():
-            policy.critic.linear.bias -= middle(policy.critic(every_caption(vocabulary=vocabulary)))
+            policy.boundary_critic.linear.bias -= middle(policy.boundary_critic(every_caption(vocabulary=vocabulary)))
     return policy
 
 
@@ -53,32 +53,32 @@ def middle(values: Tensor) -> Tensor:
     return near[widest : widest + 2].mean()
 
 
-class JudgedTopDown(Judged, TopDown): ...
+class ActorCriticTopDown(WithValueAndReward, TopDown): ...
 
 
-class JudgedS2VT(Judged, S2VT): ...
+class ActorCriticS2VT(WithValueAndReward, S2VT): ...
 
 
-class JudgedHRL(Judged, HRL): ...
+class ActorCriticHRL(WithValueAndReward, HRL): ...
 
 
-class JudgedStackCap(Judged, StackCap): ...
+class ActorCriticStackCap(WithValueAndReward, StackCap): ...
 
 
-JUDGED = {
+ACTOR_CRITICS = {
     "actor-critic": ActorCritic,
-    "top-down": JudgedTopDown,
-    "s2vt": JudgedS2VT,
-    "hrl": JudgedHRL,
-    "stack-cap": JudgedStackCap,
+    "top-down": ActorCriticTopDown,
+    "s2vt": ActorCriticS2VT,
+    "hrl": ActorCriticHRL,
+    "stack-cap": ActorCriticStackCap,
 }
 
 
-def judged_toy(model: str) -> Judged:
+def actor_critic_toy(model: str) -> WithValueAndReward:
     """The toy of this name, with a value network and an embedding."""
     captioner = toy_policy(model)
-    policy = JUDGED[model](FEATURE, VOCABULARY, SIZES).double().eval()
-    policy.load_state_dict(captioner.state_dict(), strict=False)  # all but the judges'
+    policy = ACTOR_CRITICS[model](FEATURE, VOCABULARY, SIZES).double().eval()
+    policy.load_state_dict(captioner.state_dict(), strict=False)  # all but the reward_models'
     for layer in policy.value.perceptron[:-1:2]:
         layer.bias.data += 2  # captions for which all units were asleep would have one value
     return policy
@@ -117,7 +117,7 @@ def every_caption(max_tokens: int = MAX_TOKENS, vocabulary: int = VOCABULARY) ->
     return torch.tensor([caption + [PAD] * (max_tokens - len(caption)) for caption in captions])
 
 
-def word_log_probs(policy: Policy, memory: Rows, tokens: Tensor) -> Tensor:
+def word_log_probs(policy: Policy, memory: TensorBatch, tokens: Tensor) -> Tensor:
     """Teacher-forced log-probabilities [B, T] of the words of `tokens`, zero on padding."""
     log_p = log_probabilities(policy.teacher_forcing(tokens, memory))
     return log_p.gather(-1, tokens.unsqueeze(-1)).squeeze(-1).masked_fill(tokens == PAD, 0)
@@ -132,8 +132,8 @@ def true_values(captions: Tensor, probability: Tensor, reward: Tensor) -> Tensor
     return torch.stack(columns, 1)
 
 
-def rollout_of(policy: Policy, memory: Rows, tokens: Tensor) -> Rollout:
+def rollout_of(policy: Policy, memory: TensorBatch, tokens: Tensor) -> Rollout:
     """The rollout that `sample` returns when the words it happens to draw are `tokens` [B, T], PAD beyond </s>."""
-    going = [column[column != PAD] for column in tokens.unbind(1)]  # captions leave the batch as they end
-    with mock.patch("captionrl.decoding.rollout.draw", side_effect=going):
+    active = [column[column != PAD] for column in tokens.unbind(1)]  # captions leave the batch as they end
+    with mock.patch("captionrl.decoding.rollout.draw", side_effect=active):
         return sample(policy, memory, tokens.shape[1])

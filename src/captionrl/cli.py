@@ -21,17 +21,17 @@ def corpus(args: argparse.Namespace) -> None:
     from captionrl.datasets.read import read_corpus
 
     read = read_corpus(args.name, args.raw)
-    card = prepare(read, args.out, args.min_count) if args.out else describe(read, args.min_count)
+    metadata = prepare(read, args.out, args.min_count) if args.out else describe(read, args.min_count)
     if args.json:
-        print(json.dumps(card, indent=1, ensure_ascii=False))
+        print(json.dumps(metadata, indent=1, ensure_ascii=False))
     else:
-        print(f"{card['name']}: {card['origin']}")
-        for split, numbers in card["splits"].items():
+        print(f"{metadata['name']}: {metadata['origin']}")
+        for split, numbers in metadata["splits"].items():
             print(
                 f"  {split:5} {numbers['items']:>6} items {numbers['captions']:>7} captions "
                 f"{numbers['mean_length']:6.2f} words each, ids {numbers['split_hash'][:12]}"
             )
-        print(f"  vocabulary of {card['vocabulary']} words seen at least {card['min_count']} times in train")
+        print(f"  vocabulary of {metadata['vocabulary']} words seen at least {metadata['min_count']} times in train")
 
 
 def segment(args: argparse.Namespace) -> None:
@@ -114,13 +114,13 @@ def features(args: argparse.Namespace) -> None:
 def frames(args: argparse.Namespace) -> None:
     from captionrl.datasets.prepared import load_captions
     from captionrl.features.extract import extract
-    from captionrl.features.keeper import frame_keeper
+    from captionrl.features.frame_sampler import frame_sampler
     from captionrl.provenance import code_version
 
     splits = load_captions(args.captions).items.values()
     extract(
         [(item.id, args.raw / item.media) for items in splits for item in items if item.media],
-        frame_keeper(args.backbone, args.most),
+        frame_sampler(args.backbone, args.most),
         args.out,
         args.out.with_suffix(".json"),
         fps=args.fps,
@@ -206,9 +206,9 @@ def submit(args: argparse.Namespace) -> None:
 def caption(args: argparse.Namespace) -> None:
     from captionrl.evaluation.media import load_captioner
     from captionrl.features.video import MediaError
-    from captionrl.tables.portrait import draw_portrait, portrait_paths
+    from captionrl.tables.caption_figure import draw_caption_figure, figure_paths
 
-    pictures = portrait_paths(args.files, args.figure) if args.figure else {}
+    pictures = figure_paths(args.files, args.figure) if args.figure else {}
     captioner = load_captioner(args.checkpoint, args.weights, args.device)
     report, failed = [], False
     for file in args.files:
@@ -221,7 +221,7 @@ def caption(args: argparse.Namespace) -> None:
         facts = {"caption": " ".join(found.words), "segments": found.segments, "log_probability": found.log_probability}
         report.append({"file": str(file), **facts, "frames": len(frames)})
         if args.figure:
-            draw_portrait(file, captioner.card.fps, found, frames, pictures[file])
+            draw_caption_figure(file, captioner.metadata.fps, found, frames, pictures[file])
         if not args.json:
             print(f"{file}: {found.text}")
     if args.json:
@@ -245,7 +245,7 @@ def evaluate(args: argparse.Namespace) -> None:
         args.out,
         split=args.split,
         spice=args.spice,
-        judges=args.embedding,
+        reward_models=args.embedding,
         features=args.features,
     )
 
@@ -296,7 +296,7 @@ def table(args: argparse.Namespace) -> None:
     for path in args.scores:  # …/<run>/seed<k>.json
         scores.setdefault(path.parent.name, []).append(path)
     paper = load_paper(args.papers / f"{name}.yaml", args.scale, args.overrides)
-    write(*build(paper, table, args.scale, read_json(args.card)["origin"], scores), args.out)
+    write(*build(paper, table, args.scale, read_json(args.metadata)["origin"], scores), args.out)
 
 
 def leaderboard(args: argparse.Namespace) -> None:
@@ -366,9 +366,9 @@ def main() -> None:
         print(f"captionrl {args.command}: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:  # no space, no permission: the system's own words, and the file's name
-        mend = "; make room and run the same command again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        fix = "; make room and run the same command again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         where = f"{error.filename}: " if error.filename else ""
-        print(f"captionrl {args.command}: {where}{error.strerror or error}{mend}", file=sys.stderr)
+        print(f"captionrl {args.command}: {where}{error.strerror or error}{fix}", file=sys.stderr)
         sys.exit(1)
 
 
@@ -524,9 +524,9 @@ def parser() -> argparse.ArgumentParser:
     files(sub, predictions="of a run; several: its seeds", checkpoint="they came from", out="the scores")
     paths(sub, captions="a prepared corpus")
     sub.add_argument("--spice", type=Path, help="score SPICE too: Stanford CoreNLP 3.6.0, which it parses with")
-    what = "score Embedding too: the checkpoint, one a prediction, whose embedding judges; with --features"
+    what = "score Embedding too: the checkpoint, one a prediction, whose embedding scores captions; with --features"
     sub.add_argument("--embedding", type=Path, nargs="+", default=[], help=what)
-    sub.add_argument("--features", type=Path, help="the store of the features that the judge sees")
+    sub.add_argument("--features", type=Path, help="the store of the features that the reward model was trained on")
     sub.add_argument("--split", choices=("train", "val", "test"), default="test")
 
     sub = command(boundaries, "score HRL's internal critic against the best rule that sees the last word alone")
@@ -563,7 +563,7 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command(table, "build a paper's table from score files")
     sub.add_argument("table", type=_parts(2), help="PAPER/TABLE, such as hrl/table1")
-    paths(sub, card="the corpus card", out="the table (.csv); .md, .tex and .cells.jsonl come beside it")
+    paths(sub, metadata="the corpus card", out="the table (.csv); .md, .tex and .cells.jsonl come beside it")
     sub.add_argument("--scores", type=Path, nargs="+", required=True, help="…/RUN/seedK.json")
     common(sub, "paper")
 

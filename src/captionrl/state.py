@@ -112,8 +112,8 @@ def _lock(directory: Path) -> IO[str] | None:
         except OSError as error:
             file.close()
             if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-                mend = "have it mounted with locks (Lustre: -o flock), or give --state a directory elsewhere"
-                raise UserError(f"{directory}: its file system has no locks; {mend}") from None
+                fix = "have it mounted with locks (Lustre: -o flock), or give --state a directory elsewhere"
+                raise UserError(f"{directory}: its file system has no locks; {fix}") from None
             raise
         file.close()
 

@@ -54,8 +54,8 @@ def test_the_official_annotation_has_the_published_numbers():
 @pytest.mark.slow
 @needs_shared
 def test_the_mean_length_is_the_papers():
-    card = prepare.describe(read_corpus("msrvtt", SHARED), min_count=5)
-    assert card["mean_length"] == pytest.approx(9.28, abs=0.01)  # HRL section 4.1
+    metadata = prepare.describe(read_corpus("msrvtt", SHARED), min_count=5)
+    assert metadata["mean_length"] == pytest.approx(9.28, abs=0.01)  # HRL section 4.1
 
 
 def test_zips_and_plain_files_give_the_same_corpus(tmp_path):

@@ -34,7 +34,7 @@ def test_prepared_and_loaded_is_the_corpus(tmp_path, fast_tokens):
 
 
 def test_the_files(tmp_path, fast_tokens):
-    card = prepare(CORPUS, tmp_path, 2)
+    metadata = prepare(CORPUS, tmp_path, 2)
     table = pq.read_table(tmp_path / "captions.parquet")
     assert {field.name: str(field.type) for field in table.schema} == {
         "item": "string",
@@ -46,7 +46,7 @@ def test_the_files(tmp_path, fast_tokens):
     assert table["item"].to_pylist() == ["b", "t", "a", "a", "v"]
     assert table["index"].to_pylist() == [0, 0, 0, 1, 0]
     assert (tmp_path / "splits/train.txt").read_text() == "b\tb.mp4\na\t\n"
-    assert json.loads((tmp_path / "card.json").read_text()) == card
+    assert json.loads((tmp_path / "card.json").read_text()) == metadata
     assert Vocabulary.load(tmp_path / "vocabulary.json").words[4:] == ("a",)
     assert not list(tmp_path.rglob(".*"))  # no temporary file is left
 
@@ -61,13 +61,13 @@ def test_equal_corpora_give_equal_bytes(tmp_path, fast_tokens):
 
 
 def test_the_card_of_real_tokens():
-    card = describe(CORPUS, 2)
-    assert card["name"] == "toy"
-    assert card["origin"] == "by hand"
-    assert card["min_count"] == 2
-    assert card["vocabulary"] == 4 + 3  # a, dog, runs
-    assert (card["items"], card["captions"], card["mean_length"]) == (4, 5, 17 / 5)
-    train, val, test = (card["splits"][split] for split in ("train", "val", "test"))
+    metadata = describe(CORPUS, 2)
+    assert metadata["name"] == "toy"
+    assert metadata["origin"] == "by hand"
+    assert metadata["min_count"] == 2
+    assert metadata["vocabulary"] == 4 + 3  # a, dog, runs
+    assert (metadata["items"], metadata["captions"], metadata["mean_length"]) == (4, 5, 17 / 5)
+    train, val, test = (metadata["splits"][split] for split in ("train", "val", "test"))
     assert (train["items"], train["captions"], train["mean_length"]) == (2, 3, pytest.approx(10 / 3, abs=1e-4))
     assert train["coverage"] == 0.7  # not: . ! man
     assert val["coverage"] == pytest.approx(2 / 3, abs=1e-6)

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot, pad
 from toy import (
-    JUDGED,
+    ACTOR_CRITICS,
     MAX_TOKENS,
     POLICIES,
+    actor_critic_toy,
     batch,
     every_caption,
-    judged_toy,
     toy_clips,
     toy_policy,
     true_values,
@@ -24,7 +24,7 @@ from captionrl.decoding.beam import beam_search
 from captionrl.decoding.distribution import log_probabilities
 from captionrl.decoding.lookahead import look_ahead
 from captionrl.decoding.rollout import greedy
-from captionrl.models import Rows
+from captionrl.models import TensorBatch
 from captionrl.text.vocabulary import EOS, PAD
 
 CLIPS = toy_clips(*[4, 1, 3] * 2)
@@ -37,10 +37,10 @@ def _no_grad():
         yield
 
 
-@pytest.fixture(params=JUDGED)
-def judged(request):
+@pytest.fixture(params=ACTOR_CRITICS)
+def actor_critic(request):
     """Captioners of several papers, each with a value network."""
-    return judged_toy(request.param)
+    return actor_critic_toy(request.param)
 
 
 def search(policy, features, max_tokens, width, weight):
@@ -69,7 +69,7 @@ def plain_look_ahead(policy, clip, max_tokens, width, weight):
 
 
 @dataclass(frozen=True)
-class Read(Rows):
+class Read(TensorBatch):
     """What a table has read: [B] whose table, and the words [B, t]."""
 
     item: Tensor
@@ -104,10 +104,10 @@ class Table:
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 5, 10, 45])
-def test_with_weight_one_it_is_beam_search(judged, width):
+def test_with_weight_one_it_is_beam_search(actor_critic, width):
     features, max_tokens = batch(CLIPS), 3 if width > 40 else 6
-    tokens, scores = search(judged, features, max_tokens, width, 1.0)
-    expected, log_p = beam_search(judged, judged.encode(features), max_tokens, width)
+    tokens, scores = search(actor_critic, features, max_tokens, width, 1.0)
+    expected, log_p = beam_search(actor_critic, actor_critic.encode(features), max_tokens, width)
     there = log_p.isfinite()
     assert torch.equal(tokens[there], expected[there])
     torch.testing.assert_close(scores, log_p, **EXACT)
@@ -115,11 +115,11 @@ def test_with_weight_one_it_is_beam_search(judged, width):
 
 @pytest.mark.parametrize("weight", [0.0, 0.3])
 @pytest.mark.parametrize("width", [2, 5])
-def test_it_is_the_textbooks(judged, width, weight):
+def test_it_is_the_textbooks(actor_critic, width, weight):
     """With weight 0 the value alone says which of the beginnings that are looked at stay."""
-    tokens, scores = search(judged, batch(CLIPS), 4, width, weight)
+    tokens, scores = search(actor_critic, batch(CLIPS), 4, width, weight)
     for row, clip in enumerate(CLIPS):
-        expected = plain_look_ahead(judged, clip, 4, width, weight)
+        expected = plain_look_ahead(actor_critic, clip, 4, width, weight)
         torch.testing.assert_close(scores[row].tolist(), [score for score, _ in expected])
         assert pad(tokens[row], (0, 4 - tokens.shape[-1])).tolist() == [
             caption + [PAD] * (4 - len(caption)) for _, caption in expected
@@ -127,31 +127,31 @@ def test_it_is_the_textbooks(judged, width, weight):
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
-def test_scores_are_those_of_whole_captions_and_come_best_first(judged, weight):
+def test_scores_are_those_of_whole_captions_and_come_best_first(actor_critic, weight):
     """A caption that has ended keeps its score, whatever is read after its end."""
     features, width = batch(CLIPS), len(every_caption())
-    tokens, scores = search(judged, features, MAX_TOKENS, width, weight)
+    tokens, scores = search(actor_critic, features, MAX_TOKENS, width, weight)
     rows, tokens = torch.arange(len(CLIPS)).repeat_interleave(width), tokens.flatten(0, 1)
-    log_p = word_log_probs(judged, judged.encode(features).select(rows), tokens).sum(1)
+    log_p = word_log_probs(actor_critic, actor_critic.encode(features).select(rows), tokens).sum(1)
     lengths = (tokens != PAD).sum(1, keepdim=True)
-    values = judged.value(features.select(rows), tokens).gather(1, lengths).squeeze(1)
+    values = actor_critic.value(features.select(rows), tokens).gather(1, lengths).squeeze(1)
     assert lengths.unique().tolist() == [1, 2, 3]
     torch.testing.assert_close(scores.flatten(), weight * log_p + (1 - weight) * values, **EXACT)
     assert (scores.diff(dim=1) <= 0).all()
 
 
-def test_each_item_alone_is_searched_as_in_company(judged):
-    together = search(judged, batch(CLIPS, extra=2, filler=1e6), 6, 3, 0.3)
+def test_each_item_alone_is_searched_as_in_company(actor_critic):
+    together = search(actor_critic, batch(CLIPS, extra=2, filler=1e6), 6, 3, 0.3)
     for tokens, scores, clip in zip(*together, CLIPS, strict=True):
-        own_tokens, own_scores = search(judged, batch([clip]), 6, 3, 0.3)
+        own_tokens, own_scores = search(actor_critic, batch([clip]), 6, 3, 0.3)
         assert torch.equal(tokens, pad(own_tokens[0], (0, tokens.shape[-1] - own_tokens.shape[-1])))
         torch.testing.assert_close(scores, own_scores[0], **EXACT)
 
 
-def test_what_may_be_looked_at_is_up_to_the_policy_so_width_one_is_greedy(judged):
+def test_what_may_be_looked_at_is_up_to_the_policy_so_width_one_is_greedy(actor_critic):
     for weight in (0.0, 0.5):
-        tokens, _ = search(judged, batch(CLIPS), 6, 1, weight)
-        assert torch.equal(tokens[:, 0], greedy(judged, judged.encode(batch(CLIPS)), 6).tokens)
+        tokens, _ = search(actor_critic, batch(CLIPS), 6, 1, weight)
+        assert torch.equal(tokens[:, 0], greedy(actor_critic, actor_critic.encode(batch(CLIPS)), 6).tokens)
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.3])

@@ -63,10 +63,12 @@ def world(tmp_path_factory) -> World:
 
 def untrained(world, path, **changes):
     """A critic of random weights, which signals here and there; `changes` of its card."""
-    card = world.card(run="critic", phase="critic", model="critic", features=0, **changes)
+    metadata = world.metadata(
+        run="boundary-critic", phase="boundary-critic", model="boundary-critic", features=0, **changes
+    )
     torch.manual_seed(0)
-    critic = build_module("critic", 0, len(card.words), Sizes(**card.sizes | {"init": 1.5}))
-    save_checkpoint(path, critic, card)
+    critic = build_module("boundary-critic", 0, len(metadata.words), Sizes(**metadata.sizes | {"init": 1.5}))
+    save_checkpoint(path, critic, metadata)
     return path
 
 
@@ -74,7 +76,7 @@ def untrained(world, path, **changes):
 def checkpoint(request, world):
     path = world.root / f"{request.param}.safetensors"
     if request.param == "trained":
-        return world.train("critic", "critic", path, features=None)
+        return world.train("boundary-critic", "boundary-critic", path, features=None)
     most = {"settings": {"max_frames": 5, "max_words": 4, "min_count": 1}} if "shorter" in request.param else {}
     return untrained(world, path, **most)
 
@@ -92,10 +94,10 @@ def segments(world):
 
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_scores_are_those_of_a_plain_loop(world, checkpoint, segments, split):
-    critic, card = load_module(checkpoint)
+    critic, metadata = load_module(checkpoint)
     captions, vocabulary, _ = world.load()
     truth = load_segments(segments, captions.tokens)
-    most = card.settings["max_words"]
+    most = metadata.settings["max_words"]
 
     def read(part):
         """[(item, tokens, marks)] of a split, cut to what a captioner of this length may write."""
@@ -159,5 +161,5 @@ def test_a_captioner_is_refused(world, tmp_path):
 def test_a_critic_that_has_not_read_the_word_is_refused(world, tmp_path):
     """The rule sees the word itself: that would be no comparison."""
     path = tmp_path / "critic.safetensors"
-    sizes = world.card().sizes | {"critic_reads": "previous"}
+    sizes = world.metadata().sizes | {"critic_input": "previous"}
     assert "reads the previous word" in refusal(world, untrained(world, path, sizes=sizes))

@@ -89,7 +89,7 @@ def test_a_stage_is_described_by_its_own_words_and_where_the_fine_ones_look_at_t
 def hrl():
     policy = toy_policy("hrl", seed=27)
     with torch.no_grad():
-        policy.critic.linear.bias += 0.01  # the toy's critic is right on the fence at some word
+        policy.boundary_critic.linear.bias += 0.01  # the toy's critic is right on the fence at some word
     return policy
 
 

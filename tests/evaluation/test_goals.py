@@ -18,7 +18,7 @@ from captionrl.models import build_module
 from captionrl.rewards import CiderD
 from captionrl.text.punctuation import PUNCTUATION
 from captionrl.training.checkpoint import load_checkpoint, save_checkpoint
-from captionrl.training.data import Clips
+from captionrl.training.data import FeatureBatches
 
 
 @pytest.fixture(scope="module")
@@ -31,15 +31,15 @@ def checkpoint(world):
     """Makes a checkpoint of an untrained policy, `changed` before it is saved."""
 
     def make(name, changed=lambda policy: None, seed=0):
-        card = world.card(run="hrl-16", phase="hrl", model="hrl")
+        metadata = world.metadata(run="hrl-16", phase="hrl", model="hrl")
         torch.manual_seed(seed)
-        policy = build_module("hrl", card.features, len(card.words), Sizes(**card.sizes | {"init": 1.5}))
+        policy = build_module("hrl", metadata.features, len(metadata.words), Sizes(**metadata.sizes | {"init": 1.5}))
         policy.head[-1].bias.data.zero_()  # no word is favoured for every clip
         policy.head[-1].weight.data.mul_(3)
         with torch.no_grad():
             changed(policy)
         path = world.root / f"{name}.safetensors"
-        save_checkpoint(path, policy, card)
+        save_checkpoint(path, policy, metadata)
         return path
 
     return make
@@ -52,17 +52,17 @@ def report_of(world):
 
 def greedy_scores(world, checkpoint, split):
     """CIDEr-D of each item's greedy caption, one clip at a time."""
-    policy, card = load_checkpoint(checkpoint)
+    policy, metadata = load_checkpoint(checkpoint)
     captions, _, store = world.load()
     items = [item.id for item in captions.items[split]]
     cider = CiderD.from_captions(
-        {item: captions.tokens[item] for item in items}, vocabulary=card.words, skip=PUNCTUATION
+        {item: captions.tokens[item] for item in items}, vocabulary=metadata.words, skip=PUNCTUATION
     )
-    clips = Clips(store, card.settings["max_frames"], torch.device("cpu"))
+    clips = FeatureBatches(store, metadata.settings["max_frames"], torch.device("cpu"))
     found = []
     for item in items:
         with torch.inference_mode():
-            rollout = greedy(policy, policy.encode(clips.batch([item])), card.settings["max_words"] + 1)
+            rollout = greedy(policy, policy.encode(clips.batch([item])), metadata.settings["max_words"] + 1)
         found.append(cider.score(rollout.tokens, rollout.lengths, [item]).item())
     return np.array(found)
 
@@ -158,8 +158,12 @@ def test_a_captioner_without_goals_is_refused(world, tmp_path):
 
 
 def test_a_critic_is_refused(world, tmp_path):
-    card = world.card(run="critic", phase="critic", model="critic", features=0)
-    save_checkpoint(tmp_path / "c.safetensors", build_module("critic", 0, len(card.words), Sizes(**card.sizes)), card)
+    metadata = world.metadata(run="boundary-critic", phase="boundary-critic", model="boundary-critic", features=0)
+    save_checkpoint(
+        tmp_path / "c.safetensors",
+        build_module("boundary-critic", 0, len(metadata.words), Sizes(**metadata.sizes)),
+        metadata,
+    )
     assert "internal critic, which writes no captions" in refusal(world, tmp_path / "c.safetensors")
 
 

@@ -12,7 +12,7 @@ from captionrl.evaluation import predict as module
 from captionrl.evaluation.predict import predict, predict_sets
 from captionrl.text.vocabulary import SPECIALS, UNK
 from captionrl.training.checkpoint import load_checkpoint
-from captionrl.training.data import Clips
+from captionrl.training.data import FeatureBatches
 
 BEAM = 3
 
@@ -53,12 +53,12 @@ def test_every_item_of_the_split_gets_a_caption(captions_of, world, split):
 @pytest.mark.parametrize("beam", [1, BEAM])
 def test_captions_are_the_best_of_beam_search(captions_of, world, checkpoint, beam):
     captions, _, store = world.load()
-    policy, card = load_checkpoint(checkpoint)
-    clips = Clips(store, card.settings["max_frames"], torch.device("cpu"))
+    policy, metadata = load_checkpoint(checkpoint)
+    clips = FeatureBatches(store, metadata.settings["max_frames"], torch.device("cpu"))
     expected = {}
     for item in (item.id for item in captions.items["test"]):
-        tokens, _ = beam_search(policy, policy.encode(clips.batch([item])), card.settings["max_words"] + 1, beam)
-        expected[item] = " ".join(card.vocabulary.decode(tokens[0, 0].tolist()))
+        tokens, _ = beam_search(policy, policy.encode(clips.batch([item])), metadata.settings["max_words"] + 1, beam)
+        expected[item] = " ".join(metadata.vocabulary.decode(tokens[0, 0].tolist()))
     assert captions_of(beam=beam) == expected
 
 
@@ -74,13 +74,13 @@ def test_the_size_of_batches_does_not_matter(captions_of, monkeypatch, batch):
 
 
 def test_captions_are_no_longer_than_the_checkpoints_corpus_allows(captions_of, world, tmp_path):
-    settings = world.card().settings | {"max_words": 2}
+    settings = world.metadata().settings | {"max_words": 2}
     written = captions_of(checkpoint=world.untrained(tmp_path / "short.safetensors", settings=settings))
     assert max(len(caption.split()) for caption in written.values()) == 3  # a caption may be cut before its </s>
 
 
 def test_a_blind_checkpoint_says_the_same_of_every_clip(captions_of, world, tmp_path):
-    written = captions_of(checkpoint=world.untrained(tmp_path / "blind.safetensors", blind=True))
+    written = captions_of(checkpoint=world.untrained(tmp_path / "blind.safetensors", visual_input=False))
     assert len(set(written.values())) == 1
 
 
@@ -136,12 +136,12 @@ def test_every_item_gets_a_set_of_captions(sets_of, world, how):
 
 def test_a_beams_set_is_all_it_finds_best_first(sets_of, captions_of, world, checkpoint):
     captions, _, store = world.load()
-    policy, card = load_checkpoint(checkpoint)
-    clips = Clips(store, card.settings["max_frames"], torch.device("cpu"))
+    policy, metadata = load_checkpoint(checkpoint)
+    clips = FeatureBatches(store, metadata.settings["max_frames"], torch.device("cpu"))
     expected = {}
     for item in (item.id for item in captions.items["test"]):
-        tokens, scores = beam_search(policy, policy.encode(clips.batch([item])), card.settings["max_words"] + 1, 5)
-        expected[item] = [" ".join(card.vocabulary.decode(row)) for row in tokens[0].tolist()]
+        tokens, scores = beam_search(policy, policy.encode(clips.batch([item])), metadata.settings["max_words"] + 1, 5)
+        expected[item] = [" ".join(metadata.vocabulary.decode(row)) for row in tokens[0].tolist()]
         assert scores[0].tolist() == sorted(scores[0].tolist(), reverse=True)
     assert sets_of(how="bs") == expected
     assert {item: texts[0] for item, texts in expected.items()} == captions_of(beam=5)
@@ -154,14 +154,14 @@ def test_a_beams_captions_are_different_ones(sets_of):
 
 def test_samples_are_drawn_with_the_policys_probabilities(sets_of, world, tmp_path):
     """Of one clip, often enough: how often each first word comes, against the policy's own distribution."""
-    checkpoint = world.untrained(tmp_path / "blind.safetensors", blind=True)
-    policy, card = load_checkpoint(checkpoint)
-    clips = Clips(world.load()[2], card.settings["max_frames"], torch.device("cpu"), blind=True)
+    checkpoint = world.untrained(tmp_path / "blind.safetensors", visual_input=False)
+    policy, metadata = load_checkpoint(checkpoint)
+    clips = FeatureBatches(world.load()[2], metadata.settings["max_frames"], torch.device("cpu"), visual_input=False)
     memory = policy.encode(clips.batch([world.load()[0].items["test"][0].id]))
     step = policy.step(memory.first_words(), policy.start(memory), memory)
     expected = log_probabilities(step.logits)[0].exp()
     texts = [text for texts in sets_of(checkpoint=checkpoint, size=600).values() for text in texts]
-    for word, probability in zip(card.vocabulary.words[UNK + 1 :], expected[UNK + 1 :].tolist(), strict=True):
+    for word, probability in zip(metadata.vocabulary.words[UNK + 1 :], expected[UNK + 1 :].tolist(), strict=True):
         share = sum(text.split()[:1] == [word] for text in texts) / len(texts)
         assert share == pytest.approx(probability, abs=4 * (probability / len(texts)) ** 0.5 + 1e-3)
 
@@ -179,15 +179,17 @@ def test_a_stages_captions_are_the_best_that_its_words_make(world, captions_of, 
     checkpoint = world.untrained(tmp_path / "stages.safetensors", model="stack-cap")
     stages = [captions_of(checkpoint=checkpoint, stage=stage) for stage in (0, 1, 2)]
     assert stages[2] == captions_of(checkpoint=checkpoint)
-    policy, card = load_checkpoint(checkpoint)
+    policy, metadata = load_checkpoint(checkpoint)
     _, _, store = world.load()
-    clips = Clips(store, card.corpus_settings.max_frames, torch.device("cpu"))
+    clips = FeatureBatches(store, metadata.corpus_settings.max_frames, torch.device("cpu"))
     with torch.inference_mode():
         memory = policy.encode(clips.batch(list(stages[0])))
         for stage, captions in enumerate(stages):
             start = policy.start_stages(memory, [stage] * len(captions))
-            tokens, _ = beam_search(policy, memory, card.corpus_settings.max_words + 1, BEAM, start)
-            assert list(captions.values()) == [" ".join(card.vocabulary.decode(row)) for row in tokens[:, 0].tolist()]
+            tokens, _ = beam_search(policy, memory, metadata.corpus_settings.max_words + 1, BEAM, start)
+            assert list(captions.values()) == [
+                " ".join(metadata.vocabulary.decode(row)) for row in tokens[:, 0].tolist()
+            ]
     assert stages[0] != stages[1] != stages[2]
 
 
@@ -205,32 +207,32 @@ def test_a_stage_that_is_not_there_is_named(world, captions_of, tmp_path, model,
 
 
 @pytest.fixture(scope="module")
-def judged(world):
+def actor_critic(world):
     """A checkpoint with a value network, of random weights too."""
-    return world.untrained(world.root / "judged.safetensors", model="actor-critic")
+    return world.untrained(world.root / "actor_critic.safetensors", model="actor-critic")
 
 
 def test_looking_ahead_with_all_the_weight_on_the_log_probability_writes_a_beam_searchs_file(
-    captions_of, judged, tmp_path
+    captions_of, actor_critic, tmp_path
 ):
-    captions_of(checkpoint=judged)
+    captions_of(checkpoint=actor_critic)
     beam = (tmp_path / "out.json").read_bytes()
-    captions_of(checkpoint=judged, look_ahead=1.0)
+    captions_of(checkpoint=actor_critic, look_ahead=1.0)
     assert (tmp_path / "out.json").read_bytes() == beam
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.03])
-def test_look_ahead_captions_are_the_best_for_the_items_own_values(captions_of, world, judged, weight):
-    written = captions_of(checkpoint=judged, look_ahead=weight)
-    policy, card = load_checkpoint(judged)
-    clips = Clips(world.load()[2], card.corpus_settings.max_frames, torch.device("cpu"))
+def test_look_ahead_captions_are_the_best_for_the_items_own_values(captions_of, world, actor_critic, weight):
+    written = captions_of(checkpoint=actor_critic, look_ahead=weight)
+    policy, metadata = load_checkpoint(actor_critic)
+    clips = FeatureBatches(world.load()[2], metadata.corpus_settings.max_frames, torch.device("cpu"))
     for item, caption in written.items():
         features = clips.batch([item])
         memory, expected = policy.encode(features), policy.value.start(features)
-        most = card.corpus_settings.max_words + 1
+        most = metadata.corpus_settings.max_words + 1
         tokens, _ = look_ahead(policy, memory, policy.value, expected, most, BEAM, weight)
-        assert caption == " ".join(card.vocabulary.decode(tokens[0, 0].tolist()))
-    assert written != captions_of(checkpoint=judged)
+        assert caption == " ".join(metadata.vocabulary.decode(tokens[0, 0].tolist()))
+    assert written != captions_of(checkpoint=actor_critic)
 
 
 def test_without_a_value_network_nothing_can_look_ahead(captions_of):

@@ -62,12 +62,12 @@ def world(tmp_path_factory):
 def trained(world, tmp_path_factory):
     out = tmp_path_factory.mktemp("e2e") / "a.safetensors"
     step = {"runs": {"first": {"model": "e2e", "backbone": "mini-frames", "phases": ["step3"]}}}
-    return world.train("first", "step3", out, {**SEEING, **step}, **world.eyes())
+    return world.train("first", "step3", out, {**SEEING, **step}, **world.cnn())
 
 
 def test_the_report_of_a_checkpoint(world, trained):
-    eyes = world.eyes()
-    report = recognition_scores([trained, trained], eyes["attributes"], world.captions, eyes["features"], "val", "cpu")
+    cnn = world.cnn()
+    report = recognition_scores([trained, trained], cnn["attributes"], world.captions, cnn["features"], "val", "cpu")
     assert (report["items"], report["seeds"], report["attributes"] + report["nowhere"]) == (7, 2, 7)
     for name in ("mean average precision", "prior"):
         assert 0 < report[name]["low"] <= report[name]["value"] <= report[name]["high"] <= 100
@@ -84,4 +84,4 @@ def test_a_captioner_without_such_a_branch_is_refused(world, trained, tmp_path):
     other = world.untrained(tmp_path / "other.safetensors")
     for checkpoint, number in ((other, 7), (trained, 8)):
         with pytest.raises(UserError, match="attributes; give a run that was taught them"):
-            probabilities(checkpoint, world.eyes()["features"], ["clip3"], number, "cpu")
+            probabilities(checkpoint, world.cnn()["features"], ["clip3"], number, "cpu")

@@ -15,7 +15,7 @@ from captionrl.evaluation.bootstrap import interval
 from captionrl.evaluation.retrieval import SAMPLES, WAYS, chance, places, recalls, render, retrieval_scores
 from captionrl.text.vocabulary import EOS
 from captionrl.training.checkpoint import load_checkpoint
-from captionrl.training.data import Clips
+from captionrl.training.data import FeatureBatches
 
 CAPTION, PICTURE = WAYS
 COSINES = torch.tensor(  # of seven captions with four pictures, two folds of two
@@ -101,14 +101,16 @@ def world(tmp_path_factory) -> World:
 def checkpoint(world):
     """Of a model that reads four words of a caption."""
     settings = {"max_frames": 5, "max_words": 4, "min_count": 1}
-    return world.untrained(world.root / "judge.safetensors", phase="embedding", model="actor-critic", settings=settings)
+    return world.untrained(
+        world.root / "reward-model.safetensors", phase="embedding", model="actor-critic", settings=settings
+    )
 
 
 def found_one_by_one(world, checkpoint, items):
     """Places of captions and of pictures among each other, from cosines of one pair at a time."""
-    policy, card = load_checkpoint(checkpoint)
+    policy, metadata = load_checkpoint(checkpoint)
     captions, vocabulary, store = world.load()
-    clips = Clips(store, card.settings["max_frames"], torch.device("cpu"))
+    clips = FeatureBatches(store, metadata.settings["max_frames"], torch.device("cpu"))
     texts = [(item, [*vocabulary.encode(words)[:4], EOS]) for item in items for words in captions.tokens[item]]
     with torch.inference_mode():
         cosine = {

@@ -27,9 +27,13 @@ PROVENANCE = {"seed": 1, "hours": 0.5, "slurm_job": None, "code": "v", "commit":
 def scored(world, checkpoint, tmp_path, monkeypatch):
     """What `evaluate_predictions` gives to the metrics, and the provenance it writes, for these predictions."""
 
-    def scored(predictions, blind=False):
+    def scored(predictions, visual_input=True):
         given = SimpleNamespace()
-        trained = {"config": {"run": {"blind": blind}}, "inputs": {"features": {"backbone": "mini"}}, "machine": "x86"}
+        trained = {
+            "config": {"run": {"no-visual-input": blind}},
+            "inputs": {"features": {"backbone": "mini"}},
+            "machine": "x86",
+        }
         write_json(checkpoint.with_suffix(".json"), PROVENANCE | trained)
         write_json(tmp_path / "predictions.json", predictions)
 
@@ -61,18 +65,18 @@ def test_a_score_says_where_it_came_from(scored, checkpoint, tmp_path, world):
         "checkpoint_sha256": sha256(checkpoint),
         "predictions": str(tmp_path / "predictions.json"),
         "predictions_sha256": sha256(tmp_path / "predictions.json"),
-        "config": fingerprint({"run": {"blind": False}}),
+        "config": fingerprint({"run": {"visual_input": True}}),
         "features": "mini",
     }
 
 
 def test_a_blind_control_sees_no_features(scored, world):
-    _, provenance = scored({world.load()[0].items["test"][0].id: "A man."}, blind=True)
+    _, provenance = scored({world.load()[0].items["test"][0].id: "A man."}, visual_input=False)
     assert provenance["features"] == "none"
 
 
 def test_seeds_are_scored_together_as_each_would_be_alone(world, checkpoint, tmp_path):
-    trained = {"config": {"run": {"blind": False}}, "inputs": {"features": {"backbone": "mini"}}}
+    trained = {"config": {"run": {"visual_input": True}}, "inputs": {"features": {"backbone": "mini"}}}
     write_json(checkpoint.with_suffix(".json"), PROVENANCE | trained)
     items = [item.id for item in world.load()[0].items["test"]]
     texts = (["a man lifts a ball"] * len(items), ["", *["a dog, kicks the box"] * (len(items) - 1)])
@@ -89,7 +93,7 @@ def test_seeds_are_scored_together_as_each_would_be_alone(world, checkpoint, tmp
 
 
 def test_sets_are_scored_together_as_each_would_be_alone(world, checkpoint, tmp_path):
-    trained = {"config": {"run": {"blind": False}}, "inputs": {"features": {"backbone": "mini"}}}
+    trained = {"config": {"run": {"visual_input": True}}, "inputs": {"features": {"backbone": "mini"}}}
     write_json(checkpoint.with_suffix(".json"), PROVENANCE | trained)
     items = [item.id for item in world.load()[0].items["test"]]
     predictions = [tmp_path / f"sets{seed}.json" for seed in range(2)]

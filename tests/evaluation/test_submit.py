@@ -16,7 +16,7 @@ from captionrl.evaluation.submit import submit, validate
 from captionrl.files import write_json
 from captionrl.text.vocabulary import EOS, PAD
 from captionrl.training.checkpoint import load_checkpoint
-from captionrl.training.data import Clips
+from captionrl.training.data import FeatureBatches
 
 IDS = (523573, 1, 57, 100)
 LISTED = {id: f"COCO_test2014_{id:012d}.jpg" for id in IDS}
@@ -83,12 +83,14 @@ def test_every_listed_image_stands_once_in_the_order_of_its_number(written):
 
 
 def test_captions_are_the_best_of_beam_search(written, world, checkpoint):
-    policy, card = load_checkpoint(checkpoint)
-    clips = Clips(module.FeatureStore(world.root / "test2014.h5"), card.settings["max_frames"], torch.device("cpu"))
+    policy, metadata = load_checkpoint(checkpoint)
+    clips = FeatureBatches(
+        module.FeatureStore(world.root / "test2014.h5"), metadata.settings["max_frames"], torch.device("cpu")
+    )
     for result in written():
         memory = policy.encode(clips.batch([stem(result["image_id"])]))
-        tokens, _ = beam_search(policy, memory, card.settings["max_words"] + 1, BEAM)
-        assert result["caption"] == " ".join(card.vocabulary.decode(tokens[0, 0].tolist()))
+        tokens, _ = beam_search(policy, memory, metadata.settings["max_words"] + 1, BEAM)
+        assert result["caption"] == " ".join(metadata.vocabulary.decode(tokens[0, 0].tolist()))
 
 
 def first_words(monkeypatch, *captions):

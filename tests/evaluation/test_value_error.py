@@ -19,8 +19,8 @@ from captionrl.evaluation.value import (
     CAPTIONS_AN_ITEM,
     SAMPLES,
     Beginnings,
-    foreseen,
     judged_phase,
+    predicted_values,
     render,
     report,
     value_errors,
@@ -29,7 +29,7 @@ from captionrl.files import write_json
 from captionrl.models import build_module
 from captionrl.training.checkpoint import load_checkpoint, save_checkpoint
 
-PHASE = {"objective": "value", "epochs": 1, "optimiser": "adam", "learning_rate": 0.01, "embedding": 1}
+PHASE = {"objective": "value", "epochs": 1, "optimiser": "adam", "learning_rate": 0.01, "embedding_weight": 1}
 PHASE |= {"eos_in_reward": True}
 
 
@@ -87,13 +87,15 @@ def checkpoint(world):
     """Makes a checkpoint of an untrained policy, `changed` before it is saved, as a phase with these facts left it."""
 
     def make(name, changed=lambda policy: None, seed=1, **facts):
-        card = world.card(run="critic", phase="value", model="actor-critic", seed=seed)
+        metadata = world.metadata(run="critic", phase="value", model="actor-critic", seed=seed)
         torch.manual_seed(0)
-        policy = build_module("actor-critic", card.features, len(card.words), Sizes(**card.sizes | {"init": 1.5}))
+        policy = build_module(
+            "actor-critic", metadata.features, len(metadata.words), Sizes(**metadata.sizes | {"init": 1.5})
+        )
         with torch.no_grad():
             changed(policy)
         path = world.root / f"{name}.safetensors"
-        save_checkpoint(path, policy, card)
+        save_checkpoint(path, policy, metadata)
         write_json(path.with_suffix(".json"), {"config": {"phase": PHASE | facts}})
         return path
 
@@ -101,9 +103,9 @@ def checkpoint(world):
 
 
 def read(world, path, split="test"):
-    policy, card = load_checkpoint(path)
-    clips = open_clips(path, card, world.features, torch.device("cpu"))
-    return foreseen(policy, card, judged_phase(path), clips, world.load()[0], split)
+    policy, metadata = load_checkpoint(path)
+    clips = open_clips(path, metadata, world.features, torch.device("cpu"))
+    return predicted_values(policy, metadata, judged_phase(path), clips, world.load()[0], split)
 
 
 def test_every_beginning_of_a_few_captions_an_item_is_there_once(world, checkpoint):
@@ -143,8 +145,8 @@ def test_values_are_the_networks_after_each_word_of_what_was_sampled(world, chec
     path, rollouts = checkpoint("plain"), []
     monkeypatch.setattr(value, "sample", lambda *given: rollouts.append(sample(*given)) or rollouts[-1])
     found = read(world, path)
-    policy, card = load_checkpoint(path)
-    clips = open_clips(path, card, world.features, torch.device("cpu"))
+    policy, metadata = load_checkpoint(path)
+    clips = open_clips(path, metadata, world.features, torch.device("cpu"))
     items = [item.id for item in world.load()[0].items["test"]]
     (rollout,) = rollouts
     expected = []

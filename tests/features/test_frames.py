@@ -8,9 +8,9 @@ from captionrl.config import Augmentation
 from captionrl.errors import UserError
 from captionrl.features.augment import augment
 from captionrl.features.extract import extract
+from captionrl.features.frame_sampler import frame_sampler
 from captionrl.features.frames import pack, unpack
-from captionrl.features.keeper import frame_keeper
-from captionrl.features.store import FeatureStore, thin
+from captionrl.features.store import FeatureStore, sample_uniformly
 from captionrl.features.video import sample_frames
 
 
@@ -34,14 +34,14 @@ def test_jpegs_are_close_to_what_they_were_made_of():
 def test_a_frame_store_holds_what_the_clips_show(clip, tmp_path):
     """In shards, with the sampling and resizing of features."""
     rendered = clip(tmp_path / "clip.avi", [k / 15 for k in range(60)], rate=15)
-    keeper = frame_keeper("mini-frames", 3)
+    sampler = frame_sampler("mini-frames", 3)
     manifest = extract(
-        [("clip", rendered), ("again", rendered)], keeper, tmp_path / "a.h5", tmp_path / "a.json",
+        [("clip", rendered), ("again", rendered)], sampler, tmp_path / "a.h5", tmp_path / "a.json",
         state=tmp_path / "state", code_version="1", shard_items=1,
     )  # fmt: skip
     assert (manifest["frames"], manifest["dim"], manifest["backbone"]) == (6, 128, "mini-frames")
     store = FeatureStore(tmp_path / "a.h5")
-    shown = thin(np.stack([frame for _, frame in sample_frames(rendered, 3.0, keeper.resize)]), 3)
+    shown = sample_uniformly(np.stack([frame for _, frame in sample_frames(rendered, 3.0, frame_sampler.resize)]), 3)
     rows = store.read("clip")
     assert rows.dtype == np.uint8
     assert len({frame.mean().round() for frame in shown}) == 3
@@ -52,7 +52,7 @@ def test_a_frame_store_holds_what_the_clips_show(clip, tmp_path):
 def test_frames_for_a_backbone_that_is_none_are_refused():
     for name in ("mini", "resnet-frames"):
         with pytest.raises(UserError, match="choose mini-frames"):
-            frame_keeper(name, 5)
+            frame_sampler(name, 5)
 
 
 def test_without_augmentation_frames_stay_as_they_are():

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from toy import VOCABULARY, batch, toy_clips, toy_policy
 
-from captionrl.models.policy import shift, still_going
+from captionrl.models.policy import active_rows, shift
 from captionrl.text.vocabulary import BOS, EOS, PAD, UNK
 
 CAPTIONS = torch.tensor([[4, 5, 6, 4, EOS], [6, EOS, PAD, PAD, PAD], [5, UNK, 4, EOS, PAD]])
@@ -14,9 +14,9 @@ def test_shift_begins_with_bos_and_drops_the_last_word():
 
 
 def test_captions_leave_the_batch_longest_last():
-    order, going, places = still_going(CAPTIONS)
+    order, active, places = active_rows(CAPTIONS)
     assert order.tolist() == [0, 2, 1]
-    assert going == [3, 3, 2, 2, 1]
+    assert active == [3, 3, 2, 2, 1]
     assert CAPTIONS.flatten()[places].tolist() == [4, 5, 6, 5, UNK, EOS, 6, 4, 4, EOS, EOS]
 
 

@@ -14,7 +14,7 @@ CAPTIONS = torch.tensor([[4, 5, 6, 4, 5, EOS], [6, 6, 5, 4, 4, EOS], [5, 4, 4, 6
 
 @pytest.fixture(params=["this", "previous"])
 def policy(request) -> HRL:
-    return toy_policy("hrl", critic_reads=request.param)
+    return toy_policy("hrl", critic_input=request.param)
 
 
 def walk(policy: HRL, tokens: Tensor = CAPTIONS, noise: Tensor | None = None) -> tuple[list, list]:
@@ -31,12 +31,12 @@ def walk(policy: HRL, tokens: Tensor = CAPTIONS, noise: Tensor | None = None) ->
 
 def test_a_segment_begins_with_the_caption_and_after_every_boundary_of_the_critic(policy):
     _, extras = walk(policy)
-    begins = torch.stack([extra.begins for extra in extras], 1)
-    ends = policy.critic(CAPTIONS) > 0
-    assert begins[:, 0].all()
-    assert torch.equal(begins[:, 1:], ends[:, :-1])
-    assert begins[:, 1:].any()
-    assert not begins[:, 1:].all()
+    segment_start = torch.stack([extra.segment_start for extra in extras], 1)
+    ends = policy.boundary_critic(CAPTIONS) > 0
+    assert segment_start[:, 0].all()
+    assert torch.equal(segment_start[:, 1:], ends[:, :-1])
+    assert segment_start[:, 1:].any()
+    assert not segment_start[:, 1:].all()
 
 
 def test_state_and_goal_of_the_manager_are_held_between_boundaries_and_move_at_them(policy):
@@ -45,8 +45,8 @@ def test_state_and_goal_of_the_manager_are_held_between_boundaries_and_move_at_t
         for name in ("manager", "manager_cell", "manager_attention"):
             before, after = getattr(states[t - 1], name), getattr(states[t], name)
             same = (before == after).all(-1)
-            assert torch.equal(same, ~extras[t].begins), name
-        assert torch.equal((extras[t - 1].goal == extras[t].goal).all(-1), ~extras[t].begins)
+            assert torch.equal(same, ~extras[t].segment_start), name
+        assert torch.equal((extras[t - 1].goal == extras[t].goal).all(-1), ~extras[t].segment_start)
 
 
 def test_noise_is_added_to_the_goal_of_its_segment(policy):
@@ -61,7 +61,7 @@ def test_noise_is_added_to_the_goal_of_its_segment(policy):
 
 def test_given_boundaries_replace_the_critics(policy):
     memory = policy.encode(batch(toy_clips(4, 2, 3)))
-    ends = policy.critic(CAPTIONS) > 0
+    ends = policy.boundary_critic(CAPTIONS) > 0
     torch.testing.assert_close(policy.read(CAPTIONS, memory, ends), policy.read(CAPTIONS, memory))
     others, _ = policy.read(CAPTIONS, memory, ~ends)
     assert not torch.allclose(others, policy.read(CAPTIONS, memory)[0])
@@ -71,7 +71,7 @@ def test_the_critic_reads_the_word_itself_or_only_those_before_it():
     """HRL eq. 9 against eq. 10."""
     captions = every_caption()
     for reads, depends in (("this", True), ("previous", False)):
-        first = toy_policy("hrl", critic_reads=reads).critic(captions)[:, 0]
+        first = toy_policy("hrl", critic_input=reads).critic(captions)[:, 0]
         assert (first.std() > 1e-3) == depends
 
 
@@ -80,9 +80,9 @@ def test_teaching_freezes_the_others(policy):
         return {name.split(".")[0] for name, parameter in policy.named_parameters() if parameter.requires_grad}
 
     everything = {name.split(".")[0] for name, _ in policy.named_parameters()}
-    policy.teach("worker")
-    assert learning() == everything - {"manager", "critic"}
-    policy.teach("manager")
+    policy.set_trainable("worker")
+    assert learning() == everything - {"manager", "boundary_critic"}
+    policy.set_trainable("manager")
     assert learning() == {"manager"}
-    policy.teach("both")
-    assert learning() == everything - {"critic"}
+    policy.set_trainable("both")
+    assert learning() == everything - {"boundary_critic"}

@@ -4,7 +4,7 @@ from torch import nn
 from toy import POLICIES, SIZES
 
 from captionrl.models import build_module
-from captionrl.models.layers import Attention, BiLSTM, run_lstm, turn_round
+from captionrl.models.layers import Attention, BiLSTM, reverse_valid, run_lstm
 from captionrl.models.nic import NIC
 
 MASK = torch.tensor([[True, True, True, True], [True, True, False, False], [True, False, False, False]])
@@ -59,9 +59,9 @@ def test_a_bilstm_is_torchs_on_each_clip_alone_so_its_backward_direction_begins_
 
 def test_turning_round_reverses_the_frames_and_leaves_the_padding():
     frames = torch.arange(12.0).view(3, 4, 1)
-    turned = turn_round(frames, MASK)
+    turned = reverse_valid(frames, MASK)
     assert turned.squeeze(-1).tolist() == [[3, 2, 1, 0], [5, 4, 6, 7], [8, 9, 10, 11]]
-    assert torch.equal(turn_round(turned, MASK), frames)
+    assert torch.equal(reverse_valid(turned, MASK), frames)
 
 
 @pytest.mark.parametrize("model", POLICIES)

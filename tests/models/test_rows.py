@@ -5,18 +5,18 @@ import torch
 from torch import Tensor
 from toy import batch, toy_clips
 
-from captionrl.models import Rows
+from captionrl.models import TensorBatch
 from captionrl.text.vocabulary import BOS
 
 
 @dataclass(frozen=True)
-class Inner(Rows):
+class Inner(TensorBatch):
     flags: Tensor  # [B]
     absent: Tensor | None = None
 
 
 @dataclass(frozen=True)
-class Outer(Rows):
+class Outer(TensorBatch):
     numbers: Tensor  # [B, 2]
     inner: Inner
     absent: Inner | None = None
@@ -39,7 +39,7 @@ def test_select_leaves_the_original_alone():
 
 def test_spread_undoes_select_and_leaves_zero_elsewhere():
     numbers, flags, rows = torch.arange(1, 7).view(3, 2), torch.tensor([True, False, True]), torch.tensor([2, 0])
-    whole = Outer(numbers, Inner(flags, absent=numbers.double())).select(rows).spread(rows, 3)
+    whole = Outer(numbers, Inner(flags, absent=numbers.double())).select(rows).scatter_rows(rows, 3)
     assert whole.numbers.tolist() == [[1, 2], [0, 0], [5, 6]]
     assert whole.inner.flags.tolist() == [True, False, True]
     assert whole.inner.absent.tolist() == [[1, 2], [0, 0], [5, 6]]
@@ -119,7 +119,7 @@ def test_first_words_begin_every_row(rows):
 
 
 @dataclass(frozen=True)
-class NestedFirst(Rows):
+class NestedFirst(TensorBatch):
     inner: Inner
     numbers: Tensor
 
@@ -129,7 +129,7 @@ def test_first_words_when_the_first_field_is_nested():
 
 
 @dataclass(frozen=True)
-class Several(Rows):
+class Several(TensorBatch):
     parts: tuple[Tensor, ...]  # [B, 2], [B]
 
 

@@ -28,7 +28,7 @@ def written_by_the_book(policy, frames, words):
     stages = len(policy.heads)
     hidden = [torch.zeros(1, policy.width, dtype=torch.float64) for _ in range(stages)]
     cell = list(hidden)
-    states, looks = [], []
+    states, maps = [], []
     for word in words:
         y = policy.embedding(word[None])
         before = list(hidden)
@@ -45,28 +45,28 @@ def written_by_the_book(policy, frames, words):
             hidden[i], cell[i] = policy.fine[i - 1](torch.cat([attended, hidden[i - 1], y], 1), (before[i], cell[i]))
             weights_of_word.append(weights)
         states.append(torch.cat(hidden))
-        looks.append(torch.stack(weights_of_word))
-    return torch.stack(states), torch.stack(looks)
+        maps.append(torch.stack(weights_of_word))
+    return torch.stack(states), torch.stack(maps)
 
 
 def test_states_and_attention_are_those_of_the_equations(policy):
     (clip,), words = toy_clips(4), shift(CAPTIONS[:1])[0]
-    states, looks = written_by_the_book(policy, clip, words)
+    states, maps = written_by_the_book(policy, clip, words)
     memory = policy.encode(batch([clip]))
     state = policy.start(memory)
     for t, word in enumerate(words):
         step = policy.step(word[None], state, memory)
         state = step.state
         torch.testing.assert_close(torch.cat(state.hidden), states[t])
-        torch.testing.assert_close(step.extras.attentions[0], looks[t])
+        torch.testing.assert_close(step.extras.attentions[0], maps[t])
 
 
 def test_attention_sums_to_one_over_the_regions_there_are_at_every_stage(policy):
     features = batch(toy_clips(4, 1, 3), extra=2, filler=1e6)
     rollout = greedy(policy, policy.encode(features), 4)
-    looks = rollout.extras.attentions  # [B, T, F, N]
-    torch.testing.assert_close(looks.sum(-1)[rollout.mask], torch.ones_like(looks.sum(-1)[rollout.mask]))
-    assert (looks.masked_select(~features.mask[:, None, None, :]) == 0).all()
+    maps = rollout.extras.attentions  # [B, T, F, N]
+    torch.testing.assert_close(maps.sum(-1)[rollout.mask], torch.ones_like(maps.sum(-1)[rollout.mask]))
+    assert (maps.masked_select(~features.mask[:, None, None, :]) == 0).all()
 
 
 def test_stacked_or_not_the_first_fine_stage_is_the_same_and_the_second_is_not():

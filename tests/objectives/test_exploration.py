@@ -192,11 +192,11 @@ def test_baselines_make_the_weights_of_log_p_smaller():
 def test_the_diversity_term_is_zero_when_all_samples_are_equal(baseline):
     distances = pairwise_distances(BLEU, written(*["a b c"] * 5), NO_WORDS)
     log_probs = torch.full((1, 5), -2.0, requires_grad=True)
-    loss, told = exploration_loss(
+    loss, stats = exploration_loss(
         log_probs, torch.rand(1, 5), distances.float(), alpha=0.0,
         reward_baseline=torch.zeros(1, 1), distance_baseline=baseline(distances),
     )  # fmt: skip
-    assert loss.item() == told["diversity_weight"] == told["distance"] == 0
+    assert loss.item() == stats["diversity_weight"] == stats["distance"] == 0
     loss.backward()
     assert (log_probs.grad == 0).all()
 
@@ -204,7 +204,7 @@ def test_the_diversity_term_is_zero_when_all_samples_are_equal(baseline):
 def test_loss_of_two_items_by_hand():
     log_probs = torch.tensor([[-1.0, -2.0], [-3.0, -4.0]], requires_grad=True)
     distances = torch.tensor([[[0.0, 0.4], [0.4, 0.0]], [[0.0, 1.0], [1.0, 0.0]]])
-    loss, told = exploration_loss(
+    loss, stats = exploration_loss(
         log_probs, torch.tensor([[0.5, 0.1], [0.2, 0.2]]), distances, alpha=0.75,
         reward_baseline=torch.tensor([[0.1], [0.2]]), distance_baseline=torch.tensor([[0.1], [0.0]]),
     )  # fmt: skip
@@ -213,6 +213,6 @@ def test_loss_of_two_items_by_hand():
     torch.testing.assert_close(loss, (weights * torch.tensor([[1.0, 2.0], [3.0, 4.0]])).mean())
     loss.backward()
     torch.testing.assert_close(log_probs.grad, -weights / 4)
-    assert told == pytest.approx(
+    assert stats == pytest.approx(
         {"loss": loss.item(), "distance": 0.7, "precision_weight": 0.3 / 4, "diversity_weight": (0.05 + 0.25) / 2}
     )

@@ -10,11 +10,18 @@ from toy import batch, every_caption, gradients, rollout_of, toy_clips, toy_poli
 
 from captionrl.decoding.distribution import log_probabilities
 from captionrl.decoding.rollout import Rollout, greedy
-from captionrl.models import Rows
+from captionrl.models import TensorBatch
 from captionrl.models.hrl import HRL
+from captionrl.models.layers import LinearBaseline
 from captionrl.models.policy import shift
-from captionrl.objectives.hrl import delta_rewards, discounted_returns, segment_returns, segment_rewards
-from captionrl.objectives.reinforce import LinearBaseline, policy_gradient_loss
+from captionrl.objectives.hrl import (
+    delta_rewards,
+    discounted_returns,
+    manager_loss,
+    segment_returns,
+    segment_rewards,
+    worker_loss,
+)
 from captionrl.rewards import CiderD
 from captionrl.text.vocabulary import PAD
 
@@ -30,12 +37,12 @@ def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 3
 
 
-def baseline_of(hidden: Tensor) -> Tensor:
+def baseline_of(hidden: Tensor) -> LinearBaseline:
     torch.manual_seed(1)
     baseline = LinearBaseline(hidden.shape[-1]).double()
     torch.nn.init.normal_(baseline.regressor.weight)
     torch.nn.init.normal_(baseline.regressor.bias)
-    return baseline(hidden)
+    return baseline
 
 
 class TestWorker:
@@ -56,43 +63,43 @@ class TestWorker:
         return torch.tensor(rows, dtype=torch.float64) * (captions != PAD)
 
     @pytest.fixture
-    def memory(self, policy: HRL, captions: Tensor) -> Rows:
+    def memory(self, policy: HRL, captions: Tensor) -> TensorBatch:
         return policy.encode(batch(toy_clips(4))).select(torch.zeros(len(captions), dtype=torch.long))
 
-    def log_probs(self, policy: HRL, memory: Rows, captions: Tensor) -> Tensor:
+    def log_probs(self, policy: HRL, memory: TensorBatch, captions: Tensor) -> Tensor:
         log_p = log_probabilities(policy.teacher_forcing(captions, memory))
         return log_p.gather(-1, captions.unsqueeze(-1)).squeeze(-1).masked_fill(captions == PAD, 0)
 
-    def expected_loss(self, rollout: Rollout, returns: Tensor, probability: Tensor) -> Tensor:
+    def expected_loss(self, rollout: Rollout, rewards: Tensor, discount: float, probability: Tensor) -> Tensor:
         baseline = baseline_of(rollout.hidden)
         losses = [
-            policy_gradient_loss(rollout.select(row), returns[row], baseline[row])
-            for row in torch.arange(len(returns)).split(1)
+            worker_loss(rollout.select(row), rewards[row], baseline, discount)[0]
+            for row in torch.arange(len(rewards)).split(1)
         ]
         return (probability * torch.stack(losses)).sum()
 
     def test_segments_begin_at_different_words(self, policy, memory, captions):
         """So that the manager, through which the worker's gradient passes, is at work."""
-        begins = rollout_of(policy, memory, captions).extras.begins
-        assert begins[:, 0].all()
-        assert 0.2 < begins[:, 1:].double().mean() < 0.8
+        segment_start = rollout_of(policy, memory, captions).extras.segment_start
+        assert segment_start[:, 0].all()
+        assert 0.2 < segment_start[:, 1:].double().mean() < 0.8
 
     def test_without_discount_its_gradient_is_that_of_the_expected_return(self, policy, memory, captions, rewards):
-        policy.teach("worker")
+        policy.set_trainable("worker")
         log_probs = self.log_probs(policy, memory, captions)
         probability = log_probs.sum(1).exp()
         torch.testing.assert_close(probability.sum().item(), 1.0)
         exact = gradients(-(probability * rewards.sum(1)).sum(), policy)
         rollout = rollout_of(policy, memory, captions)
-        loss = self.expected_loss(rollout, discounted_returns(rewards, 1.0), probability.detach())
+        loss = self.expected_loss(rollout, rewards, 1.0, probability.detach())
         torch.testing.assert_close(gradients(loss, policy), exact, **EXACT)
 
     def test_with_discount_it_is_the_enumerated_expectation_of_equation_14(self, policy, memory, captions, rewards):
-        policy.teach("worker")
+        policy.set_trainable("worker")
         gamma, log_probs = 0.95, self.log_probs(policy, memory, captions)
         probability = log_probs.sum(1).exp().detach()
         rollout = rollout_of(policy, memory, captions)
-        baseline = baseline_of(rollout.hidden).detach()
+        baseline = baseline_of(rollout.hidden)(rollout.hidden).detach()
         expectation = [torch.zeros_like(parameter) for parameter in trainable(policy)]
         for row, caption in enumerate(captions.tolist()):
             for t, word in enumerate(caption):
@@ -102,7 +109,7 @@ class TestWorker:
                 weight = -probability[row] * (sum(later) - baseline[row, t])
                 slope = gradients(log_probs[row, t], policy)
                 expectation = [sum_ + weight * g for sum_, g in zip(expectation, slope, strict=True)]
-        loss = self.expected_loss(rollout, discounted_returns(rewards, gamma), probability)
+        loss = self.expected_loss(rollout, rewards, gamma, probability)
         torch.testing.assert_close(list(gradients(loss, policy)), expectation, **EXACT)
 
 
@@ -110,26 +117,31 @@ class TestWorker:
 class Explored:
     """Greedy captions from perturbed goals, and what the manager learns from them."""
 
-    memory: Rows
+    memory: TensorBatch
     noise: Tensor
     rollout: Rollout
-    advantage: Tensor  # [B, T] R(e) - b of each word's segment
+    rewards: Tensor  # [B, T] f(a_t)
+    baseline: LinearBaseline
 
     @property
     def loss(self) -> Tensor:
-        return policy_gradient_loss(self.rollout, self.advantage, torch.zeros_like(self.advantage))
+        return manager_loss(self.rollout, self.rewards, self.baseline, 0.95)[0]
+
+    @property
+    def advantage(self) -> Tensor:
+        """R(e) - b [B, T] of each word's segment."""
+        returns = segment_returns(self.rewards, self.rollout.extras.segment_start, 0.95)
+        return (returns - self.baseline(self.rollout.extras.manager)).detach()
 
 
 class TestManager:
-    def explore(self, policy: HRL) -> Explored:
-        policy.teach("manager")
+    def explore(self, policy: HRL, detach_segments: bool = False) -> Explored:
+        policy.set_trainable("manager")
         memory = policy.encode(batch(toy_clips(4, 2, 3)))
         noise = 2 * random(3, 6, 2) - 3
-        rollout = greedy(policy, memory, 6, policy.start(memory, noise))
-        begins = rollout.extras.begins
+        rollout = greedy(policy, memory, 6, policy.start(memory, noise, detach_segments))
         rewards = random(*rollout.tokens.shape) * rollout.mask
-        returns = segment_returns(rewards, begins, 0.95)
-        return Explored(memory, noise, rollout, (returns - baseline_of(rollout.extras.manager)).detach())
+        return Explored(memory, noise, rollout, rewards, baseline_of(rollout.extras.manager))
 
     def written(self, policy: HRL, explored: Explored) -> Tensor:
         """log pi of the words written, [B, T], from goals of the manager as it is now and the same noise."""
@@ -143,23 +155,23 @@ class TestManager:
             columns.append(log_probabilities(step.logits).gather(-1, target.unsqueeze(-1)).squeeze(-1))
         return torch.stack(columns, 1).masked_fill(~explored.rollout.mask, 0)
 
-    def written_by_segment(self, policy: HRL, explored: Explored, starts: list[Rows]) -> Tensor:
+    def written_by_segment(self, policy: HRL, explored: Explored, starts: list[TensorBatch]) -> Tensor:
         """The same, but each segment's goal is set in the state that `starts` recorded at its first word."""
         memory = policy.encode(batch(toy_clips(4, 2, 3)))
-        begins, tokens, columns = explored.rollout.extras.begins, explored.rollout.tokens, []
+        segment_start, tokens, columns = explored.rollout.extras.segment_start, explored.rollout.tokens, []
         state = starts[0]
         for t, (words, target) in enumerate(zip(shift(tokens).unbind(1), tokens.unbind(1), strict=True)):
-            fresh = begins[:, t]
+            fresh = segment_start[:, t]
             state = type(state)(**{
                 name: torch.where(fresh.view(-1, *[1] * (value.ndim - 1)), getattr(starts[t], name), value)
-                for name, value in vars(state).items()
+                for name, value in vars(state).items() if value is not None
             })  # fmt: skip
             step = policy.step(words, state, memory)
             state = step.state
             columns.append(log_probabilities(step.logits).gather(-1, target.unsqueeze(-1)).squeeze(-1))
         return torch.stack(columns, 1).masked_fill(~explored.rollout.mask, 0)
 
-    def states(self, policy: HRL, explored: Explored) -> list[Rows]:
+    def states(self, policy: HRL, explored: Explored) -> list[TensorBatch]:
         """The state before each word."""
         with torch.no_grad():
             memory = policy.encode(batch(toy_clips(4, 2, 3)))
@@ -187,11 +199,10 @@ class TestManager:
 
     def test_its_gradient_is_the_finite_difference_through_each_segments_goal(self, policy):
         """HRL eq. 22: a goal answers for the words of its own segment, in a state that is given."""
-        policy.gradients_cross_segments = False
-        explored = self.explore(policy)
-        begins = explored.rollout.extras.begins
-        assert (begins.sum(1) > 1).any()
-        assert (begins.sum(1) < explored.rollout.lengths).any()
+        explored = self.explore(policy, detach_segments=True)
+        segment_start = explored.rollout.extras.segment_start
+        assert (segment_start.sum(1) > 1).any()
+        assert (segment_start.sum(1) < explored.rollout.lengths).any()
         starts = self.states(policy, explored)
         torch.testing.assert_close(self.written_by_segment(policy, explored, starts), explored.rollout.log_probs)
         ours = gradients(explored.loss, policy)
@@ -199,16 +210,14 @@ class TestManager:
         assert max(gradient.abs().max() for gradient in ours) > 1e-2
 
     def test_across_segments_it_is_that_of_the_whole_caption(self, policy):
-        policy.gradients_cross_segments = True
         explored = self.explore(policy)
         ours = gradients(explored.loss, policy)
         self.check(ours, policy, explored, lambda policy: self.written(policy, explored))
 
     def test_the_two_differ(self, policy):
         found = []
-        for cross in (False, True):
-            policy.gradients_cross_segments = cross
-            found.append(gradients(self.explore(policy).loss, policy))
+        for detach_segments in (False, True):
+            found.append(gradients(self.explore(policy, detach_segments).loss, policy))
         assert max((a - b).abs().max() for a, b in zip(*found, strict=True)) > 1e-4
 
     def test_only_the_managers_weights_have_a_gradient(self, policy):
@@ -246,21 +255,23 @@ class TestRewards:
     @pytest.mark.parametrize("discount", [0.0, 0.95, 1.0])
     def test_with_a_segment_a_word_the_managers_rewards_and_returns_are_the_workers(self, scored, discount):
         deltas, _, _ = scored
-        begins = torch.ones_like(deltas, dtype=torch.bool)
-        assert torch.equal(segment_rewards(deltas, begins), deltas)
-        torch.testing.assert_close(segment_returns(deltas, begins, discount), discounted_returns(deltas, discount))
+        segment_start = torch.ones_like(deltas, dtype=torch.bool)
+        assert torch.equal(segment_rewards(deltas, segment_start), deltas)
+        torch.testing.assert_close(
+            segment_returns(deltas, segment_start, discount), discounted_returns(deltas, discount)
+        )
 
     @pytest.mark.parametrize("discount", [0.0, 0.95, 1.0])
     def test_with_one_segment_the_managers_reward_and_return_are_the_captions_score(self, scored, discount):
         deltas, scores, _ = scored
-        begins = torch.zeros_like(deltas, dtype=torch.bool).index_fill(1, torch.tensor(0), True)
-        torch.testing.assert_close(segment_rewards(deltas, begins)[:, 0], scores)
-        returns = segment_returns(deltas, begins, discount)
+        segment_start = torch.zeros_like(deltas, dtype=torch.bool).index_fill(1, torch.tensor(0), True)
+        torch.testing.assert_close(segment_rewards(deltas, segment_start)[:, 0], scores)
+        returns = segment_returns(deltas, segment_start, discount)
         torch.testing.assert_close(returns, scores.unsqueeze(1).expand_as(returns))
 
     def test_by_hand(self):
         rewards = torch.tensor([[1.0, 2.0, 4.0, 8.0, 0.0]])
         assert discounted_returns(rewards, 0.5).tolist() == [[4.0, 6.0, 8.0, 8.0, 0.0]]
-        begins = torch.tensor([[True, False, True, False, False]])
-        assert segment_rewards(rewards, begins).tolist() == [[3.0, 12.0, 0.0, 0.0, 0.0]]
-        assert segment_returns(rewards, begins, 0.5).tolist() == [[9.0, 9.0, 12.0, 12.0, 12.0]]
+        segment_start = torch.tensor([[True, False, True, False, False]])
+        assert segment_rewards(rewards, segment_start).tolist() == [[3.0, 12.0, 0.0, 0.0, 0.0]]
+        assert segment_returns(rewards, segment_start, 0.5).tolist() == [[9.0, 9.0, 12.0, 12.0, 12.0]]

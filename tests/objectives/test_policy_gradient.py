@@ -18,8 +18,9 @@ from toy import (
 )
 
 from captionrl.decoding.rollout import Rollout, greedy
-from captionrl.models import Extras, Policy, Rows
-from captionrl.objectives.reinforce import LinearBaseline, policy_gradient_loss
+from captionrl.models import Extras, Policy, TensorBatch
+from captionrl.models.layers import LinearBaseline
+from captionrl.objectives.reinforce import baseline_loss, policy_gradient_loss
 from captionrl.text.vocabulary import PAD
 
 
@@ -28,7 +29,7 @@ class World:
     """A policy, a clip, every caption that can be written about it [C, T], and a reward for each [C]."""
 
     policy: Policy
-    memory: Rows  # the clip's, C times
+    memory: TensorBatch  # the clip's, C times
     captions: Tensor
     reward: Tensor
 
@@ -50,7 +51,7 @@ class World:
         probability = self.probability.detach()
         loss = rollout.log_probs.new_zeros(())
         for row in torch.arange(len(self.captions)).split(1):
-            own = policy_gradient_loss(rollout.select(row), self.returns[row], baseline[row])
+            own = policy_gradient_loss(rollout.select(row), self.returns[row] - baseline[row])
             loss = loss + probability[row].squeeze() * own
         return self.gradient(loss)
 
@@ -118,15 +119,15 @@ def test_a_batchs_loss_is_the_mean_over_its_captions(world):
     rollout = world.rollout()
     baseline = linear(world, rollout)
     rows = torch.arange(len(world.captions)).split(1)
-    alone = [policy_gradient_loss(rollout.select(row), world.returns[row], baseline[row]) for row in rows]
-    torch.testing.assert_close(policy_gradient_loss(rollout, world.returns, baseline), torch.stack(alone).mean())
+    alone = [policy_gradient_loss(rollout.select(row), world.returns[row] - baseline[row]) for row in rows]
+    torch.testing.assert_close(policy_gradient_loss(rollout, world.returns - baseline), torch.stack(alone).mean())
 
 
 def test_the_padding_beyond_a_caption_counts_nothing(world):
     rollout = world.rollout()
     baseline = linear(world, rollout)
     garbled = baseline.masked_fill(~rollout.mask, 1e6)
-    losses = [policy_gradient_loss(rollout, world.returns, b) for b in (baseline, garbled)]
+    losses = [policy_gradient_loss(rollout, world.returns - b) for b in (baseline, garbled)]
     torch.testing.assert_close(*losses)
     torch.testing.assert_close(*(world.gradient(loss) for loss in losses))
 
@@ -135,7 +136,7 @@ def test_loss_of_a_caption_by_hand():
     log_probs = torch.tensor([[-1.0, -2.0, 0.0]], requires_grad=True)
     mask = torch.tensor([[True, True, False]])
     rollout = Rollout(torch.tensor([[4, 2, 0]]), mask, log_probs, Extras(torch.zeros(1, 3, 5)), None)
-    loss = policy_gradient_loss(rollout, torch.tensor([[3.0]]), torch.tensor([[1.0, 0.5, 9.0]]))
+    loss = policy_gradient_loss(rollout, torch.tensor([[3.0]]) - torch.tensor([[1.0, 0.5, 9.0]]))
     assert loss.item() == 2 * 1 + 2.5 * 2
     loss.backward()
     assert log_probs.grad.tolist() == [[-2.0, -2.5, 0.0]]
@@ -162,17 +163,17 @@ class TestLinearBaseline:
             for row, length in enumerate(rollout.lengths)
             for place in range(length)
         ]
-        torch.testing.assert_close(baseline.loss(predicted, world.returns, rollout.mask), torch.stack(errors).mean())
+        torch.testing.assert_close(baseline_loss(predicted, world.returns, rollout.mask), torch.stack(errors).mean())
 
     def test_its_loss_teaches_it_alone_and_not_the_policy(self, world, rollout, baseline):
-        loss = baseline.loss(baseline(rollout.hidden), world.returns, rollout.mask)
+        loss = baseline_loss(baseline(rollout.hidden), world.returns, rollout.mask)
         policy = trainable(world.policy)
         gradients = torch.autograd.grad(loss, policy, allow_unused=True, retain_graph=True)
         assert all(gradient is None for gradient in gradients)
         assert all((gradient != 0).any() for gradient in torch.autograd.grad(loss, list(baseline.parameters())))
 
     def test_the_policys_loss_does_not_teach_it(self, world, rollout, baseline):
-        loss = policy_gradient_loss(rollout, world.returns, baseline(rollout.hidden))
+        loss = policy_gradient_loss(rollout, world.returns - baseline(rollout.hidden))
         parameters = list(baseline.parameters())
         assert torch.autograd.grad(loss, parameters, allow_unused=True) == (None, None)
 

@@ -3,10 +3,9 @@
 import pytest
 import torch
 from torch.nn.functional import mse_loss
-from toy import batch, every_caption, judged_toy, rollout_of, toy_clips, toy_policy, true_values, word_log_probs
+from toy import actor_critic_toy, batch, every_caption, rollout_of, toy_clips, toy_policy, true_values, word_log_probs
 
-from captionrl.objectives.actor_critic import beginnings, explained, td_targets
-from captionrl.objectives.reinforce import policy_gradient_loss
+from captionrl.objectives.actor_critic import actor_loss, explained_variance, prefix_mask, td_targets
 from captionrl.text.vocabulary import PAD
 
 EXACT = {"atol": 1e-10, "rtol": 0}
@@ -34,14 +33,14 @@ def test_targets_by_hand(steps):
 
 @pytest.mark.parametrize("steps", [3, 4, 100])
 def test_as_many_steps_as_a_caption_has_words_are_monte_carlo(steps):
-    there = beginnings(LENGTHS, 3)
+    there = prefix_mask(LENGTHS, 3)
     assert torch.equal(
         td_targets(REWARD, VALUES, LENGTHS, steps)[there], td_targets(REWARD, VALUES, LENGTHS, None)[there]
     )
 
 
 def test_beginnings_are_the_empty_one_the_whole_caption_and_all_between():
-    assert beginnings(LENGTHS, 3).int().tolist() == [[1, 1, 1, 1], [1, 1, 1, 0]]
+    assert prefix_mask(LENGTHS, 3).int().tolist() == [[1, 1, 1, 1], [1, 1, 1, 0]]
 
 
 @pytest.mark.parametrize("steps", STEPS)
@@ -57,11 +56,11 @@ def test_the_actor_critics_loss_by_hand():
     rollout = rollout_of(policy, memory, captions)
     values, log_p = VALUES.double(), rollout.log_probs
     targets = td_targets(REWARD.double(), values, rollout.lengths, 1)
-    loss = policy_gradient_loss(rollout, targets[:, :-1], values[:, :-1])
+    loss = actor_loss(rollout, targets, values)
     longer = 0.1 * log_p[0, 0] + 0.1 * log_p[0, 1] + 0.7 * log_p[0, 2]
     shorter = 0.1 * log_p[1, 0] - 0.2 * log_p[1, 1]
     torch.testing.assert_close(loss, -(longer + shorter) / 2)
-    there = beginnings(rollout.lengths, 3)
+    there = prefix_mask(rollout.lengths, 3)
     squares = [0.1**2, 0.1**2, 0.7**2, 0.6**2, 0.1**2, 0.2**2, 0.3**2]
     assert mse_loss(values[there], targets[there]).item() == pytest.approx(sum(squares) / 7)
 
@@ -69,7 +68,7 @@ def test_the_actor_critics_loss_by_hand():
 @pytest.fixture
 def world():
     """Every caption [C, T] of the toy, its probability, and a reward for each [C]."""
-    policy, captions = judged_toy("actor-critic"), every_caption()
+    policy, captions = actor_critic_toy("actor-critic"), every_caption()
     memory = policy.encode(batch(toy_clips(4))).select(torch.zeros(len(captions), dtype=torch.long))
     probability = word_log_probs(policy, memory, captions).sum(1).exp().detach()
     reward = torch.rand(len(captions), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
@@ -88,7 +87,7 @@ def test_true_values_are_what_every_target_is_on_average(world, steps):
     captions, probability, reward = world
     lengths, values = (captions != PAD).sum(1), true_values(*world)
     targets = td_targets(reward, values, lengths, steps)
-    there = beginnings(lengths, captions.shape[1])
+    there = prefix_mask(lengths, captions.shape[1])
     assert values[:, 0].std() < 1e-12
     assert values[:, 1].std() > 1e-2
     torch.testing.assert_close(expectations(targets, captions, probability)[there], values[there], **EXACT)
@@ -109,19 +108,19 @@ def test_of_wrong_values_only_monte_carlo_is_right_on_average(world):
 
 class TestExplained:
     def test_all_where_values_equal_their_targets(self):
-        assert explained(REWARD, REWARD) == 1
+        assert explained_variance(REWARD, REWARD) == 1
 
     def test_nothing_by_the_best_constant_and_less_by_any_other(self):
         targets = VALUES[0]
-        assert explained(targets.mean().expand(4), targets).abs() < 1e-6
-        assert explained(torch.full((4,), 0.3), targets) < -0.1
+        assert explained_variance(targets.mean().expand(4), targets).abs() < 1e-6
+        assert explained_variance(torch.full((4,), 0.3), targets) < -0.1
 
     def test_half_by_hand(self):
         targets = torch.tensor([0.0, 0.0, 2.0, 2.0])  # of variance 1
-        assert explained(targets + torch.tensor([0.0, 0.0, 1.0, 1.0]), targets).item() == 0.5
+        assert explained_variance(targets + torch.tensor([0.0, 0.0, 1.0, 1.0]), targets).item() == 0.5
 
     def test_of_targets_all_alike_there_is_nothing_to_explain(self):
         """A batch of one caption, or rewards that are all zero: no number that spoils the mean it is logged in."""
         alike = torch.full((7,), 0.1)  # whose mean is another number, rounded
-        assert explained(torch.linspace(0, 1, 7), alike) == 0
-        assert explained(torch.tensor([0.5, 0.5]), torch.tensor([0.5, 0.5])) == 0
+        assert explained_variance(torch.linspace(0, 1, 7), alike) == 0
+        assert explained_variance(torch.tensor([0.5, 0.5]), torch.tensor([0.5, 0.5])) == 0

@@ -10,7 +10,7 @@ from captionrl.config import ScheduledSampling
 from captionrl.models.policy import shift
 from captionrl.objectives.xe import xe_loss
 from captionrl.text.vocabulary import BOS, EOS, PAD, UNK
-from captionrl.training.learners.xe import share_of_own_words
+from captionrl.training.learners.xe import scheduled_probability
 
 CLIPS = toy_clips(4, 1, 3)
 CAPTIONS = torch.tensor([[4, 5, 6, 4, EOS], [6, EOS, PAD, PAD, PAD], [5, UNK, 4, EOS, PAD]])
@@ -49,9 +49,11 @@ def test_it_is_the_mean_negative_log_likelihood_of_the_words(policy):
 
 
 @pytest.mark.parametrize("own_words", [0.0, 1e-12])
-def test_padding_of_frames_and_captions_changes_neither_loss_nor_gradients(policy, own_words):
-    plain, _ = xe_loss(policy, batch(CLIPS), CAPTIONS, own_words)
-    padded, _ = xe_loss(policy, batch(CLIPS, extra=3, filler=1e3), pad(CAPTIONS, (0, 4), value=PAD), own_words)
+def test_padding_of_frames_and_captions_changes_neither_loss_nor_gradients(policy, sampling_probability):
+    plain, _ = xe_loss(policy, batch(CLIPS), CAPTIONS, sampling_probability)
+    padded, _ = xe_loss(
+        policy, batch(CLIPS, extra=3, filler=1e3), pad(CAPTIONS, (0, 4), value=PAD), sampling_probability
+    )
     torch.testing.assert_close(padded, plain)
     torch.testing.assert_close(gradients(padded, policy), gradients(plain, policy))
 
@@ -68,7 +70,7 @@ def test_every_word_of_a_batch_counts_as_it_does_alone(policy):
 
 def test_scheduled_sampling_of_next_to_nothing_is_teacher_forcing(policy):
     plain, _ = xe_loss(policy, batch(CLIPS), CAPTIONS)
-    scheduled, _ = xe_loss(policy, batch(CLIPS), CAPTIONS, own_words=1e-12)
+    scheduled, _ = xe_loss(policy, batch(CLIPS), CAPTIONS, sampling_probability=1e-12)
     torch.testing.assert_close(scheduled, plain)
     torch.testing.assert_close(gradients(scheduled, policy), gradients(plain, policy))
 
@@ -83,7 +85,7 @@ def test_with_own_words_only_every_input_after_bos_is_drawn_from_the_step_before
         ) as drawing,
         embedding_of(policy) as embed,
     ):
-        loss, _ = xe_loss(policy, batch(CLIPS), CAPTIONS, own_words=1.0)
+        loss, _ = xe_loss(policy, batch(CLIPS), CAPTIONS, sampling_probability=1.0)
     inputs = [call.args[0].tolist() for call in embed.call_args_list]
     assert inputs == [[BOS] * 3, [6, 6, 4], [6, 4], [5, 6], [4]]
 
@@ -103,7 +105,7 @@ def test_own_words_is_the_share_of_inputs_that_are_drawn(policy, share):
     captions = torch.full((200, 20), 4)
     with embedding_of(policy) as embed:
         torch.manual_seed(0)
-        xe_loss(policy, batch(CLIPS[:1] * 200), captions, own_words=share)
+        xe_loss(policy, batch(CLIPS[:1] * 200), captions, sampling_probability=share)
     first, *later = (call.args[0] for call in embed.call_args_list)
     assert (first == BOS).all()
     own = torch.stack(later) == always
@@ -116,7 +118,7 @@ def test_own_words_are_words_that_decoding_can_write(policy):
         head[-1].bias.data[[PAD, BOS, UNK]] += 3
     with embedding_of(policy) as embed:
         torch.manual_seed(0)
-        xe_loss(policy, batch(CLIPS[:1] * 50), torch.full((50, 10), 4), own_words=1.0)
+        xe_loss(policy, batch(CLIPS[:1] * 50), torch.full((50, 10), 4), sampling_probability=1.0)
     _, *later = (call.args[0] for call in embed.call_args_list)
     assert len(later) == 9
     assert not torch.isin(torch.stack(later), torch.tensor([PAD, BOS, UNK])).any()
@@ -136,9 +138,9 @@ def test_training_on_one_caption_teaches_it(policy):
 
 def test_the_share_of_own_words_grows_from_its_start_to_its_most():
     schedule = ScheduledSampling(start=2, per_epoch=0.05, most=0.25)
-    shares = [share_of_own_words(schedule, epoch / 10) for epoch in range(200)]
+    shares = [scheduled_probability(schedule, epoch / 10) for epoch in range(200)]
     assert shares == sorted(shares)
-    assert shares[0] == share_of_own_words(schedule, 2) == 0
-    assert share_of_own_words(schedule, 4) == pytest.approx(0.1)
-    assert shares[-1] == share_of_own_words(schedule, 7) == 0.25
-    assert {share_of_own_words(ScheduledSampling(), epoch) for epoch in range(100)} == {0}
+    assert shares[0] == scheduled_probability(schedule, 2) == 0
+    assert scheduled_probability(schedule, 4) == pytest.approx(0.1)
+    assert shares[-1] == scheduled_probability(schedule, 7) == 0.25
+    assert {scheduled_probability(ScheduledSampling(), epoch) for epoch in range(100)} == {0}

@@ -45,7 +45,9 @@ OFTEN = ["--max-status-checks-per-second", "1"]
 
 # Two of Table 1's rows, and between them every rule.
 ROWS = [{"method": "XE-baseline", "run": "xe-baseline"}, {"method": "HRL warm start", "run": "hrl-16-warm"}]
-SMALL_TABLE = {"overrides": {"hrl": {"tables": {"table1": {"rows": ROWS, "control": "xe-baseline", "contrasts": []}}}}}
+SMALL_TABLE = {
+    "overrides": {"hrl": {"tables": {"table1": {"rows": ROWS, "control": "xe-baseline", "comparisons": []}}}}
+}
 
 TRAINING = "checkpoints/msrvtt-mini/hrl/xe-baseline/xe/seed1.safetensors"
 OVERRIDES = json.dumps({"hrl": {"phases": {"xe": {"epochs": 5}}}}, separators=(",", ":"))  # more than half a minute

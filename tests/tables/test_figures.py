@@ -20,7 +20,7 @@ from captionrl.config import Figures, load_paper
 from captionrl.errors import UserError
 from captionrl.features.store import FeatureStore, write_store
 from captionrl.tables.curves import by_phase, curve, draw_curves
-from captionrl.tables.drawing import GREY, MARGIN, SHADE, WIDTH, Sheet, lit, plain
+from captionrl.tables.drawing import GREY, MARGIN, SHADE, WIDTH, Sheet, attention_overlay, plain
 from captionrl.tables.examples import Sources, by_captioner, by_system, chosen, draw_examples, draw_stages, examples_of
 from captionrl.tables.figures import RULE, draw_figures
 
@@ -168,8 +168,8 @@ def stages(world, sources, tmp_path):
     stackcap = load_paper(PAPER.with_name("stackcap.yaml"), "mini")
     facts = {"title": "Stages", "corpus": CORPUS, "run": "stack-cap", "items": 2}
     changes = {"corpora": tiny_paper().corpora, "figures": Figures.model_validate({"stages": {"figure3": facts}})}
-    card = {"paper": "stackcap", "run": "stack-cap", "model": "stack-cap", "backbone": "mini-grid"}
-    checkpoint = world.untrained(tmp_path / "c.safetensors", **card)
+    metadata = {"paper": "stackcap", "run": "stack-cap", "model": "stack-cap", "backbone": "mini-grid"}
+    checkpoint = world.untrained(tmp_path / "c.safetensors", **metadata)
     store = FeatureStore(world.features)
     grids = [(id, np.random.default_rng(k).normal(size=(4, DIM))) for k, id in enumerate(sorted(store.items))]
     attributes = BACKBONE | {"backbone": "mini-grid", "dim": DIM, "grid": 2}
@@ -200,10 +200,10 @@ def test_a_picture_is_shown_once_however_many_cells_its_grid_has(stages):
 
 def test_a_picture_is_lit_where_it_is_attended_to():
     picture = np.full((10, 20, 3), 200, np.uint8)
-    dark, whole = lit(picture, np.zeros(16)), lit(picture, np.ones(16))
+    dark, whole = attention_overlay(picture, np.zeros(16)), attention_overlay(picture, np.ones(16))
     assert set(dark.flat) == {int(200 * SHADE)}
     assert (whole == 200).all()
-    corner = lit(None, np.eye(16)[3])  # the upper right cell of 4 x 4
+    corner = attention_overlay(None, np.eye(16)[3])  # the upper right cell of 4 x 4
     height, width, _ = corner.shape
     assert corner[height // 8, -width // 8].min() > 200
     assert corner[height // 2 :].max() < 10 + 255 * SHADE

@@ -20,12 +20,25 @@ ROWS = [
     {"method": "GAN", "cited": [None, 0.41]},
 ]
 CONTRAST = {"run": "sll.rs", "to": "xe.rs", "what": "narrower"}
-SETS = {"title": "Sets", "corpus": "coco", "metrics": ["CIDEr-D", "Div-1"], "baseline": "xe", "control": "equal-budget"}
+SETS = {
+    "title": "Sets",
+    "corpus": "coco",
+    "metrics": ["CIDEr-D", "Div-1"],
+    "baseline": "xe",
+    "control": "compute-matched",
+}
 BEST = {**SETS, "metrics": ["CIDEr-D", "SPICE"], "rows": [{"method": "XE", "run": "xe", "cited": [80.0, 19.2]}]}
 OURS = {**SETS, "rows": [{"method": "XE (rs)", "run": "xe.rs"}]}  # the paper has no such table
-TABLES = {"s": {**SETS, "rows": ROWS, "contrasts": [CONTRAST]}, "b": BEST, "o": OURS}
+TABLES = {"s": {**SETS, "rows": ROWS, "comparisons": [CONTRAST]}, "b": BEST, "o": OURS}
 PAPER = load_paper(Path(__file__).parents[2] / "papers/sle.yaml", "mini", {"tables": TABLES})
-SHARES = {"xe.rs": 0.6, "equal-budget.rs": 0.6, "sll.rs": 0.3, "sll.bs": 0.31, "xe.bs": 0.35, "equal-budget.bs": 0.36}
+SHARES = {
+    "xe.rs": 0.6,
+    "compute-matched.rs": 0.6,
+    "sll.rs": 0.3,
+    "sll.bs": 0.31,
+    "xe.bs": 0.35,
+    "compute-matched.bs": 0.36,
+}
 
 
 def result(metric, share, seed):
@@ -58,7 +71,7 @@ def rows_of(path):
 
 def test_a_table_of_sets_needs_what_its_systems_are_compared_with_decoded_as_they_are():
     assert set(PAPER.systems_of("s")) == set(SHARES)
-    assert PAPER.runs_of("s") == ["sll", "xe", "equal-budget"]
+    assert PAPER.runs_of("s") == ["sll", "xe", "compute-matched"]
 
 
 def test_shares_are_printed_as_they_are_and_scores_times_a_hundred(table):
@@ -69,8 +82,8 @@ def test_shares_are_printed_as_they_are_and_scores_times_a_hundred(table):
     assert (row["CIDEr-D_paper"], row["Div-1_paper"]) == ("74.2", "0.57")
     printed = table.with_suffix(".md").read_text()
     assert "| 74.2 | 0.57 |" in printed
-    contrast = next(csv.DictReader(table.with_suffix(".contrasts.csv").open()))
-    assert float(contrast["difference"]) == pytest.approx(-30, abs=2)
+    comparison = next(csv.DictReader(table.with_suffix(".comparisons.csv").open()))
+    assert float(comparison["difference"]) == pytest.approx(-30, abs=2)
     assert "[-0.3" in printed
 
 
@@ -97,7 +110,7 @@ def test_a_table_that_the_paper_does_not_have_has_no_columns_for_its_numbers(sco
 
 def test_a_metric_that_could_not_be_computed_says_why(tmp_path):
     scores = {}
-    for run in ("xe", "equal-budget"):
+    for run in ("xe", "compute-matched"):
         path = tmp_path / run / "seed1.json"
         facts = {"unavailable": {"SPICE": "it needs its models"}, "features": "mini"}
         write_scores(path, {"CIDEr-D": result("CIDEr-D", 0.5, 1)}, facts)

@@ -16,33 +16,33 @@ from captionrl.evaluation.results import Result, read_scores, write_scores
 from captionrl.tables.table import SAMPLES, build, write
 
 ITEMS = 60
-QUALITY = {"xe-baseline": 0.4, "rl-baseline": 0.5, "equal-budget": 0.4}
-HRL_QUALITY = {"hrl-16": 0.6, "hrl-16-equal-budget": 0.6}
+QUALITY = {"xe-baseline": 0.4, "rl-baseline": 0.5, "compute-matched": 0.4}
+HRL_QUALITY = {"hrl-16": 0.6, "hrl-16-compute-matched": 0.6}
 METRICS = ["BLEU-4", "CIDEr-D"]
 ROWS = [
     {"method": "Aalto & friends, 100%_#1 | x", "cited": [39.8, 45.7]},
     {"method": "XE-baseline", "run": "xe-baseline", "cited": [41.3, 44.7]},
     {"method": "RL-baseline", "run": "rl-baseline", "cited": [40.6, 46.3]},
-    {"method": "equal-budget control", "run": "equal-budget", "note": "as many updates, 100% & more"},
+    {"method": "compute-matched XE", "run": "compute-matched", "note": "as many updates, 100% & more"},
 ]
 TABLE = {
     "title": "Ours & theirs_2",
     "corpus": "msrvtt",
     "metrics": METRICS,
     "baseline": "xe-baseline",
-    "control": "equal-budget",
+    "control": "compute-matched",
     "rows": ROWS,
 }
 HRL_ROWS = [
     {"method": "XE-baseline", "run": "xe-baseline"},
-    {"method": "equal-budget control", "run": "equal-budget"},
-    {"method": "HRL", "run": "hrl-16", "control": "hrl-16-equal-budget"},
+    {"method": "compute-matched XE", "run": "compute-matched"},
+    {"method": "HRL", "run": "hrl-16", "control": "hrl-16-compute-matched"},
 ]
 CONTRASTS = [
-    {"run": "rl-baseline", "to": "hrl-16-equal-budget", "what": "flat | hierarchical, 100%"},
-    {"run": "hrl-16", "to": "hrl-16-equal-budget", "what": "nothing"},
+    {"run": "rl-baseline", "to": "hrl-16-compute-matched", "what": "flat | hierarchical, 100%"},
+    {"run": "hrl-16", "to": "hrl-16-compute-matched", "what": "nothing"},
 ]
-TABLES = {"t": TABLE, "h": {**TABLE, "rows": HRL_ROWS, "contrasts": CONTRASTS}}
+TABLES = {"t": TABLE, "h": {**TABLE, "rows": HRL_ROWS, "comparisons": CONTRASTS}}
 PAPER = load_paper(Path(__file__).parents[2] / "papers/hrl.yaml", "mini", {"tables": TABLES})
 
 
@@ -83,7 +83,7 @@ def score_files(tmp_path, qualities):
         files[run] = [tmp_path / run / f"seed{seed}.json" for seed in (1, 2)]
         for seed, path in zip((1, 2), files[run], strict=True):
             facts = {"checkpoint_sha256": f"c{run}{seed}", "predictions_sha256": f"p{run}{seed}", "seed": seed}
-            facts |= {"hours": 0.5, "commit": "abc", "features": "none" if run == "blind" else "mini"}
+            facts |= {"hours": 0.5, "commit": "abc", "features": "none" if run == "no-visual-input" else "mini"}
             write_scores(path, results(quality, 10 * number + seed), facts)
     return files
 
@@ -109,7 +109,7 @@ def test_two_builds_are_equal_to_the_byte_whatever_the_order_of_scores(scores, t
     for suffix in (".csv", ".md", ".tex"):
         assert one.with_suffix(suffix).read_bytes() == other.with_suffix(suffix).read_bytes()
     again = written(scores, tmp_path / "again/t.csv")
-    names = ["t.cells.jsonl", "t.contrasts.csv", "t.csv", "t.md", "t.tex"]
+    names = ["t.cells.jsonl", "t.comparisons.csv", "t.csv", "t.md", "t.tex"]
     assert sorted(path.name for path in again.parent.iterdir()) == names
     for path in again.parent.iterdir():
         assert path.read_bytes() == (one.parent / path.name).read_bytes()
@@ -123,7 +123,7 @@ def test_every_method_has_one_row_and_says_whose_numbers_it_holds(scores, tmp_pa
     assert [ours[key] for key in facts] == ["ours", "mini", "msrvtt-mini", "mini", "2", str(ITEMS)]
     assert (ours["BLEU-4_paper"], ours["CIDEr-D_paper"]) == ("40.6", "46.3")
     assert ours["origin"] == "captions_of 100% of the files"
-    control = rows["equal-budget control"]
+    control = rows["compute-matched XE"]
     assert (control["source"], control["CIDEr-D_paper"], control["note"]) == ("ours", "", ROWS[3]["note"])
 
 
@@ -151,9 +151,9 @@ def test_only_a_clear_difference_from_the_baseline_is_significant(scores, tmp_pa
     for metric in METRICS:
         assert float(rows["RL-baseline"][f"{metric}_p"]) < 0.05
         assert float(rows["RL-baseline"][f"{metric}_p_control"]) < 0.05
-        assert rows["equal-budget control"][f"{metric}_p_control"] == ""
+        assert rows["compute-matched XE"][f"{metric}_p_control"] == ""
         assert rows["XE-baseline"][f"{metric}_p"] == ""
-    assert float(rows["equal-budget control"]["CIDEr-D_p"]) > 0.05
+    assert float(rows["compute-matched XE"]["CIDEr-D_p"]) > 0.05
 
 
 def test_a_run_equal_to_the_baseline_has_p_1(scores):
@@ -166,16 +166,16 @@ def test_a_row_with_a_control_of_its_own_is_tested_against_that_one(hrl_scores):
     built, provenance = build(PAPER, "h", "mini", "", hrl_scores)
     cells = {line.row.run: line.cells for line in built.lines}
     for metric in METRICS:
-        assert cells["hrl-16"][metric].p_control == p_value(hrl_scores, metric, "hrl-16", "hrl-16-equal-budget")
-        assert cells["hrl-16"][metric].p_control > 0.05 > p_value(hrl_scores, metric, "hrl-16", "equal-budget")
+        assert cells["hrl-16"][metric].p_control == p_value(hrl_scores, metric, "hrl-16", "hrl-16-compute-matched")
+        assert cells["hrl-16"][metric].p_control > 0.05 > p_value(hrl_scores, metric, "hrl-16", "compute-matched")
         assert cells["hrl-16"][metric].p == p_value(hrl_scores, metric, "hrl-16", "xe-baseline")
-        assert cells["xe-baseline"][metric].p_control == p_value(hrl_scores, metric, "xe-baseline", "equal-budget")
-        assert cells["equal-budget"][metric].p_control is None
+        assert cells["xe-baseline"][metric].p_control == p_value(hrl_scores, metric, "xe-baseline", "compute-matched")
+        assert cells["compute-matched"][metric].p_control is None
     against = {(cell["run"], cell["p_against"], cell["p_control_against"]) for cell in provenance}
     assert against == {
-        ("xe-baseline", "xe-baseline", "equal-budget"),
-        ("equal-budget", "xe-baseline", "equal-budget"),
-        ("hrl-16", "xe-baseline", "hrl-16-equal-budget"),
+        ("xe-baseline", "xe-baseline", "compute-matched"),
+        ("compute-matched", "xe-baseline", "compute-matched"),
+        ("hrl-16", "xe-baseline", "hrl-16-compute-matched"),
     }
 
 
@@ -190,15 +190,17 @@ def mean_of(scores, metric, run):
 
 def test_a_contrast_is_a_difference_of_means_with_an_interval_and_a_test(hrl_scores):
     built, _ = build(PAPER, "h", "mini", "", hrl_scores)
-    assert [(contrast.run, contrast.to) for contrast, _ in built.contrasts] == [(c["run"], c["to"]) for c in CONTRASTS]
-    for contrast, differences in built.contrasts:
+    assert [(comparison.run, comparison.to) for comparison, _ in built.comparisons] == [
+        (c["run"], c["to"]) for c in CONTRASTS
+    ]
+    for comparison, differences in built.comparisons:
         assert list(differences) == METRICS
         for metric, difference in differences.items():
-            means = [mean_of(hrl_scores, metric, run) for run in (contrast.run, contrast.to)]
+            means = [mean_of(hrl_scores, metric, run) for run in (comparison.run, comparison.to)]
             assert difference.value == pytest.approx(means[0] - means[1])
             assert difference.low < difference.value < difference.high
-            assert difference.p == p_value(hrl_scores, metric, contrast.run, contrast.to)
-    (_, worse), (_, equal) = built.contrasts
+            assert difference.p == p_value(hrl_scores, metric, comparison.run, comparison.to)
+    (_, worse), (_, equal) = built.comparisons
     assert all(difference.high < 0 and difference.p < 0.05 for difference in worse.values())
     assert all(difference.low < 0 < difference.high and difference.p > 0.05 for difference in equal.values())
 
@@ -206,13 +208,13 @@ def test_a_contrast_is_a_difference_of_means_with_an_interval_and_a_test(hrl_sco
 def test_contrasts_have_a_csv_of_their_own_and_a_second_table_in_markdown(hrl_scores, tmp_path):
     built, provenance = build(PAPER, "h", "mini", "", hrl_scores)
     write(built, provenance, tmp_path / "h.csv")
-    with open(tmp_path / "h.contrasts.csv", newline="") as file:
+    with open(tmp_path / "h.comparisons.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     places = [(row["run"], row["to"], row["what"], row["scale"], row["corpus"], row["metric"]) for row in rows]
     assert places == [
         (c["run"], c["to"], c["what"], "mini", "msrvtt-mini", metric) for c in CONTRASTS for metric in METRICS
     ]
-    found = [difference for _, differences in built.contrasts for difference in differences.values()]
+    found = [difference for _, differences in built.comparisons for difference in differences.values()]
     for row, difference in zip(rows, found, strict=True):
         numbers = [float(row[key]) for key in ("difference", "low", "high", "p")]
         assert numbers == pytest.approx([difference.value, difference.low, difference.high, difference.p], abs=0.005)
@@ -222,11 +224,11 @@ def test_contrasts_have_a_csv_of_their_own_and_a_second_table_in_markdown(hrl_sc
     lines = [re.split(r"(?<!\\)\|", line.strip("|")) for line in second.splitlines() if line.startswith("|")]
     assert [cell.strip() for cell in lines[0]] == ["difference", *METRICS]
     assert {len(cells) for cells in lines} == {1 + len(METRICS)}
-    for contrast, cells, (_, differences) in zip(CONTRASTS, lines[2:], built.contrasts, strict=True):
+    for comparison, cells, (_, differences) in zip(CONTRASTS, lines[2:], built.comparisons, strict=True):
         name = cells[0].replace("\\|", "|")
-        assert name.strip().startswith(contrast["run"])
-        assert contrast["to"] in name
-        assert contrast["what"] in name
+        assert name.strip().startswith(comparison["run"])
+        assert comparison["to"] in name
+        assert comparison["what"] in name
         assert [cell.strip() for cell in cells[1:]] == [
             f"{d.value:+.1f} [{d.low:+.1f}, {d.high:+.1f}]" for d in differences.values()
         ]
@@ -235,10 +237,10 @@ def test_contrasts_have_a_csv_of_their_own_and_a_second_table_in_markdown(hrl_sc
 def test_without_contrasts_there_is_one_table(scores, tmp_path):
     out = written(scores, tmp_path / "t.csv")
     assert "ifference" not in out.with_suffix(".md").read_text()
-    assert len(out.with_suffix(".contrasts.csv").read_text().splitlines()) == 1
+    assert len(out.with_suffix(".comparisons.csv").read_text().splitlines()) == 1
 
 
-@pytest.mark.parametrize("run", ["hrl-16-equal-budget", "rl-baseline"])
+@pytest.mark.parametrize("run", ["hrl-16-compute-matched", "rl-baseline"])
 def test_what_only_a_test_or_a_contrast_needs_must_be_scored_too(hrl_scores, run):
     assert run not in {row["run"] for row in HRL_ROWS}
     del hrl_scores[run]
@@ -276,8 +278,8 @@ def test_a_table_that_the_paper_lacks_is_one_line(scores):
 
 
 def test_a_run_without_scores_is_named(scores):
-    del scores["equal-budget"]
-    with pytest.raises(UserError, match="equal-budget"):
+    del scores["compute-matched"]
+    with pytest.raises(UserError, match="compute-matched"):
         build_t(scores)
 
 

@@ -63,7 +63,7 @@ def test_values_are_the_networks_own_word_by_word(critic, world):
         state = policy.value.start(features)
         expected = [policy.value.value(state)[place].item()]
         for word in read.words:
-            token = EOS if word == "</s>" else found.card.vocabulary.encode([word])[0]
+            token = EOS if word == "</s>" else found.metadata.vocabulary.encode([word])[0]
             state = policy.value.read(torch.tensor([token, token]), state)
             expected.append(policy.value.value(state)[place].item())
         assert read.values.tolist() == pytest.approx(expected, abs=1e-5)
@@ -121,14 +121,16 @@ def test_three_captions_of_each_chosen_item_are_drawn_and_the_shares_of_all(sour
     assert [text.get_text() for text in figure.texts if text.get_text() in ids] == ids
     *plots, last = figure.axes
     assert len(plots) == 3
-    policy, card = load_checkpoint(sources.checkpoints[CORPUS, "critic"])
-    clips = module.Clips(store, card.corpus_settings.max_frames, torch.device("cpu"))
+    policy, metadata = load_checkpoint(sources.checkpoints[CORPUS, "critic"])
+    clips = module.FeatureBatches(store, metadata.corpus_settings.max_frames, torch.device("cpu"))
     for place, (id, axes) in enumerate(zip(ids, plots, strict=True)):
         memory = policy.encode(clips.batch([id]))
-        own = beam_search(policy, memory, card.corpus_settings.max_words + 1, paper_with(1.0).beam)[0][0, 0].tolist()
-        most = card.corpus_settings.max_words + 1
+        own = beam_search(policy, memory, metadata.corpus_settings.max_words + 1, paper_with(1.0).beam)[0][
+            0, 0
+        ].tolist()
+        most = metadata.corpus_settings.max_words + 1
         first, other = ([*corpus.tokens[which][0], "</s>"][:most] for which in (id, ids[(place + 1) % 3]))
-        expected = [*first, *(card.words[token] for token in own if token), *other]
+        expected = [*first, *(metadata.words[token] for token in own if token), *other]
         assert Counter(text.get_text() for text in axes.texts) == Counter(expected)
         lines, rings = axes.lines[::2], axes.lines[1::2]
         assert [len(line.get_xdata()) for line in lines] == [

@@ -5,7 +5,7 @@ import pytest
 from captionrl.text.content import STOP, by_dictionary, by_tags
 
 
-def told(caption: str) -> list[str]:
+def stats(caption: str) -> list[str]:
     return ["/".join(word) for word in by_dictionary(caption.split()) if word]
 
 
@@ -23,7 +23,7 @@ def told(caption: str) -> list[str]:
     ],
 )
 def test_the_words_around_tell_what_a_word_is(caption, content):
-    assert " ".join(told(caption)) == content
+    assert " ".join(stats(caption)) == content
 
 
 def test_a_result_stands_at_each_token():

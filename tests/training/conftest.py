@@ -11,7 +11,7 @@ from captionrl.datasets.corpus import Item
 from captionrl.datasets.prepared import Captions
 from captionrl.features.store import FeatureStore, write_store
 from captionrl.text.vocabulary import Vocabulary
-from captionrl.training.data import Clips, Data
+from captionrl.training.data import Data, FeatureBatches
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def xe(world: World) -> Path:
 def critic(world: World) -> Path:
     """The checkpoint of critic/critic."""
     torch.set_num_threads(1)
-    return world.train("critic", "critic", world.root / "critic/seed1.safetensors", features=None)
+    return world.train("boundary-critic", "boundary-critic", world.root / "critic/seed1.safetensors", features=None)
 
 
 @pytest.fixture(scope="session")
@@ -60,5 +60,5 @@ def four_pictures(tmp_path: Path) -> Data:
     tokens = {item: 8 * [text.split()] for item, text in references.items()}
     vocabulary = Vocabulary.build([text for texts in tokens.values() for text in texts], min_count=1)
     cpu = torch.device("cpu")
-    clips = Clips(FeatureStore(tmp_path / "store.h5"), 5, cpu)
+    clips = FeatureBatches(FeatureStore(tmp_path / "store.h5"), 5, cpu)
     return Data(Captions(items, {}, tokens), vocabulary, MAX_TOKENS - 1, cpu, clips)

@@ -5,7 +5,7 @@ from unittest import mock
 import pytest
 import torch
 from torch import nn
-from toy import batch, every_caption, judged_toy, rollout_of, toy_clips, true_values, word_log_probs
+from toy import actor_critic_toy, batch, every_caption, rollout_of, toy_clips, true_values, word_log_probs
 
 from captionrl.config import ActorCriticPhase
 from captionrl.text.vocabulary import PAD
@@ -33,10 +33,10 @@ class Table(nn.Module):
 
 
 class World:
-    """One picture of a policy and its judges, whose value network is an arbitrary one."""
+    """One picture of a policy and its reward_models, whose value network is an arbitrary one."""
 
     def __init__(self, data):
-        self.policy = judged_toy("actor-critic")
+        self.policy = actor_critic_toy("actor-critic")
         self.captioner = [
             parameter
             for name, parameter in self.policy.named_parameters()

@@ -11,7 +11,7 @@ from toy import FEATURE, MAX_TOKENS, every_caption, word_log_probs
 from captionrl.config import ActorCriticPhase, EmbeddingPhase, Sizes, ValuePhase, XEPhase
 from captionrl.decoding.rollout import sample
 from captionrl.models import build_module
-from captionrl.objectives.actor_critic import beginnings, td_targets
+from captionrl.objectives.actor_critic import prefix_mask, td_targets
 from captionrl.text.vocabulary import EOS, PAD, UNK
 from captionrl.training.checkpoint import load_module
 from captionrl.training.learners import actor_critic
@@ -20,15 +20,15 @@ from captionrl.training.learners.embedding import EmbeddingLearner
 from captionrl.training.learners.xe import XELearner
 from captionrl.training.loop import Training
 
-SIZES = {"projection": 12, "decoder": 16, "attention": 4, "embedding": 12, "init": 0.3}
+SIZES = {"projection": 12, "decoder": 16, "attention": 4, "embedding_weight": 12, "init": 0.3}
 ITEMS = ["picture0", "picture1", "picture2", "picture3"]
 COMMON = {"epochs": 1, "batch": 32, "optimiser": "adam", "learning_rate": 0.01}
-JUDGED = COMMON | {"eos_in_reward": True, "embedding": 0.5}
+ACTOR_CRITICS = COMMON | {"eos_in_reward": True, "embedding_weight": 0.5}
 PHASES = {
     "xe": XEPhase(objective="xe", **COMMON),
     "embedding": EmbeddingPhase(objective="embedding", margin=0.2, **COMMON),
-    "value": ValuePhase(objective="value", **JUDGED),
-    "joint": ActorCriticPhase(objective="actor-critic", baseline="value", steps=None, **JUDGED),
+    "value": ValuePhase(objective="value", **ACTOR_CRITICS),
+    "joint": ActorCriticPhase(objective="actor-critic", baseline="value", steps=None, **ACTOR_CRITICS),
 }
 LEARNERS = {"xe": XELearner, "embedding": EmbeddingLearner, "value": ValueLearner, "joint": ActorCriticLearner}
 TEACHES = {  # parts of the policy
@@ -53,14 +53,14 @@ def make(four_pictures):
     return make
 
 
-def teach(learner, state, updates):
+def set_trainable(learner, state, updates):
     training = Training(learner, learner.phase, state, seed=1)
     for _ in range(updates):
         training.step(log_every=1)
 
 
 def parts(policy):
-    """The weights, as bytes, of the captioner and of its judges."""
+    """The weights, as bytes, of the captioner and of its reward_models."""
     found = {"captioner": b"", "value": b"", "similarity": b""}
     for name, tensor in policy.state_dict().items():
         part = name.split(".")[0]
@@ -110,22 +110,22 @@ def reward_of(learner, policy, metric, rollout, items):
 def test_each_phase_teaches_its_own_networks_and_leaves_the_others_as_they_are(make, tmp_path, phase):
     learner, policy = make(phase)
     before = parts(policy)
-    teach(learner, tmp_path, 3)
+    set_trainable(learner, tmp_path, 3)
     after = parts(policy)
     assert {part for part in before if before[part] != after[part]} == TEACHES[phase]
 
 
 def test_from_file_to_file_what_a_phase_does_not_teach_passes_through_it(world, tmp_path):
     """In the order of the paper's runs."""
-    order = {"judge": "embedding", "words": "xe", "value": "value", "joint": "joint"}
+    order = {"reward-model": "embedding", "words": "xe", "value": "value", "joint": "joint"}
     phases = {name: PHASES[which].model_dump(exclude_unset=True) for name, which in order.items()}
     runs = {
-        "judge": {"model": "actor-critic", "phases": ["judge"]},
-        "all": {"model": "actor-critic", "from": "judge", "phases": ["words", "value", "joint"]},
+        "reward-model": {"model": "actor-critic", "phases": ["reward-model"]},
+        "all": {"model": "actor-critic", "from": "reward-model", "phases": ["words", "value", "joint"]},
     }
     checkpoint, before = None, {}
     for name, which in order.items():
-        run, out = "judge" if name == "judge" else "all", tmp_path / f"{name}.safetensors"
+        run, out = "reward-model" if name == "reward-model" else "all", tmp_path / f"{name}.safetensors"
         checkpoint = world.train(run, name, out, {"runs": runs, "phases": phases}, start=checkpoint)
         after = parts(load_module(checkpoint)[0])
         assert {part for part in before if before[part] != after[part]} <= TEACHES[which]
@@ -136,7 +136,7 @@ class TestEmbedding:
     def test_pictures_and_captions_learn_to_find_each_other(self, make, tmp_path):
         learner, _ = make("embedding")
         before = learner.validate()["val_recall"]
-        teach(learner, tmp_path, 40)
+        set_trainable(learner, tmp_path, 40)
         assert before <= 50  # of four pictures
         assert learner.validate()["val_recall"] >= 80
 
@@ -146,7 +146,7 @@ class TestValue:
         learner, _ = make("value")
         learner.validation_items *= 32  # one sample of each would be too few
         before = learner.validate()["val_explained"]
-        teach(learner, tmp_path, 200)
+        set_trainable(learner, tmp_path, 200)
         assert before < 0
         assert learner.validate()["val_explained"] > 30  # true values explain 49: what is sampled later is left
 
@@ -168,7 +168,7 @@ class TestValue:
             return sample(*arguments)
 
         with mock.patch.object(actor_critic, "sample", recorded):
-            teach(learner, tmp_path, 2)
+            set_trainable(learner, tmp_path, 2)
         assert modes == [(False, False, True)] * 2
 
     def test_its_loss_is_the_squared_error_of_all_beginnings_of_its_captions(self, make):
@@ -194,12 +194,12 @@ class TestActorCritic:
     )
     def test_sampled_captions_come_to_earn_more(self, make, tmp_path, baseline, steps, embedding):
         learner, policy = make("embedding")
-        teach(learner, tmp_path / "embedding", 40)
+        set_trainable(learner, tmp_path / "embedding", 40)
         learner, _ = make("value", policy, embedding=embedding)
-        teach(learner, tmp_path / "value", 60)
+        set_trainable(learner, tmp_path / "value", 60)
         learner, _ = make("joint", policy, baseline=baseline, steps=steps, embedding=embedding)
         before, best = expected_reward(learner), rewards_of_all(learner).amax(1).mean().item()
-        teach(learner, tmp_path / "joint", 200)
+        set_trainable(learner, tmp_path / "joint", 200)
         after = expected_reward(learner)
         assert after - before > (best - before) / 3
 
@@ -208,14 +208,14 @@ class TestActorCritic:
         learner, policy = make("joint", embedding=weight)
         features = learner.clips.batch(ITEMS)
         rollout = sample(policy, policy.encode(features), MAX_TOKENS)
-        reward, told = mixed_reward(
+        reward, stats = mixed_reward(
             policy, learner.phase, learner.reward, features, rollout.tokens, rollout.lengths, ITEMS
         )
         cosine = policy.similarity(features, rollout.tokens)
         metric = learner.reward.score(rollout.tokens, rollout.lengths, ITEMS).float()
         assert metric.max() > 0
         assert_close(reward, weight * cosine + (1 - weight) * metric)
-        assert told == {"embedding_reward": cosine.mean().item(), "metric_reward": metric.mean().item()}
+        assert stats == {"embedding_reward": cosine.mean().item(), "metric_reward": metric.mean().item()}
 
     def test_rewards_are_computed_without_dropout_and_captions_sampled_with_it(self, make):
         learner, policy = make("joint", dropout=0.5)
@@ -231,7 +231,7 @@ class TestActorCritic:
     def test_its_loss_is_that_of_its_captions_and_their_values(self, make, steps, weight):
         learner, policy = make("joint", steps=steps, embedding=weight)
         with recording() as rollouts:
-            loss, told = learner.loss(0, 0)
+            loss, stats = learner.loss(0, 0)
         (rollout,) = rollouts
         items, _ = learner.pairs.batch(0, 0)
         features = learner.clips.batch(items)
@@ -242,10 +242,10 @@ class TestActorCritic:
         targets = td_targets(reward, values, rollout.lengths, steps)
         log_p = word_log_probs(policy, policy.encode(features), rollout.tokens)
         policy_loss = -(((targets - values)[:, :-1] * rollout.mask) * log_p).sum(1).mean()
-        errors = (targets - values)[beginnings(rollout.lengths, rollout.tokens.shape[1])]
+        errors = (targets - values)[prefix_mask(rollout.lengths, rollout.tokens.shape[1])]
         assert_close(loss, policy_loss + errors.square().mean())
-        assert told["policy_loss"] == pytest.approx(policy_loss.item(), abs=1e-6)
-        assert told["sample_reward"] == pytest.approx(reward.mean().item(), abs=1e-6)
+        assert stats["policy_loss"] == pytest.approx(policy_loss.item(), abs=1e-6)
+        assert stats["sample_reward"] == pytest.approx(reward.mean().item(), abs=1e-6)
 
     def test_a_curriculum_gives_the_policy_more_of_the_last_words_every_epoch(self, make):
         learner, _ = make("joint", curriculum=1)
@@ -260,7 +260,7 @@ class TestActorCritic:
     def test_given_words_are_taught_by_cross_entropy_and_the_others_by_their_advantage(self, make):
         learner, policy = make("joint", curriculum=1)
         with recording() as rollouts:
-            _, told = learner.loss(0, 0)
+            _, stats = learner.loss(0, 0)
         (rollout,), (items, tokens) = rollouts, learner.pairs.batch(0, 0)
         given = learner.given(tokens, 0)
         assert (given != PAD).any()
@@ -278,7 +278,7 @@ class TestActorCritic:
                     assert rollout.tokens[row, place] == tokens[row, place]
                 advantage = 1.0 if taught else reward[row].item() - values[row, place].item()
                 expected -= advantage * log_p[row, place].item() / len(items)
-        assert told["policy_loss"] == pytest.approx(expected, abs=1e-5)
+        assert stats["policy_loss"] == pytest.approx(expected, abs=1e-5)
 
     def test_a_given_word_that_cannot_be_written_teaches_nothing(self, make):
         learner, policy = make("joint", curriculum=1)

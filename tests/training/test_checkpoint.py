@@ -12,20 +12,20 @@ from captionrl.errors import UserError
 from captionrl.models import build_module
 from captionrl.text.vocabulary import EOS, Vocabulary
 from captionrl.training.checkpoint import load_checkpoint, save_checkpoint
-from captionrl.training.data import Clips
+from captionrl.training.data import FeatureBatches
 
 
 @pytest.mark.parametrize("model", POLICIES)
 def test_a_loaded_checkpoint_has_the_saved_ones_logits_and_card(world, tmp_path, model):
     _, vocabulary, store = world.load()
-    card = world.card(model=model)
+    metadata = world.metadata(model=model)
     torch.manual_seed(1)
-    policy = build_module(model, store.dim, len(vocabulary), Sizes(**card.sizes), card.backbone).eval()
-    save_checkpoint(tmp_path / "a.safetensors", policy, card)
+    policy = build_module(model, store.dim, len(vocabulary), Sizes(**metadata.sizes), metadata.backbone).eval()
+    save_checkpoint(tmp_path / "a.safetensors", policy, metadata)
     loaded, loaded_card = load_checkpoint(tmp_path / "a.safetensors")
-    assert loaded_card == card
+    assert loaded_card == metadata
     assert not loaded.training
-    features = Clips(store, 5, torch.device("cpu")).batch(store.items)
+    features = FeatureBatches(store, 5, torch.device("cpu")).batch(store.items)
     tokens = torch.randint(4, len(vocabulary), (len(store), 4)).index_fill(1, torch.tensor([3]), EOS)
     logits = [each.teacher_forcing(tokens, each.encode(features)) for each in (policy, loaded)]
     assert logits[0].std() > 0
@@ -36,21 +36,21 @@ def test_a_loaded_checkpoint_has_the_saved_ones_logits_and_card(world, tmp_path,
 
 def test_the_card_has_the_vocabulary_and_the_corpus_settings(world):
     _, vocabulary, _ = world.load()
-    card = world.card()
-    assert card.vocabulary == Vocabulary(vocabulary.words)
-    assert card.corpus_settings == tiny_paper().corpora[card.corpus]
+    metadata = world.metadata()
+    assert metadata.vocabulary == Vocabulary(vocabulary.words)
+    assert metadata.corpus_settings == tiny_paper().corpora[metadata.corpus]
 
 
 def test_what_is_no_checkpoint_is_refused(world, tmp_path):
     path = world.untrained(tmp_path / "a.safetensors")
-    whole, weights, card = path.read_bytes(), load_file(path), asdict(world.card())
+    whole, weights, metadata = path.read_bytes(), load_file(path), asdict(world.metadata())
 
     def with_metadata(metadata: dict[str, str] | None) -> bytes:
         save_file(weights, tmp_path / "b.safetensors", metadata)
         return (tmp_path / "b.safetensors").read_bytes()
 
     def with_card(**changes: object) -> bytes:
-        return with_metadata({"captionrl": json.dumps(card | changes)})
+        return with_metadata({"captionrl": json.dumps(metadata | changes)})
 
     load_checkpoint(path)
     damages = {
@@ -63,12 +63,12 @@ def test_what_is_no_checkpoint_is_refused(world, tmp_path):
         "another program's": with_metadata({"format": "pt"}),
         "card no JSON": with_metadata({"captionrl": "{"}),
         "card a list": with_metadata({"captionrl": "[1]"}),
-        "field missing": with_metadata({"captionrl": json.dumps({k: card[k] for k in card if k != "seed"})}),
+        "field missing": with_metadata({"captionrl": json.dumps({k: metadata[k] for k in metadata if k != "seed"})}),
         "field unknown": with_card(colour="red"),
         "model unknown": with_card(model="transformer"),
-        "sizes of others": with_card(sizes=card["sizes"] | {"decoder": 5}),
+        "sizes of others": with_card(sizes=metadata["sizes"] | {"decoder": 5}),
         "sizes unknown": with_card(sizes={"width": 5}),
-        "words missing": with_card(words=card["words"][:-1]),
+        "words missing": with_card(words=metadata["words"][:-1]),
         "width of others": with_card(features=7),
     }
     for name, content in damages.items():
@@ -94,8 +94,8 @@ def test_a_directory_is_no_checkpoint(tmp_path):
 def test_a_failed_save_keeps_the_old_checkpoint(world, tmp_path):
     path = world.untrained(tmp_path / "a.safetensors")
     before = path.read_bytes()
-    policy, card = load_checkpoint(path)
+    policy, metadata = load_checkpoint(path)
     with pytest.raises(TypeError):
-        save_checkpoint(path, policy, replace(card, run={1}))
+        save_checkpoint(path, policy, replace(metadata, run={1}))
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

@@ -9,7 +9,7 @@ from captionrl.datasets.corpus import Item
 from captionrl.datasets.prepared import Captions
 from captionrl.features.store import FeatureStore
 from captionrl.text.vocabulary import EOS, PAD, UNK, Vocabulary
-from captionrl.training.data import CaptionPairs, Clips, Data, pad, thin, with_features
+from captionrl.training.data import CaptionPairs, Data, FeatureBatches, pad, sample_uniformly, with_features
 
 CPU = torch.device("cpu")
 VOCABULARY = Vocabulary.build([["a", "man", "runs", "home"]], min_count=1)
@@ -25,7 +25,7 @@ def store(tmp_path):
 @pytest.mark.parametrize("most", [1, 2, 5, 16, 50])
 def test_a_thinned_clip_is_the_middles_of_as_many_equal_stretches(most):
     for length in range(most + 1, 4 * most + 3):
-        chosen = thin(np.arange(length), most)
+        chosen = sample_uniformly(np.arange(length), most)
         assert chosen.tolist() == [(2 * stretch + 1) * length // (2 * most) for stretch in range(most)]
         assert set(np.diff(chosen)) <= {length // most, length // most + 1}  # evenly, in order
         assert chosen[0] < length / most  # neither the first stretch nor the last goes unseen
@@ -34,13 +34,13 @@ def test_a_thinned_clip_is_the_middles_of_as_many_equal_stretches(most):
 
 def test_a_short_clip_keeps_all_its_frames():
     for length in range(1, 6):
-        assert thin(np.arange(length), 5).tolist() == list(range(length))
+        assert sample_uniformly(np.arange(length), 5).tolist() == list(range(length))
 
 
 def test_batches_are_padded_with_zeros_and_masked(store):
     items = store.items
-    features = Clips(store, max_frames=5, device=CPU).batch(items)
-    arrays = [thin(store.read(item), 5) for item in items]
+    features = FeatureBatches(store, max_frames=5, device=CPU).batch(items)
+    arrays = [sample_uniformly(store.read(item), 5) for item in items]
     assert {len(array) for array in arrays} > {2, 5}
     assert features.frames.shape == (9, 5, DIM)
     assert features.frames.dtype == torch.float32
@@ -53,22 +53,22 @@ def test_batches_are_padded_with_zeros_and_masked(store):
 
 def test_a_batch_is_as_long_as_its_longest_clip(store):
     short = [item for item in store.items if len(store.read(item)) == 2]
-    assert Clips(store, max_frames=5, device=CPU).batch(short).frames.shape[1] == 2
+    assert FeatureBatches(store, max_frames=5, device=CPU).batch(short).frames.shape[1] == 2
 
 
 @pytest.mark.parametrize("room", [0, 60, 2**30])
 def test_what_is_kept_in_memory_changes_nothing(store, monkeypatch, room):
     monkeypatch.setattr("captionrl.training.data.CACHE_BYTES", room)
-    clips = Clips(store, max_frames=5, device=CPU)
+    clips = FeatureBatches(store, max_frames=5, device=CPU)
     first, again = clips.batch(store.items), clips.batch(store.items)
     assert torch.equal(first.frames, again.frames)
-    assert torch.equal(first.frames, Clips(store, max_frames=5, device=CPU).batch(store.items).frames)
+    assert torch.equal(first.frames, FeatureBatches(store, max_frames=5, device=CPU).batch(store.items).frames)
     assert clips._cached <= room
 
 
 def test_a_blind_clip_is_one_zero_frame_whatever_it_shows(store, monkeypatch):
     monkeypatch.setattr(FeatureStore, "read", lambda *_: pytest.fail("looked"))
-    features = Clips(store, max_frames=5, device=CPU, blind=True).batch(store.items)
+    features = FeatureBatches(store, max_frames=5, device=CPU, visual_input=False).batch(store.items)
     assert torch.equal(features.frames, torch.zeros(9, 1, DIM))
     assert torch.equal(features.mask, torch.ones(9, 1, dtype=torch.bool))
 

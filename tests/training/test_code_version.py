@@ -39,7 +39,7 @@ def test_a_training_imports_what_its_code_version_is_about(world, warm, tmp_path
 def test_another_methods_edit_is_nothing_to_a_run():
     paper = tiny_paper()
     flat, hrl = sources("train", *paper.methods_of("s2vt", "xe")), sources("train", *paper.methods_of("hrl-16", "hrl"))
-    for name in ("models/hrl.py", "models/critic.py", "objectives/hrl.py", "training/learners/hrl.py"):
+    for name in ("models/hrl.py", "models/boundary_critic.py", "objectives/hrl.py", "training/learners/hrl.py"):
         assert PACKAGE / name in hrl - flat
     for name in ("models/s2vt.py", "objectives/xe.py"):
         assert PACKAGE / name in flat - hrl

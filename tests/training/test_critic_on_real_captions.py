@@ -27,11 +27,11 @@ def test_it_beats_the_best_rule_that_sees_the_last_word_alone(tmp_path):
     captions, segments, out = tmp_path / "captions", tmp_path / "segments.parquet", tmp_path / "critic.safetensors"
     prepare(corpus, captions, min_count=3)
     write_segments(segments, segment(load_captions(captions).tokens, "shallow"))
-    paper = load_paper(PAPER, "paper", {"phases": {"critic": {"epochs": 4}}})
+    paper = load_paper(PAPER, "paper", {"phases": {"boundary-critic": {"epochs": 4}}})
     train_phase(
         paper,
         Job(
-            run="critic", phase="critic", corpus="msrvtt", seed=1, captions=captions, features=None,
+            run="boundary-critic", phase="boundary-critic", corpus="msrvtt", seed=1, captions=captions, features=None,
             segments=segments, attributes=None, weights=None, start=None, out=out, state=tmp_path / "state",
             device="cpu", precision="float32",
         ),

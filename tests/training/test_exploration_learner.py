@@ -21,14 +21,14 @@ from captionrl.objectives.exploration import pairwise_distances
 from captionrl.objectives.reinforce import entropy_bonus
 from captionrl.rewards import Bleu, CiderD
 from captionrl.text.vocabulary import Vocabulary
-from captionrl.training.data import Clips, Data
+from captionrl.training.data import Data, FeatureBatches
 from captionrl.training.learners.exploration import MAXIMUM, ExplorationLearner
 from captionrl.training.learners.reinforce import ReinforceLearner
 from captionrl.training.loop import Training
 
 CPU = torch.device("cpu")
 SIZES = Sizes(
-    projection=4, encoder=4, manager_encoder=4, decoder=16, manager=4, goal=2, critic=4, critic_reads="this",
+    projection=4, encoder=4, manager_encoder=4, decoder=16, manager=4, goal=2, boundary_critic=4, critic_input="current",
     attention=4, embedding=16, dropout=0, init=0.3,
 )  # fmt: skip
 REFERENCES = {"clip0": "a b", "clip1": "b c", "clip2": "c a", "clip3": "a c"}
@@ -43,7 +43,7 @@ def make(tmp_path):
     """A learner of four clips, the reference of each two of three words: 40 captions can be written."""
     arrays = [(item, np.full((3, FEATURE), 5 * np.eye(FEATURE)[row])) for row, item in enumerate(REFERENCES)]
     write_store(tmp_path / "store.h5", arrays, BACKBONE | {"dim": FEATURE})
-    clips = Clips(FeatureStore(tmp_path / "store.h5"), 5, CPU)
+    clips = FeatureBatches(FeatureStore(tmp_path / "store.h5"), 5, CPU)
     items = {split: [Item(item, split, None) for item in REFERENCES] for split in ("train", "val")}
 
     def build(model="pooled", references=REFERENCES, **changes):
@@ -93,10 +93,10 @@ def test_with_alpha_0_samples_grow_apart(make, tmp_path, baseline):
     train(learner, tmp_path / "before", 80)  # a policy that has narrowed
     learner.phase = ExplorationPhase(**SLE | {"alpha": 0.0, "diversity_baseline": baseline})
     _, distance = expected(learner)
-    told = train(learner, tmp_path / "after", 80)
+    stats = train(learner, tmp_path / "after", 80)
     assert distance < 0.5
     assert expected(learner)[1] > 1.5 * distance
-    assert told[-1]["distance"] > told[0]["distance"]
+    assert stats[-1]["distance"] > stats[0]["distance"]
 
 
 def test_half_of_each_ends_between_reward_alone_and_diversity_alone(make, tmp_path):
@@ -116,7 +116,7 @@ def test_half_of_each_ends_between_reward_alone_and_diversity_alone(make, tmp_pa
 def test_with_alpha_1_its_loss_is_that_of_self_critical_reinforcement_over_its_samples_with_the_reward_in_0_to_1(
     make, reward, unit, scale
 ):
-    sle = make(alpha=1.0, reward=reward, unit_reward=unit)
+    sle = make(alpha=1.0, reward=reward, reward_scale=unit)
     sll = make(objective="reinforce", baseline="greedy", reward=reward)
     items, _ = sle.pairs.batch(0, 0)
     sll.pairs.batch = lambda epoch, index: ([item for item in items for _ in range(5)], None)
@@ -144,10 +144,17 @@ def test_a_reward_of_1_is_the_highest_that_the_metric_can_give():
 def test_it_says_how_good_and_how_far_apart_its_samples_are(make):
     learner = make()
     learner.policy.train()
-    _, told = learner.loss(0, 0)
-    assert {"loss", "sample_reward", "greedy_reward", "distance", "precision_weight", "diversity_weight"} <= told.keys()
-    assert 0 < told["distance"] < 1
-    assert 0 <= told["sample_reward"] <= 10  # on the metric's own scale, as in other phases
+    _, stats = learner.loss(0, 0)
+    assert {
+        "loss",
+        "sample_reward",
+        "greedy_reward",
+        "distance",
+        "precision_weight",
+        "diversity_weight",
+    } <= stats.keys()
+    assert 0 < stats["distance"] < 1
+    assert 0 <= stats["sample_reward"] <= 10  # on the metric's own scale, as in other phases
     assert all(module.training for module in learner.policy.modules())
 
 
@@ -168,8 +175,8 @@ def test_time_for_distances_counts_as_time_for_rewards(make, tmp_path, monkeypat
 
     monkeypatch.setattr(learner.bleu, "score", slow)
     began = time.perf_counter()
-    (told,) = train(learner, tmp_path, 1)
-    assert 0.2 / (time.perf_counter() - began) <= told["reward_share"] < 1
+    (stats,) = train(learner, tmp_path, 1)
+    assert 0.2 / (time.perf_counter() - began) <= stats["reward_share"] < 1
 
 
 def test_the_entropy_bonus_has_its_weight_in_the_loss_of_reinforcement(make):
@@ -200,7 +207,7 @@ def test_an_entropy_bonus_widens_the_policy(make, tmp_path):
         ({"samples": 2}, "mean leaves nothing of two samples; set leave-one-out, or samples: 3"),
         ({"alpha": 1.5}, "less than or equal to 1"),
         ({"diversity_baseline": "none"}, "'mean' or 'leave-one-out'"),
-        ({"unit_reward": 0}, "greater than 0"),
+        ({"reward_scale": 0}, "greater than 0"),
     ],
 )
 def test_mistakes_are_named(change, message):

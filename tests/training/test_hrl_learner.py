@@ -16,7 +16,7 @@ from captionrl.errors import UserError
 from captionrl.models.hrl import HRL
 from captionrl.rewards import Bleu, CiderD
 from captionrl.training.checkpoint import load_checkpoint
-from captionrl.training.data import Clips, Data
+from captionrl.training.data import Data, FeatureBatches
 from captionrl.training.learners import hrl as learners
 from captionrl.training.learners.hrl import HRLLearner
 from captionrl.training.loop import Training
@@ -32,7 +32,7 @@ def weights(policy: HRL, part: str) -> dict[str, Tensor]:
 
     def owner(name: str) -> str:
         first = name.split(".")[0]
-        return first if first in ("manager", "critic") else "worker"
+        return first if first in ("manager", "boundary_critic") else "worker"
 
     return {name: tensor.clone() for name, tensor in policy.state_dict().items() if owner(name) == part}
 
@@ -48,20 +48,20 @@ def phase_with(**changes: object) -> HRLPhase:
 
 
 def learner_of(world: World, warm: Path, phase: HRLPhase) -> HRLLearner:
-    policy, card = load_checkpoint(warm)
+    policy, metadata = load_checkpoint(warm)
     captions, vocabulary, store = world.load()
     cpu = torch.device("cpu")
-    data = Data(captions, vocabulary, card.corpus_settings.max_words, cpu, Clips(store, 5, cpu))
+    data = Data(captions, vocabulary, metadata.corpus_settings.max_words, cpu, FeatureBatches(store, 5, cpu))
     return HRLLearner(policy, data, phase, seed=1)
 
 
 class TestTurns:
-    PHASE = phase_with(worker_turn=2, manager_turn=1, baseline_warmup=0, optimiser="adam")
+    PHASE = phase_with(worker_updates=2, manager_updates=1, baseline_warmup=0, optimiser="adam")
 
     def test_each_changes_only_in_its_own_turn_and_the_critic_never(self, world, warm, tmp_path):
         learner = learner_of(world, warm, self.PHASE)
         training = Training(learner, self.PHASE, tmp_path, seed=1)
-        critic = weights(learner.policy, "critic")
+        critic = weights(learner.policy, "boundary_critic")
         for update in range(9):  # Adam's momentum of the last turn must not move anything in the next
             before = {part: weights(learner.policy, part) for part in ("worker", "manager")}
             training.step(log_every=100)
@@ -72,7 +72,7 @@ class TestTurns:
             else:
                 assert moved["worker"] == []
                 assert len(moved["manager"]) == len(before["manager"])
-            assert changed(critic, weights(learner.policy, "critic")) == []
+            assert changed(critic, weights(learner.policy, "boundary_critic")) == []
 
     def test_in_the_baselines_warm_up_nothing_but_they_learn(self, world, warm, tmp_path):
         phase = self.PHASE.model_copy(update={"baseline_warmup": 6})
@@ -86,7 +86,7 @@ class TestTurns:
         assert {name.split(".")[0] for name in moved} == {"worker_baseline", "manager_baseline"}
 
     def test_the_manager_has_its_own_share_of_the_learning_rate(self, world, warm, tmp_path):
-        phase = self.PHASE.model_copy(update={"manager_rate": 0.25, "anneal": True, "learning_rate": 0.01})
+        phase = self.PHASE.model_copy(update={"manager_rate": 0.25, "lr_schedule": "linear", "learning_rate": 0.01})
         learner = learner_of(world, warm, phase)
         training = Training(learner, phase, tmp_path, seed=1)
         groups = training.optimiser.param_groups
@@ -116,7 +116,7 @@ class TestTurns:
         assert asked == [("sample", False), ("sample", False), ("greedy", True)]
 
     def test_noise_falls_from_its_first_to_its_last_scale(self, world, warm, monkeypatch):
-        phase = self.PHASE.model_copy(update={"noise": 0.8, "noise_end": 0.2, "epochs": 4, "worker_turn": 1})
+        phase = self.PHASE.model_copy(update={"noise": 0.8, "noise_end": 0.2, "epochs": 4, "worker_updates": 1})
         learner = learner_of(world, warm, phase)
         spreads = []
         start = learner.policy.start
@@ -156,12 +156,14 @@ def test_hrl_starts_around_the_critic_and_keeps_it_to_the_end(world, critic, war
         inside = load_file(checkpoint)
         assert all(torch.equal(inside[f"critic.{name}"], tensor) for name, tensor in trained.items())
     kinds = {key for row in rows(out, "train") for key in row}
-    assert {"sample_reward", "explored_reward", "segments", "worker_loss", "manager_loss"} <= kinds
+    assert {"sample_reward", "reward_with_noise", "segments", "worker_loss", "manager_loss"} <= kinds
 
 
 def test_true_boundaries_can_hold_under_teacher_forcing(world, critic, tmp_path):
-    truth = {"phases": {"xe-warm": {"boundaries": "truth", "scheduled_sampling": {"most": 0}, "epochs": 1}}}
-    ours = {"phases": {"xe-warm": {"boundaries": "critic", "scheduled_sampling": {"most": 0}, "epochs": 1}}}
+    truth = {"phases": {"xe-warm": {"boundaries": "truth", "scheduled_sampling": {"max_probability": 0}, "epochs": 1}}}
+    ours = {
+        "phases": {"xe-warm": {"boundaries": "predicted", "scheduled_sampling": {"max_probability": 0}, "epochs": 1}}
+    }
     every_word = segment(world.load()[0].tokens, "shallow")
     for captions in every_word.boundary.values():
         captions[:] = [[True] * len(caption) for caption in captions]
@@ -180,7 +182,7 @@ def test_true_boundaries_can_hold_under_teacher_forcing(world, critic, tmp_path)
 
 def test_what_a_phase_cannot_do_without_is_named(world, critic, tmp_path):
     with pytest.raises(UserError, match=r"critic/critic: cannot be trained without --segments"):
-        world.train("critic", "critic", tmp_path / "a.safetensors", segments=None, features=None)
+        world.train("boundary-critic", "boundary-critic", tmp_path / "a.safetensors", segments=None, features=None)
     with pytest.raises(UserError, match=r"xe-baseline/xe: cannot be trained without --features"):
         world.train("xe-baseline", "xe", tmp_path / "a.safetensors", features=None)
 

@@ -16,21 +16,21 @@ from captionrl.features.store import FeatureStore, write_store
 from captionrl.models import build_module
 from captionrl.objectives.xe import xe_loss
 from captionrl.text.vocabulary import Vocabulary
-from captionrl.training.data import Clips, Data
+from captionrl.training.data import Data, FeatureBatches
 from captionrl.training.learners import xe as learners
 from captionrl.training.learners.reinforce import ReinforceLearner
 from captionrl.training.loop import Training
 
 CPU = torch.device("cpu")
 SIZES = Sizes(
-    projection=16, encoder=4, manager_encoder=4, decoder=16, manager=4, goal=2, critic=4, critic_reads="this",
+    projection=16, encoder=4, manager_encoder=4, decoder=16, manager=4, goal=2, boundary_critic=4, critic_input="current",
     attention=4, embedding=16, dropout=0, init=0.3,
 )  # fmt: skip
 REFERENCES = {"clip0": "a b", "clip1": "b c", "clip2": "c a", "clip3": "a c"}
 
 
 def test_cross_entropy_learns_the_captions_by_heart(world, tmp_path):
-    xe = {"epochs": 16, "validate_every": 16, "learning_rate": 0.03, "scheduled_sampling": {"most": 0}}
+    xe = {"epochs": 16, "validate_every": 16, "learning_rate": 0.03, "scheduled_sampling": {"max_probability": 0}}
     sizes = {"dropout": 0, "decoder": 32, "init": 0.3}
     out = world.train("xe-baseline", "xe", tmp_path / "a.safetensors", {"sizes": sizes, "phases": {"xe": xe}})
     rows = [json.loads(line) for line in out.with_suffix(".metrics.jsonl").read_text().splitlines()]
@@ -51,7 +51,7 @@ def learner(tmp_path, request):
         eos_in_reward=True,
     )  # fmt: skip
     vocabulary = Vocabulary.build([text for texts in tokens.values() for text in texts], min_count=1)
-    clips = Clips(FeatureStore(tmp_path / "store.h5"), 5, CPU)
+    clips = FeatureBatches(FeatureStore(tmp_path / "store.h5"), 5, CPU)
     torch.manual_seed(1)
     policy = build_module("mean-pooling", FEATURE, len(vocabulary), SIZES)
     data = Data(Captions(items, {}, tokens), vocabulary, MAX_TOKENS - 1, CPU, clips)
@@ -136,12 +136,12 @@ def test_a_greedy_baseline_leaves_the_policy_learning(learner):
 def test_scheduled_sampling_follows_the_epochs(world, tmp_path, monkeypatch):
     shares: list[float] = []
 
-    def recorded(policy, features, tokens, own_words, boundaries):
-        shares.append(own_words)
+    def recorded(policy, features, tokens, sampling_probability, boundaries):
+        shares.append(sampling_probability)
         return xe_loss(policy, features, tokens)
 
     monkeypatch.setattr(learners, "xe_loss", recorded)
-    sampling = {"start": 1, "per_epoch": 0.125, "most": 0.25}
+    sampling = {"start": 1, "per_epoch": 0.125, "max_probability": 0.25}
     xe = {"epochs": 5, "validate_every": 5, "batch": 22, "scheduled_sampling": sampling}  # of two batches each
     world.train("xe-baseline", "xe", tmp_path / "a.safetensors", {"phases": {"xe": xe}})
     assert shares == [0, 0, 0, 0, 0.125, 0.125, 0.25, 0.25, 0.25, 0.25]

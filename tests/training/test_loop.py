@@ -98,19 +98,19 @@ def test_learning_is_in_training_mode_and_validating_is_not(train):
 
 def test_the_rate_halves_after_so_many_validations_without_a_new_best(train):
     scores = [0, 5, 4, 5, 5, 3, 6, 6, 6, 6, 7]  # a tie is no new best
-    history = train(Scripted(scores), epochs=10, halve_after=3)
+    history = train(Scripted(scores), epochs=10, lr_schedule="plateau", lr_patience=3)
     halvings = [0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2]
     assert rates(history, "validation") == [0.1 / 2**n for n in halvings]
 
 
 def test_the_rate_halves_again_after_as_many_more(train):
-    history = train(Scripted([0, 5, 4, 4, 4, 4, 4]), epochs=6, halve_after=2)
+    history = train(Scripted([0, 5, 4, 4, 4, 4, 4]), epochs=6, lr_schedule="plateau", lr_patience=2)
     assert rates(history, "validation") == [0.1 / 2**n for n in (0, 0, 0, 1, 1, 2, 2)]
 
 
 def test_the_score_before_the_first_update_is_a_best_too(train):
     """A phase that starts from a good checkpoint and falls behind it has no new best, even while it recovers."""
-    history = train(Scripted([9, 1, 2, 3, 4]), epochs=4, halve_after=3)
+    history = train(Scripted([9, 1, 2, 3, 4]), epochs=4, lr_schedule="plateau", lr_patience=3)
     assert rates(history, "validation") == [0.1, 0.1, 0.1, 0.05, 0.05]
 
 
@@ -120,13 +120,13 @@ def test_without_halve_after_the_rate_stays(train):
 
 def test_an_annealed_rate_falls_linearly_to_zero(train):
     learner = Scripted([5, 1, 1])
-    history = train(learner, epochs=2, anneal=True, halve_after=1)
+    history = train(learner, epochs=2, lr_schedule="linear")
     assert rates(history, "train") == pytest.approx([0.1 * (1 - update / 8) for update in range(8)])
 
 
 @pytest.mark.parametrize("every", [2, 0.5, 1.5])
 def test_a_decaying_rate_falls_by_a_factor_after_every_so_many_epochs(train, every):
-    history = train(Scripted([5] + [1] * 7), epochs=7, decay={"factor": 0.9, "every": every})
+    history = train(Scripted([5] + [1] * 7), epochs=7, lr_schedule="step", lr_step={"factor": 0.9, "every": every})
     expected = [0.1 * 0.9 ** math.floor(update / BATCHES / every) for update in range(7 * BATCHES)]
     assert rates(history, "train") == pytest.approx(expected)
     assert len(set(expected)) > 3

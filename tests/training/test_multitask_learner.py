@@ -35,15 +35,15 @@ def learner(world):
     """A learner of `first`'s steps with `changes` of the phase, its captioner without dropout."""
 
     def learner(step="step3", seed=1, **changes):
-        eyes = world.eyes()
+        cnn = world.cnn()
         paper = tiny_paper(overlay(SEEING, {"sizes": {"dropout": 0}, "phases": {step: changes}}))
-        vocabulary, store = Vocabulary.load(world.captions / "vocabulary.json"), FeatureStore(eyes["features"])
+        vocabulary, store = Vocabulary.load(world.captions / "vocabulary.json"), FeatureStore(cnn["features"])
         torch.manual_seed(seed)
         policy = build_module("e2e", store.dim, len(vocabulary), paper.sizes, "mini-frames")
-        policy.load_eyes(eyes["weights"])
+        policy.load_cnn(cnn["weights"])
         data = Data(
             load_captions(world.captions), vocabulary, 6, CPU, clips_of(store, 5, CPU),
-            attributes=Attributes.load(eyes["attributes"]),
+            attributes=Attributes.load(cnn["attributes"]),
         )  # fmt: skip
         phase = paper.phase_of(step, CORPUS)
         kind = MultitaskLearner if phase.objective == "multitask" else MultitaskXELearner
@@ -62,8 +62,8 @@ def gradient(learner, epoch=0, index=0):
     return {name: parameter.grad for name, parameter in learner.policy.named_parameters()}
 
 
-def named(gradients, *beginnings):
-    return {name: value for name, value in gradients.items() if name.startswith(beginnings)}
+def named(gradients, *prefix_mask):
+    return {name: value for name, value in gradients.items() if name.startswith(prefix_mask)}
 
 
 def moved(gradients):
@@ -73,12 +73,12 @@ def moved(gradients):
 def test_the_cnn_changes_in_step_3_and_only_there(world, tmp_path, monkeypatch):
     better = count()  # so that the last weights are kept
     monkeypatch.setattr(learners.CaptionLearner, "validate", lambda self: {self.metric: float(next(better))})
-    eyes = world.eyes()
-    before = {f"eyes.trunk.{name}": value for name, value in load_file(eyes["weights"]).items()}
+    cnn = world.cnn()
+    before = {f"eyes.trunk.{name}": value for name, value in load_file(cnn["weights"]).items()}
     before = {name: value for name, value in before.items() if "heads" not in name}
     found, start = {}, None
     for step in ("step1", "step2", "step3"):
-        given = {**eyes, "weights": None, "start": start} if start else eyes
+        given = {**cnn, "weights": None, "start": start} if start else cnn
         start = world.train("first", step, tmp_path / f"{step}.safetensors", SEEING, **given)
         found[step] = load_file(start)
     for name, value in before.items():
@@ -92,8 +92,8 @@ def test_the_cnn_changes_in_step_3_and_only_there(world, tmp_path, monkeypatch):
     assert not found["step1"]["head.1.weight"].equal(found["step2"]["head.1.weight"])
     assert found["step1"]["tell.weight"].equal(found["step2"]["tell.weight"])
     assert not found["step2"]["tell.weight"].equal(found["step3"]["tell.weight"])
-    module, card = load_module(start)
-    assert (card.backbone, card.features, card.model) == ("mini-frames", 128, "e2e")
+    module, metadata = load_module(start)
+    assert (metadata.backbone, metadata.features, metadata.model) == ("mini-frames", 128, "e2e")
     assert not module.training
 
 
@@ -102,10 +102,10 @@ def test_where_attributes_are_taught_the_start_is_not_kept(world, tmp_path, monk
     worse = count(0, -1)
     monkeypatch.setattr(learners.CaptionLearner, "validate", lambda self: {self.metric: float(next(worse))})
     overrides = overlay(SEEING, {"runs": {"first": {"phases": ["step3"]}}})
-    out = world.train("first", "step3", tmp_path / "a.safetensors", overrides, **world.eyes())
-    card = load_module(out)[1]
-    assert card.best_update == 3  # the first validation after the start
-    assert card.val_score == -1
+    out = world.train("first", "step3", tmp_path / "a.safetensors", overrides, **world.cnn())
+    metadata = load_module(out)[1]
+    assert metadata.best_update == 3  # the first validation after the start
+    assert metadata.val_score == -1
 
 
 @pytest.mark.parametrize("step", ["step1", "step3"])
@@ -145,7 +145,7 @@ def test_the_loss_of_m_samples_is_the_mean_of_m_losses_of_one(learner):
     many = learner(samples=3, alpha=1, augmentation={"crop": 0, "flip": False})
     many.module.train()
     items, tokens = many.pairs.batch(0, 0)
-    seen = many.policy.see(many.clips.batch(items))
+    seen = many.policy.visual_features(many.clips.batch(items))
     torch.manual_seed(3)
     with mock.patch.object(learners, "sample", side_effect=decoding.sample) as sampled:
         loss, _ = many.caption_loss(seen, items, tokens)
@@ -157,7 +157,7 @@ def test_the_loss_of_m_samples_is_the_mean_of_m_losses_of_one(learner):
     for m in range(3):
         mine = rollout.select(torch.arange(m, 3 * len(items), 3))
         reward = many.rewards(mine, items)
-        losses.append(policy_gradient_loss(mine, reward.unsqueeze(1), baseline.unsqueeze(1)))
+        losses.append(policy_gradient_loss(mine, (reward - baseline).unsqueeze(1)))
     assert len({round(one.item(), 6) for one in losses}) == 3
     assert loss.item() == pytest.approx(torch.stack(losses).mean().item(), abs=1e-6)
 
@@ -173,7 +173,9 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(learner, tmp_path):
     """Of attributes, a mean over clips, where parts are of one size."""
     weights = []
     for index, (batch, parts) in enumerate(((8, 1), (4, 2), (2, 4))):
-        fresh = learner("step1", alpha=0, cnn_rate=1, batch=batch, accumulate=parts, learning_rate=0.001)
+        fresh = learner(
+            "step1", alpha=0, cnn_rate=1, batch=batch, gradient_accumulation_steps=parts, learning_rate=0.001
+        )
         (tmp_path / str(index)).mkdir()
         training = Training(fresh, fresh.end_to_end, tmp_path / str(index), seed=1)
         assert training.updates == pytest.approx(44 / (batch * parts), abs=0.5)
@@ -192,7 +194,7 @@ def test_step_3_begins_as_good_as_step_2_ended(learner):
     with torch.no_grad():
         assert frozen.validate() == learning.validate()
         items = frozen.validation_items[:3]
-        seen = learning.policy.see(learning.clips.batch(items))
+        seen = learning.policy.visual_features(learning.clips.batch(items))
         assert torch.allclose(frozen.clips.batch(items).frames, seen.frames, atol=1e-5)
         assert frozen.clips.batch(items).mask.equal(seen.mask)
 
@@ -201,16 +203,16 @@ def test_features_in_a_batch_are_those_of_the_clip_alone(learner):
     policy, clips = (one := learner()).policy.eval(), one.clips
     batch = clips.batch(["clip0", "clip1", "clip2"])
     assert not batch.mask.all()
-    seen = policy.see(batch)
+    seen = policy.visual_features(batch)
     assert (seen.frames[~seen.mask] == 0).all()
     for row in range(3):
         length = int(batch.mask[row].sum())
-        alone = policy.see(batch.map(lambda tensor, row=row, length=length: tensor[row : row + 1, :length]))
+        alone = policy.visual_features(batch.map(lambda tensor, row=row, length=length: tensor[row : row + 1, :length]))
         assert torch.allclose(seen.frames[row, :length], alone.frames[0], atol=1e-5)
 
 
 def test_reading_ahead_gives_the_same_frames(world):
-    store = FeatureStore(world.eyes()["features"])
+    store = FeatureStore(world.cnn()["features"])
     plain, ahead = clips_of(store, 3, CPU), clips_of(store, 3, CPU)
     ahead.prefetch(["clip0", "clip1", "clip2"])
     for items in (["clip0", "clip3"], ["clip2"], ["clip0", "clip1"]):
@@ -222,8 +224,8 @@ def test_reading_ahead_gives_the_same_frames(world):
 
 
 def test_the_blind_control_sees_one_black_frame(world):
-    store = FeatureStore(world.eyes()["features"])
-    batch = clips_of(store, 5, CPU, blind=True).batch(["clip0", "clip1"])
+    store = FeatureStore(world.cnn()["features"])
+    batch = clips_of(store, 5, CPU, visual_input=False).batch(["clip0", "clip1"])
     assert batch.frames.shape == (2, 1, 64, 64, 3)
     assert not batch.frames.any()
 
@@ -241,32 +243,32 @@ def test_the_attribute_loss_by_hand():
 def test_what_a_phase_cannot_do_without_is_named(world, tmp_path):
     overrides = overlay(SEEING, {"runs": {"first": {"phases": ["step3"]}}})
     with pytest.raises(UserError, match="without --attributes"):
-        world.train("first", "step3", tmp_path / "a.safetensors", overrides, **world.eyes() | {"attributes": None})
+        world.train("first", "step3", tmp_path / "a.safetensors", overrides, **world.cnn() | {"attributes": None})
 
 
 def test_without_a_file_the_cnn_has_the_packages_weights(world, tmp_path):
     brief = overlay(SEEING, {"phases": {"step1": {"epochs": 0.1}}})  # which leaves the CNN as it is
-    checkpoint = world.train("first", "step1", tmp_path / "a.safetensors", brief, **world.eyes() | {"weights": None})
+    checkpoint = world.train("first", "step1", tmp_path / "a.safetensors", brief, **world.cnn() | {"weights": None})
     found, shipped = load_file(checkpoint), load_file(MINI_WEIGHTS)
     assert torch.equal(found["eyes.trunk.stem.0.weight"], shipped["stem.0.weight"])
 
 
 def test_weights_of_another_network_are_refused(world, tmp_path):
     (tmp_path / "weights.safetensors").write_bytes(b"no weights")
-    eyes = world.eyes() | {"weights": tmp_path / "weights.safetensors"}
+    cnn = world.cnn() | {"weights": tmp_path / "weights.safetensors"}
     with pytest.raises(UserError, match=r"weights.safetensors: not a whole safetensors file"):
-        world.train("first", "step1", tmp_path / "a.safetensors", SEEING, **eyes)
+        world.train("first", "step1", tmp_path / "a.safetensors", SEEING, **cnn)
 
 
 def test_more_attributes_than_the_branch_has_places_for_are_refused(world, tmp_path):
     overrides = overlay(SEEING, {"sizes": {"attributes": 3}, "runs": {"first": {"phases": ["step3"]}}})
     with pytest.raises(UserError, match=r"attributes.tsv: 7 attributes, but sizes.attributes is 3; .*--most"):
-        world.train("first", "step3", tmp_path / "a.safetensors", overrides, **world.eyes())
+        world.train("first", "step3", tmp_path / "a.safetensors", overrides, **world.cnn())
 
 
 def test_features_of_another_backbone_than_the_runs_are_refused(world, tmp_path):
-    eyes = world.eyes() | {"features": world.features}
+    cnn = world.cnn() | {"features": world.features}
     with pytest.raises(UserError, match=r"features of mini, not mini-frames"):
-        world.train("first", "step1", tmp_path / "a.safetensors", SEEING, **eyes)
+        world.train("first", "step1", tmp_path / "a.safetensors", SEEING, **cnn)
     with pytest.raises(UserError, match=r"features of mini-frames, not mini"):
-        world.train("xe-baseline", "xe", tmp_path / "a.safetensors", features=world.eyes()["features"])
+        world.train("xe-baseline", "xe", tmp_path / "a.safetensors", features=world.cnn()["features"])

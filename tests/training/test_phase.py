@@ -20,7 +20,7 @@ from captionrl.state import list_states, prune_states
 from captionrl.text.punctuation import PUNCTUATION
 from captionrl.training import run
 from captionrl.training.checkpoint import load_checkpoint
-from captionrl.training.data import Clips
+from captionrl.training.data import FeatureBatches
 
 SHORT = {"phases": {"xe": {"epochs": 0.4}, "rl": {"epochs": 0.4}}}  # two updates
 
@@ -33,12 +33,12 @@ def rows(out: Path, kind: str) -> list[dict]:
 def val_cider(world: World, checkpoint: Path) -> float:
     """CIDEr-D of greedy captions of the validation items, computed anew."""
     captions, vocabulary, store = world.load()
-    policy, card = load_checkpoint(checkpoint)
+    policy, metadata = load_checkpoint(checkpoint)
     items = [item.id for item in captions.items["val"]]
     references = {item: captions.tokens[item] for item in items}
     with torch.no_grad():
-        memory = policy.encode(Clips(store, card.settings["max_frames"], torch.device("cpu")).batch(items))
-        rollout = greedy(policy, memory, card.settings["max_words"] + 1)
+        memory = policy.encode(FeatureBatches(store, metadata.settings["max_frames"], torch.device("cpu")).batch(items))
+        rollout = greedy(policy, memory, metadata.settings["max_words"] + 1)
     cider = CiderD.from_captions(references, vocabulary=vocabulary.words, skip=PUNCTUATION)
     return 100 * cider.score(rollout.tokens, rollout.lengths, items).mean().item()
 
@@ -46,11 +46,11 @@ def val_cider(world: World, checkpoint: Path) -> float:
 def test_the_checkpoint_holds_the_weights_that_validated_best(world, xe, tmp_path):
     rl = world.train("rl-baseline", "rl", tmp_path / "rl.safetensors", start=xe)
     for checkpoint in (xe, rl):
-        _, card = load_checkpoint(checkpoint)
+        _, metadata = load_checkpoint(checkpoint)
         scores = {row["update"]: row["val_cider"] for row in rows(checkpoint, "validation")}
         assert len(set(scores.values())) > 1
-        assert card.val_score == max(scores.values()) == scores[card.best_update]
-        assert val_cider(world, checkpoint) == pytest.approx(card.val_score, abs=1e-9)
+        assert metadata.val_score == max(scores.values()) == scores[metadata.best_update]
+        assert val_cider(world, checkpoint) == pytest.approx(metadata.val_score, abs=1e-9)
 
 
 def test_reinforcement_begins_with_the_weights_it_starts_from(world, xe, tmp_path):
@@ -59,12 +59,18 @@ def test_reinforcement_begins_with_the_weights_it_starts_from(world, xe, tmp_pat
 
 
 def test_the_card_says_what_was_trained(xe):
-    _, card = load_checkpoint(xe)
-    assert (card.paper, card.run, card.phase, card.corpus, card.seed) == ("hrl", "xe-baseline", "xe", CORPUS, 1)
-    assert (card.model, card.blind, card.updates, card.backbone, card.fps) == (
+    _, metadata = load_checkpoint(xe)
+    assert (metadata.paper, metadata.run, metadata.phase, metadata.corpus, metadata.seed) == (
+        "hrl",
+        "xe-baseline",
+        "xe",
+        CORPUS,
+        1,
+    )
+    assert (metadata.model, metadata.visual_input, metadata.updates, metadata.backbone, metadata.fps) == (
         "attention", False, XE_UPDATES, "mini", 3
     )  # fmt: skip
-    assert card.corpus_settings == CorpusSettings(max_frames=5, max_words=6, min_count=1)
+    assert metadata.corpus_settings == CorpusSettings(max_frames=5, max_words=6, min_count=1)
 
 
 def test_metrics_lie_beside_the_checkpoint_in_three_forms(xe):
@@ -108,7 +114,7 @@ def test_equal_seeds_give_equal_bytes_and_other_seeds_do_not(world, tmp_path):
     assert not any(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
-@pytest.mark.parametrize(("name", "blind"), [("blind", True), ("xe-baseline", False)])
+@pytest.mark.parametrize(("name", "no-visual-input"), [("no-visual-input", True), ("xe-baseline", False)])
 def test_only_a_blind_run_sees_no_difference_between_clips(world, tmp_path, name, blind):
     other = tmp_path / "other.h5"
     write_features(other, world.load()[2].items, seed=7)
@@ -164,14 +170,14 @@ def test_whatever_changes_the_weights_changes_the_state(world, xe, state_of, tmp
     names = [
         state_of(),
         state_of(seed=2),
-        state_of("blind"),
+        state_of("no-visual-input"),
         state_of("s2vt"),
-        state_of("equal-budget", "xe-continued", start=xe),
-        state_of("equal-budget", "xe-continued", start=world.untrained(tmp_path / "other.safetensors")),
+        state_of("compute-matched", "xe-continued", start=xe),
+        state_of("compute-matched", "xe-continued", start=world.untrained(tmp_path / "other.safetensors")),
         state_of("rl-baseline", "rl", start=xe),
         state_of("rl-baseline", "rl", {"phases": {"rl": {"baseline": "linear"}}}, start=xe),
         state_of(overrides={"phases": {"xe": {"epochs": 9}}}),
-        state_of(overrides={"phases": {"xe": {"scheduled_sampling": {"most": 0.1}}}}),
+        state_of(overrides={"phases": {"xe": {"scheduled_sampling": {"max_probability": 0.1}}}}),
         state_of(overrides={"sizes": {"decoder": 17}}),
         state_of(overrides={"corpora": {"msrvtt": {"max_words": 5}}}),
     ]
@@ -200,7 +206,7 @@ def test_other_captions_have_another_state(world, state_of, tmp_path, file):
 
 
 def test_a_phase_starts_from_its_own_model_and_vocabulary_only(world, xe, tmp_path):
-    words = world.card().words
+    words = world.metadata().words
     others = {
         "model": {"model": "s2vt"},
         "words": {"words": [*words, "yak"]},
@@ -215,7 +221,7 @@ def test_a_phase_starts_from_its_own_model_and_vocabulary_only(world, xe, tmp_pa
 @pytest.mark.parametrize("changes", [{"sizes": {"decoder": 17}}, {"backbone_sha256": "f" * 64}, {"features": 7}])
 def test_a_phase_starts_from_its_own_sizes_and_backbone_only(world, tmp_path, changes):
     if "sizes" in changes:
-        changes = {"sizes": world.card().sizes | changes["sizes"]}
+        changes = {"sizes": world.metadata().sizes | changes["sizes"]}
     start = world.untrained(tmp_path / "other.safetensors", **changes)
     with pytest.raises(UserError, match=r"other\.safetensors"):
         world.train("rl-baseline", "rl", tmp_path / "a.safetensors", SHORT, start=start)

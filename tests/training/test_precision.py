@@ -20,7 +20,7 @@ def cross_entropy(policy):
 def reinforce(policy):
     rollout = rollout_of(policy, policy.encode(batch(CLIPS)), CAPTIONS)
     returns = torch.tensor([[1.0], [-2.0], [3.0]])
-    return policy_gradient_loss(rollout, returns, torch.zeros_like(rollout.log_probs))
+    return policy_gradient_loss(rollout, returns)
 
 
 @pytest.mark.parametrize("objective", [cross_entropy, reinforce])
@@ -43,7 +43,7 @@ def test_a_phase_is_trained_in_it_and_takes_no_other_precisions_state(world, tmp
     whole = world.train("xe-baseline", "xe", tmp_path / "whole.safetensors")
     half = world.train("xe-baseline", "xe", tmp_path / "half.safetensors", precision="bfloat16")
     assert len(list((tmp_path / "state").iterdir())) == 2
-    (weights, card), (others, other_card) = load_checkpoint(whole), load_checkpoint(half)
+    (weights, metadata), (others, other_card) = load_checkpoint(whole), load_checkpoint(half)
     assert {tensor.dtype for tensor in others.state_dict().values()} == {torch.float32}
     assert not torch.equal(weights.embedding[0].weight, others.embedding[0].weight)
-    assert other_card.val_score > 0.5 * card.val_score
+    assert other_card.val_score > 0.5 * metadata.val_score

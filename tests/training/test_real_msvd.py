@@ -20,14 +20,19 @@ from captionrl.datasets.read import read_corpus
 from captionrl.evaluation.predict import predict
 from captionrl.features.backbones import MINI_MEAN, MINI_STD, MiniResNet, normalise, save_mini
 from captionrl.features.extract import extract
+from captionrl.features.frame_sampler import frame_sampler
 from captionrl.features.frames import unpack
-from captionrl.features.keeper import frame_keeper
 from captionrl.features.store import FeatureStore
 from captionrl.training.run import Job, train_phase
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT.parent / "shared/data/msvd"
-BRIEF = {"optimiser": "adam", "batch": 256, "validate_every": 1, "anneal": True}  # one batch holds all captions
+BRIEF = {
+    "optimiser": "adam",
+    "batch": 256,
+    "validate_every": 1,
+    "lr_schedule": "linear",
+}  # one batch holds all captions
 OVERRIDES = {
     "backbone": "mini-frames",
     "corpora": {"msvd": {"max_frames": 5, "max_words": 34, "min_count": 1, "tagger": "dictionary"}},
@@ -43,7 +48,7 @@ OVERRIDES = {
 }  # fmt: skip
 
 
-def write_eyes(store: Path, path: Path) -> None:
+def write_cnn(store: Path, path: Path) -> None:
     """A CNN of random weights, for want of ImageNet's, with batch statistics of the clips' own frames."""
     torch.manual_seed(0)
     model, frames = MiniResNet({}), FeatureStore(store)
@@ -77,9 +82,9 @@ def test_the_model_reproduces_a_reference_caption_of_each_real_clip(tmp_path):
     items = [(item.id, raw / item.media) for part in load_captions(captions).items.values() for item in part]
     store = tmp_path / "frames.h5"
     manifest = store.with_suffix(".json")
-    extract(items, frame_keeper("mini-frames", 5), store, manifest, state=tmp_path / "state", code_version="1")
+    extract(items, frame_sampler("mini-frames", 5), store, manifest, state=tmp_path / "state", code_version="1")
     mine(load_captions(captions), "dictionary", 50).save(tmp_path / "attributes.tsv")
-    write_eyes(store, tmp_path / "mini.safetensors")
+    write_cnn(store, tmp_path / "mini.safetensors")
 
     paper = load_paper(ROOT / "papers/e2e.yaml", "paper", OVERRIDES)
     torch.set_num_threads(2)

@@ -38,37 +38,40 @@ EYES = {
     "runs": {"end": {"model": "e2e", "backbone": "mini-frames", "phases": ["step3"]}},
     "phases": {"step3": {"epochs": 3}},
 }
-JUDGED = {key: value for key, value in OVERRIDES["phases"]["rl"].items() if key != "baseline"} | {"epochs": 3}
-JUDGES = {
-    "runs": {"judged": {"model": "actor-critic", "phases": ["judge", "value", "joint"]}},
+ACTOR_CRITICS = {key: value for key, value in OVERRIDES["phases"]["rl"].items() if key != "baseline"} | {"epochs": 3}
+REWARD_MODELS = {
+    "runs": {"actor_critic": {"model": "actor-critic", "phases": ["reward-model", "value", "joint"]}},
     "phases": {
-        "judge": {key: JUDGED[key] for key in ("epochs", "validate_every", "batch", "optimiser", "learning_rate")}
-        | {"objective": "embedding", "margin": 0.2, "decay": {"factor": 0.9, "every": 1}},
-        "value": JUDGED | {"objective": "value", "embedding": 0.5},
-        "joint": JUDGED | {"objective": "actor-critic", "embedding": 0.5, "baseline": "value", "steps": 1},
+        "reward-model": {
+            key: ACTOR_CRITICS[key] for key in ("epochs", "validate_every", "batch", "optimiser", "learning_rate")
+        }
+        | {"objective": "embedding", "margin": 0.2, "lr_schedule": "step", "lr_step": {"factor": 0.9, "every": 1}},
+        "value": ACTOR_CRITICS | {"objective": "value", "embedding_weight": 0.5},
+        "joint": ACTOR_CRITICS
+        | {"objective": "actor-critic", "embedding_weight": 0.5, "baseline": "value", "steps": 1},
     },
 }
 
 
 @pytest.fixture(
-    params=["cross-entropy", "greedy", "linear", "stages", "hrl", "critic", "judge", "value", "joint", "eyes"]
+    params=["cross-entropy", "greedy", "linear", "stages", "hrl", "critic", "reward-model", "value", "joint", "eyes"]
 )
 def train(request, world, xe, warm) -> Callable[[Path], Path]:
     """Train a phase into a file: cross-entropy with scheduled sampling, REINFORCE, at every stage, too, HRL's own, and
-    those of a policy with judges or with a CNN of its own."""
+    those of a policy with reward_models or with a CNN of its own."""
     if request.param == "hrl":
         return partial(world.train, "hrl-16", "hrl", overrides={"phases": {"hrl": {"epochs": 3}}}, start=warm)
-    if request.param == "critic":
-        return partial(world.train, "critic", "critic", features=None)
+    if request.param == "boundary-critic":
+        return partial(world.train, "boundary-critic", "boundary-critic", features=None)
     if request.param == "cross-entropy":
         return partial(world.train, "xe-baseline", "xe", overrides={"phases": {"xe": {"epochs": 5}}})
     if request.param == "eyes":
-        return partial(world.train, "end", "step3", overrides=overlay(SEEING, EYES), **world.eyes())
+        return partial(world.train, "end", "step3", overrides=overlay(SEEING, EYES), **world.cnn())
     if request.param == "stages":
         return partial(world.train, "stages", "c2f", overrides=STAGES)
-    if request.param in JUDGES["phases"]:
+    if request.param in REWARD_MODELS["phases"]:
         start = world.untrained(world.root / "untrained/actor-critic.safetensors", model="actor-critic")
-        return partial(world.train, "judged", request.param, overrides=JUDGES, start=start)
+        return partial(world.train, "actor_critic", request.param, overrides=REWARD_MODELS, start=start)
     overrides = {"phases": {"rl": {"baseline": request.param, "epochs": 3}}}
     return partial(world.train, "rl-baseline", "rl", overrides=overrides, start=xe)
 

@@ -18,7 +18,7 @@ from captionrl.features.store import FeatureStore, write_store
 from captionrl.models import build_module
 from captionrl.models.policy import shift
 from captionrl.text.vocabulary import Vocabulary
-from captionrl.training.data import Clips, Data
+from captionrl.training.data import Data, FeatureBatches
 from captionrl.training.learners import stagewise
 from captionrl.training.learners.stagewise import StagewiseLearner
 from captionrl.training.loop import Training
@@ -36,7 +36,7 @@ def learner(tmp_path):
     """Of four pictures of four regions, the reference of each two of three words."""
     regions = [(item, np.outer(np.arange(1, 5), 3 * np.eye(FEATURE)[row])) for row, item in enumerate(REFERENCES)]
     write_store(tmp_path / "store.h5", regions, BACKBONE | {"dim": FEATURE})
-    clips = Clips(FeatureStore(tmp_path / "store.h5"), 5, CPU)
+    clips = FeatureBatches(FeatureStore(tmp_path / "store.h5"), 5, CPU)
     items = {split: [Item(item, split, None) for item in REFERENCES] for split in ("train", "val")}
     tokens = {item: 4 * [text.split()] for item, text in REFERENCES.items()}
     vocabulary = Vocabulary.build([text for texts in tokens.values() for text in texts], min_count=1)
@@ -85,7 +85,7 @@ def test_its_loss_is_that_of_its_captions_their_rewards_and_those_of_greedy_and_
         mock.patch.object(stagewise, "sample", recorded(sample)),
         mock.patch.object(stagewise, "greedy", recorded(greedy)),
     ):
-        loss, told = learner.loss(0, 0)
+        loss, stats = learner.loss(0, 0)
     items, _ = learner.pairs.batch(0, 0)
     coarse, best, fine = (rollout.tokens for rollout in rollouts)
     assert (len(coarse), len(best), len(fine)) == (8, 16, 16)
@@ -104,7 +104,7 @@ def test_its_loss_is_that_of_its_captions_their_rewards_and_those_of_greedy_and_
         advantage = (reward(own) - reward(best[stage - 1 :: 2])) + (reward(own) - before)  # eq. 15
         expected = expected - (advantage * stage_log_probs(learner, memory, own, stage)).mean()
         before = reward(own)
-        assert told[f"stage{stage}_reward"] == pytest.approx(before.mean().item())
+        assert stats[f"stage{stage}_reward"] == pytest.approx(before.mean().item())
     assert_close(loss, expected.to(loss))
     assert loss != 0
 

@@ -28,7 +28,7 @@ Step = tuple[str, str, str]  # (corpus, run, phase)
 def runs_of(table: Table) -> set[str]:
     """Every run that a table compares."""
     rows = [run for row in table.rows for run in (row.run, row.control) if run]
-    return {*rows, table.baseline, table.control, *(run for c in table.contrasts for run in (c.run, c.to))}
+    return {*rows, table.baseline, table.control, *(run for c in table.comparisons for run in (c.run, c.to))}
 
 
 def history(corpus: str, run: str, phase: str) -> list[Step]:
@@ -104,7 +104,7 @@ def test_a_phase_is_given_what_it_learns_from_and_nothing_else(plan, scale):
         paper, run, phase = line.phase
         home = Path("work", line.corpus)
         corpus = line.corpus.removesuffix("-mini")
-        critic = PAPER.runs[run].model == "critic"
+        critic = PAPER.runs[run].model == "boundary-critic"
         backend = "grammar" if scale == "mini" else "corenlp"
         backbone = "mini" if scale == "mini" else "resnet152"
         assert line.captions == home / "captions"
@@ -118,17 +118,17 @@ def test_a_phase_is_given_what_it_learns_from_and_nothing_else(plan, scale):
         else:
             assert line.start is None
         seen.add((run, phase, bool(before)))
-    assert ("critic", "critic", False) in seen
+    assert ("boundary-critic", "boundary-critic", False) in seen
     assert ("hrl-16-warm", "xe-warm", True) in seen
 
 
 def test_true_boundaries_under_teacher_forcing_need_the_segments(project):
-    truth = {"boundaries": "truth", "scheduled_sampling": {"most": 0, "per_epoch": 0}}
+    truth = {"boundaries": "truth", "scheduled_sampling": {"max_probability": 0, "per_epoch": 0}}
     overrides = {"hrl": {"phases": {"xe-warm": truth}}}
     config = (*ONE_SEED, "overrides=" + json.dumps(overrides, separators=(",", ":")))
     plan = project.plan("--printshellcmds", "results/mini/hrl/table1.csv", config=config)
     lines = [parsed("train", arguments) for arguments in plan.commands["train"]]
-    assert {line.phase[2] for line in lines if line.segments} == {"critic", "xe-warm"}
+    assert {line.phase[2] for line in lines if line.segments} == {"boundary-critic", "xe-warm"}
 
 
 def test_figures_show_what_this_plan_trains(plan, scale):
@@ -137,7 +137,7 @@ def test_figures_show_what_this_plan_trains(plan, scale):
     assert len(line.curves) == len(steps) * len(SEEDS)
     charades = "charades-mini" if scale == "mini" else "charades"
     assert (charades, "hrl-16-warm", "xe-warm") in steps
-    assert not {step for step in steps if step[1] == "critic"}  # it writes no captions to score
+    assert not {step for step in steps if step[1] == "boundary-critic"}  # it writes no captions to score
     assert {(*step, seed) for step in steps for seed in SEEDS} <= plan.trainings
     assert {(*path.parts[1:2], *path.parts[3:5], SEEDS[0]) for path in line.checkpoints} <= plan.trainings
     assert {path.name for path in line.checkpoints} == {f"seed{SEEDS[0]}.safetensors"}
@@ -148,7 +148,7 @@ def test_table1_alone_plans_what_it_needs_and_no_more(project, scale):
     plan = project.plan(f"results/{scale}/hrl/table1.csv", config=(f"scale={scale}",))
     mine = {step for step in TRAININGS if step[0] == "msrvtt"}
     assert plan.trainings == of(scale, mine, *SEEDS)
-    assert ("msrvtt", "critic", "critic") in mine
+    assert ("msrvtt", "boundary-critic", "boundary-critic") in mine
     assert {rule: plan.jobs[rule] for rule in ("captions", "segments", "features", "table")} == dict.fromkeys(
         ("captions", "segments", "features", "table"), 1
     )
@@ -259,7 +259,7 @@ def test_another_beam_trains_nothing(done):
         ({"phases": {"rl": {"learning_rate": 0.123}}}, after(*(step for step in TRAININGS if step[2] == "rl"))),
         ({"phases": {"hrl": {"noise": 0.123}}}, after(*(step for step in TRAININGS if step[2] == "hrl"))),
         ({"runs": {"hrl-32": {"sizes": {"goal": 33}}}}, after(("charades", "hrl-32", "xe-warm"))),
-        ({"corpora": {"msrvtt": {"segmentation": "shallow"}}}, after(("msrvtt", "critic", "critic"))),
+        ({"corpora": {"msrvtt": {"segmentation": "shallow"}}}, after(("msrvtt", "boundary-critic", "boundary-critic"))),
         (
             {"corpora": {"msrvtt": {"phases": {"xe": {"epochs": 91}}}}},
             {s for s in TRAININGS if s[0] == "msrvtt"} & after(*(step for step in TRAININGS if step[2] == "xe")),
@@ -278,9 +278,9 @@ def test_another_setting_trains_what_it_concerns_and_what_builds_on_that(done, c
 
 
 def test_other_segments_concern_neither_flat_captioners_nor_another_corpus():
-    concerned = after(("msrvtt", "critic", "critic"))
+    concerned = after(("msrvtt", "boundary-critic", "boundary-critic"))
     assert {(corpus, run) for corpus, run, _ in concerned} == {
-        ("msrvtt", run) for run in ("critic", "hrl-16-warm", "hrl-16-equal-budget", "hrl-16")
+        ("msrvtt", run) for run in ("boundary-critic", "hrl-16-warm", "hrl-16-compute-matched", "hrl-16")
     }
 
 
@@ -373,7 +373,7 @@ def test_an_edited_module_makes_anew_what_depends_on_it_and_nothing_else(done, m
         ("models/s2vt.py", {step for step in TRAININGS if step[1] == "s2vt"}),
         ("objectives/reinforce.py", after(*(step for step in TRAININGS if step[2] in ("rl", "hrl")))),
         ("models/hrl.py", {step for step in TRAININGS if step[1].startswith("hrl")}),
-        ("training/learners/critic.py", after(*(step for step in TRAININGS if step[1] == "critic"))),
+        ("training/learners/boundary_critic.py", after(*(step for step in TRAININGS if step[1] == "boundary-critic"))),
     ],
 )
 def test_an_edited_method_trains_its_own_runs_and_what_builds_on_them(done, module, retrained):

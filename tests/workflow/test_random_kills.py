@@ -21,7 +21,7 @@ from project import BIN, Project
 from captionrl.files import sha256
 
 KILLS = int(os.environ.get("CAPTIONRL_KILLS", "4"))
-SHORT = {"critic": {"epochs": 0.5}, "xe-warm": {"epochs": 0.5}, "hrl": {"epochs": 0.2, "validate_every": 0.1}}
+SHORT = {"boundary-critic": {"epochs": 0.5}, "xe-warm": {"epochs": 0.5}, "hrl": {"epochs": 0.2, "validate_every": 0.1}}
 CONFIG = ["seeds=[1]", "device=cpu"]
 if "CAPTIONRL_KILLS" not in os.environ:
     CONFIG.append("overrides=" + json.dumps({"hrl": {"phases": SHORT}}, separators=(",", ":")))

@@ -118,8 +118,8 @@ def manifest(paper, corpus, run):
 
 def features_to_train(wildcards):
     """Likewise, for a phase that sees any."""
-    model = PAPERS[wildcards.paper].runs[wildcards.run].model
-    return [] if model == "critic" else manifest(wildcards.paper, wildcards.corpus, wildcards.run)
+    model = PAPERS[wildcards.paper].model_of(wildcards.run)
+    return [] if not model.captions else manifest(wildcards.paper, wildcards.corpus, wildcards.run)
 
 
 def segments_to_train(wildcards):
@@ -140,15 +140,14 @@ def attributes_to_train(wildcards):
 def weights_to_train(wildcards):
     """The pre-trained weights of a captioner's own CNN, for its first phase."""
     paper = PAPERS[wildcards.paper]
-    if paper.runs[wildcards.run].model not in SEEING or start_checkpoint(wildcards):
+    if not paper.model_of(wildcards.run).cnn or start_checkpoint(wildcards):
         return []
     return weights_of_backbone(paper.backbone_of(wildcards.corpus, wildcards.run))
 
 
 def shipped_to_train(wildcards, input):
     """Which weights of the package a captioner's own CNN starts from; none for all others."""
-    seeing = PAPERS[wildcards.paper].runs[wildcards.run].model in SEEING
-    return SHIPPED if seeing and not (input.start or input.weights) else ""
+    return SHIPPED if PAPERS[wildcards.paper].model_of(wildcards.run).cnn and not (input.start or input.weights) else ""
 
 
 def most_attributes(wildcards):
@@ -234,20 +233,20 @@ def spice_option(wildcards):
     return f"--spice {SPICE}" if is_shown("SPICE", wildcards) else ""
 
 
-def judges(wildcards):
-    """Of the metric Embedding: the checkpoints, of the same seeds, whose embedding judges a system's captions."""
-    return checkpoints(wildcards, PAPERS[wildcards.paper].judge) if is_shown("Embedding", wildcards) else []
+def reward_models(wildcards):
+    """Of the metric Embedding: the checkpoints, of the same seeds, whose embedding scores a system's captions."""
+    return checkpoints(wildcards, PAPERS[wildcards.paper].reward_model) if is_shown("Embedding", wildcards) else []
 
 
-def judge_features(wildcards):
-    """The manifest of the features that the judge sees."""
-    return manifest(wildcards.paper, wildcards.corpus, PAPERS[wildcards.paper].judge) if judges(wildcards) else []
+def reward_model_features(wildcards):
+    """The manifest of the features that the reward model was trained on."""
+    return manifest(wildcards.paper, wildcards.corpus, PAPERS[wildcards.paper].reward_model) if reward_models(wildcards) else []
 
 
-def judge_methods(wildcards):
-    """The judge's model."""
+def reward_model_methods(wildcards):
+    """Where the reward model's class is."""
     paper = PAPERS[wildcards.paper]
-    return paper.methods_of(paper.judge) if judges(wildcards) else ()
+    return paper.methods_of(paper.reward_model) if reward_models(wildcards) else ()
 
 
 def scores_of(wildcards):

@@ -71,7 +71,7 @@ rule captions:
     output:
         captions="work/{corpus}/captions/captions.parquet",
         vocabulary="work/{corpus}/captions/vocabulary.json",
-        card="work/{corpus}/captions/card.json",
+        metadata="work/{corpus}/captions/card.json",
         splits=expand("work/{{corpus}}/captions/splits/{split}.txt", split=["train", "val", "test"]),
     log:
         "work/log/captions/{corpus}.log",

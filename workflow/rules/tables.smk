@@ -43,8 +43,8 @@ rule score:
         checkpoints=last_checkpoints,
         captions=rules.captions.output,
         spice=spice_models,
-        judges=judges,
-        features=judge_features,
+        reward_models=reward_models,
+        features=reward_model_features,
     output:
         [f"work/{{corpus}}/scores/{{paper}}/{{system}}/seed{seed}.json" for seed in PARAMS.seeds],
     log:
@@ -56,26 +56,26 @@ rule score:
         mem_mb=lambda wildcards, input: 12000 if input.spice else 3000,
         runtime=lambda wildcards, input: (6 * 60 if input.spice else 30) * len(PARAMS.seeds),
     params:
-        code=lambda wildcards: code_version("evaluate", *judge_methods(wildcards)),
+        code=lambda wildcards: code_version("evaluate", *reward_model_methods(wildcards)),
         spice=spice_option,
-        judges=lambda wildcards, input: option("embedding", input.judges),
+        reward_models=lambda wildcards, input: option("embedding", input.reward_models),
         store=lambda wildcards, input: option("features", str(input.features).replace(".json", ".h5")),
     message:
         "Scoring {wildcards.paper}/{wildcards.system} on {wildcards.corpus}"
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl evaluate --predictions {input.predictions}"
         " --checkpoint {input.checkpoints} --captions work/{wildcards.corpus}/captions --out {output} {params.spice}"
-        " {params.judges} {params.store}"
+        " {params.reward_models} {params.store}"
         " 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 rule table:
     input:
         scores=scores_of,
-        card=lambda wildcards: f"work/{PAPERS[wildcards.paper].tables[wildcards.table].corpus}/captions/card.json",
+        metadata=lambda wildcards: f"work/{PAPERS[wildcards.paper].tables[wildcards.table].corpus}/captions/card.json",
     output:
         csv=f"results/{SCALE}/{{paper}}/{{table}}.csv",
-        contrasts=f"results/{SCALE}/{{paper}}/{{table}}.contrasts.csv",
+        comparisons=f"results/{SCALE}/{{paper}}/{{table}}.comparisons.csv",
         markdown=f"results/{SCALE}/{{paper}}/{{table}}.md",
         latex=f"results/{SCALE}/{{paper}}/{{table}}.tex",
         cells=f"results/{SCALE}/{{paper}}/{{table}}.cells.jsonl",

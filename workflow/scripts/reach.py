@@ -4,11 +4,11 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from captionrl.config import LEARNERS, MODELS
+from captionrl.config import MODELS, OBJECTIVES
 from captionrl.provenance import PACKAGE, sources
 
-METHODS = {command: [*MODELS.values()] for command in ("train", "predict", "submit", "figures")}
-METHODS["train"] += LEARNERS.values()
+METHODS = {command: [model.path for model in MODELS.values()] for command in ("train", "predict", "submit", "figures")}
+METHODS["train"] += [objective.path for objective in OBJECTIVES.values()]
 rules = "".join(path.read_text(encoding="utf-8") for path in sorted(Path("workflow/rules").glob("*.smk")))
 commands = list(dict.fromkeys(re.findall(r'code_version\(\s*"(\w+)"', rules)))
 imported = {command: sources(command, *METHODS.get(command, ())) for command in commands}

@@ -7,21 +7,19 @@ the rest at the mini scale, and `overrides: {<paper>: …}` of params.yaml over 
 
 from captionrl.config.base import Backbone, overlay
 from captionrl.config.load import Params, load_paper, load_params, validate_params
-from captionrl.config.methods import LEARNERS, MODELS, load_class
+from captionrl.config.methods import MODELS, OBJECTIVES, load_class, trained_by
 from captionrl.config.paper import CorpusSettings, Paper, Run, Sizes
 from captionrl.config.phases import (
-    JUDGED,
-    SEEING,
     ActorCriticPhase,
     AnyPhase,
     Augmentation,
     BackbonePhase,
-    CriticPhase,
+    BoundaryPhase,
     EmbeddingPhase,
     EndToEndPhase,
     ExplorationPhase,
     HRLPhase,
-    JudgedPhase,
+    MixedRewardPhase,
     MultitaskPhase,
     MultitaskXEPhase,
     Phase,
@@ -35,7 +33,7 @@ from captionrl.config.phases import (
 from captionrl.config.results import (
     SETS,
     AttentionFigure,
-    Contrast,
+    Comparison,
     CurvesFigure,
     ExamplesFigure,
     Figures,
@@ -54,10 +52,8 @@ from captionrl.config.results import (
 )
 
 __all__ = [
-    "JUDGED",
-    "LEARNERS",
     "MODELS",
-    "SEEING",
+    "OBJECTIVES",
     "SETS",
     "ActorCriticPhase",
     "AnyPhase",
@@ -65,9 +61,9 @@ __all__ = [
     "Augmentation",
     "Backbone",
     "BackbonePhase",
-    "Contrast",
+    "BoundaryPhase",
+    "Comparison",
     "CorpusSettings",
-    "CriticPhase",
     "CurvesFigure",
     "EmbeddingPhase",
     "EndToEndPhase",
@@ -75,9 +71,9 @@ __all__ = [
     "ExplorationPhase",
     "Figures",
     "HRLPhase",
-    "JudgedPhase",
     "Leaderboard",
     "Method",
+    "MixedRewardPhase",
     "MultitaskPhase",
     "MultitaskXEPhase",
     "Paper",
@@ -105,5 +101,6 @@ __all__ = [
     "overlay",
     "split_system",
     "stage_of",
+    "trained_by",
     "validate_params",
 ]

@@ -54,14 +54,14 @@ def complaint(error: ValidationError, model: type[BaseModel], place: str = "") -
     if first["type"] == "extra_forbidden":
         known, name = _field_names(model), str(first["loc"][-1])
         close = [] if name in known else get_close_matches(name, known, n=1)  # a key of somewhere else is no slip
-        mend = f"unknown key; did you mean {close[0]!r}?" if close else "unknown key; take it out"
+        fix = f"unknown key; did you mean {close[0]!r}?" if close else "unknown key; take it out"
     elif first["type"] == "missing":
-        mend = "is missing; add it"
+        fix = "is missing; add it"
     elif first["type"] == "value_error":  # one of ours, which names its place itself
-        mend = str(first["ctx"]["error"])
+        fix = str(first["ctx"]["error"])
     else:
-        mend = f"{first['msg']}, but it is {first['input']!r}"
-    return f"{key}{': ' if key else ''}{mend}"
+        fix = f"{first['msg']}, but it is {first['input']!r}"
+    return f"{key}{': ' if key else ''}{fix}"
 
 
 def _field_names(model: type[BaseModel]) -> set[str]:

@@ -5,8 +5,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from captionrl.config.base import Backbone, Name, Positive, Share, Strict, known, within
-from captionrl.config.methods import LEARNERS, MODELS
-from captionrl.config.phases import JUDGED, LEARNS, NO_CAPTIONS, SEEING, STAGED, AnyPhase, EndToEndPhase, JudgedPhase
+from captionrl.config.methods import MODELS, OBJECTIVES, ModelSpec, trained_by
+from captionrl.config.phases import (
+    AnyPhase,
+    EndToEndPhase,
+    MixedRewardPhase,
+)
 from captionrl.config.results import (
     CAPTION_METRICS,
     GREEDY,
@@ -51,8 +55,10 @@ class Sizes(Strict):
     goal: PositiveInt = 16  # HRL
     attributes: PositiveInt = 400  # Li and Gong: how many are told at most
     stages: Annotated[int, Field(ge=2)] = 3  # Stack-Cap: the coarse decoder and the fine ones
-    critic: PositiveInt = 128  # HRL: the internal critic's GRU and word embedding
-    critic_reads: Literal["this", "previous"] = "this"  # HRL: does z_t see a_t (eq. 9) or only those before (eq. 10)?
+    boundary_critic: PositiveInt = 128  # HRL: the internal critic's GRU and word embedding
+    critic_input: Literal["current", "previous"] = (
+        "current"  # HRL: does z_t see a_t (eq. 9) or only those before (eq. 10)?
+    )
 
 
 class Run(Strict):
@@ -61,7 +67,7 @@ class Run(Strict):
     model: str  # one of MODELS of config/methods.py
     phases: list[str] = Field(min_length=1)  # trained in this order
     start: Annotated[str | None, Field(alias="from")] = None  # the run whose last phase the first one starts from
-    blind: bool = False  # a control without visual input
+    visual_input: bool = True  # false: a control that is shown the same zero features for every item
     sizes: dict[str, Any] = Field(default={})  # laid over the paper's and the corpus' sizes
     backbone: Backbone | None = None  # another one than the corpus'
 
@@ -79,7 +85,7 @@ class Paper(Strict):
     runs: dict[Name, Run]
     beam: PositiveInt
     look_ahead: Share | None = None  # the log-probability's weight in look-ahead search; the rest is the value's
-    judge: Name | None = None  # the run whose embedding judges captions in tables, as the metric Embedding
+    reward_model: Name | None = None  # the run whose embedding the metric Embedding is about
     tables: dict[Name, Table]
     figures: Figures = Figures()
     leaderboards: dict[Name, Leaderboard] = Field(default={})  # one at most
@@ -106,21 +112,21 @@ class Paper(Strict):
                 known(metric, dict.fromkeys(map(str, table.metrics)), f"{place}.{key}", "metric")
         for name, figure in self.figures.attention.items():
             known(figure.run, self.runs, f"figures.attention.{name}.run", "run")
-            if self.runs[figure.run].model != "hrl" or self.runs[figure.run].blind:
+            if not self.model_of(figure.run).hierarchical or not self.runs[figure.run].visual_input:
                 raise ValueError(f"figures.attention.{name}.run: {figure.run} has no segments; give a run of HRL")
         for name, stages in self.figures.stages.items():
             known(stages.run, self.runs, f"figures.stages.{name}.run", "run")
-            if self.runs[stages.run].model not in STAGED or self.runs[stages.run].blind:
+            if not self.model_of(stages.run).stages or not self.runs[stages.run].visual_input:
                 raise ValueError(f"figures.stages.{name}.run: {stages.run} has no stages; give a run of Stack-Cap")
         for name, values in self.figures.values.items():
             place = f"figures.values.{name}.run"
             known(values.run, self.runs, place, "run")
-            blind, last = self.runs[values.run].blind, self.runs[values.run].phases[-1]
-            if blind or not isinstance(self.phases.get(last), JudgedPhase):
+            sees, last = self.runs[values.run].visual_input, self.runs[values.run].phases[-1]
+            if not sees or not isinstance(self.phases.get(last), MixedRewardPhase):
                 what = "give a run that sees, and ends with a phase of objective value or actor-critic"
                 raise ValueError(f"{place}: {values.run} has no value network that was taught what it sees; {what}")
         for corpus, run in [*self.figures.captioners, *self.figures.predicted, *self.figures.learners]:
-            if self.runs[split_system(run)[0]].model == "critic":
+            if not self.model_of(split_system(run)[0]).captions:
                 raise ValueError(f"figures: {run} on {corpus} writes no captions; give a run that does")
         return self
 
@@ -130,15 +136,15 @@ class Paper(Strict):
             known(run.model, MODELS, f"runs.{name}.model", "model")
             for phase in run.phases:
                 known(phase, self.phases, f"runs.{name}.phases", "phase")
-                wanted = LEARNS[self.phases[phase].objective]
+                wanted = trained_by(self.phases[phase].objective)
                 if run.model not in wanted:
                     raise ValueError(f"runs.{name}.phases: {phase} teaches no {run.model}, only {', '.join(wanted)}")
             if run.start is not None:
                 known(run.start, self.runs, f"runs.{name}.from", "run")
-                if self.runs[run.start].model not in (run.model, *(["critic"] if run.model == "hrl" else [])):
+                if self.runs[run.start].model not in (run.model, self.model_of(name).starts_from):
                     raise ValueError(f"runs.{name}.from: {run.start} is another model; weights do not fit")
-            elif run.model == "hrl":
-                raise ValueError(f"runs.{name}.from: is missing; hrl starts from a run of its critic")
+            elif first := self.model_of(name).starts_from:
+                raise ValueError(f"runs.{name}.from: is missing; {run.model} starts from a run of model {first}")
             seen = {name}
             while run.start is not None:
                 if run.start in seen:
@@ -158,11 +164,11 @@ class Paper(Strict):
                     known(row.control, self.runs, f"{place}.control", "run")
                 if row.cited is not None and len(row.cited) != len(table.metrics):
                     raise ValueError(f"{place}.cited: {len(row.cited)} numbers for {len(table.metrics)} metrics")
-            for index, contrast in enumerate(table.contrasts):
-                for key, system in (("run", contrast.run), ("to", contrast.to)):
-                    self._check_system(system, table, f"tables.{name}.contrasts[{index}].{key}")
+            for index, comparison in enumerate(table.comparisons):
+                for key, system in (("run", comparison.run), ("to", comparison.to)):
+                    self._check_system(system, table, f"tables.{name}.comparisons[{index}].{key}")
             for system in self.systems_of(name):
-                if self.runs[split_system(system)[0]].model == "critic":
+                if not self.model_of(split_system(system)[0]).captions:
                     raise ValueError(f"tables.{name}: {system} writes no captions; give a run that does")
         for corpus, settings in self.corpora.items():  # used or not
             for name in settings.phases:
@@ -172,8 +178,8 @@ class Paper(Strict):
         for name, run in self.runs.items():
             within(Sizes, self.sizes, run.sizes, f"runs.{name}.sizes")
             for corpus in self.corpora:
-                backbone, sees = self.backbone_of(corpus, name), run.model in SEEING
-                if run.model != "critic" and backbone.endswith("-frames") != sees:
+                backbone, sees = self.backbone_of(corpus, name), self.model_of(name).cnn
+                if self.model_of(name).captions and backbone.endswith("-frames") != sees:
                     what = "frames, to see for itself" if sees else "features, for it has no CNN to see with"
                     raise ValueError(
                         f"runs.{name}: {run.model} on {corpus} wants {what}; {backbone} are not; set backbone"
@@ -182,19 +188,27 @@ class Paper(Strict):
 
     @model_validator(mode="after")
     def _judged(self) -> "Paper":
-        if self.judge is not None:
-            known(self.judge, self.runs, "judge", "run")
-            if self.runs[self.judge].blind or not self.taught(self.judge, "embedding"):
-                raise ValueError(f"judge: {self.judge} has learned no embedding of pictures; give a run that has")
+        if self.reward_model is not None:
+            known(self.reward_model, self.runs, "reward_model", "run")
+            if not self.runs[self.reward_model].visual_input or not self.taught(self.reward_model, "embedding"):
+                raise ValueError(
+                    f"reward_model: {self.reward_model} has learned no embedding of pictures; give a run that has"
+                )
         for name, run in self.runs.items():
             for phase in (self.phases[phase] for phase in run.phases):
-                if isinstance(phase, JudgedPhase) and phase.embedding > 0 and not self.taught(name, "embedding"):
+                if (
+                    isinstance(phase, MixedRewardPhase)
+                    and phase.embedding_weight > 0
+                    and not self.taught(name, "embedding")
+                ):
                     raise ValueError(
                         f"runs.{name}: its reward is of an embedding that nothing has taught; start from one"
                     )
         for name, table in self.tables.items():
-            if "Embedding" in table.metrics and self.judge is None:
-                raise ValueError(f"tables.{name}.metrics: Embedding is a run's judgement; say whose (judge:)")
+            if "Embedding" in table.metrics and self.reward_model is None:
+                raise ValueError(
+                    f"tables.{name}.metrics: Embedding needs a reward_model, the run whose embedding it is about; add that key"
+                )
         for name, examples in self.figures.examples.items():
             last = split_system(examples.methods[-1].run)[0]
             taught = [phase for _, phase in self.ancestry(last) if self.needs_attributes(phase, examples.corpus)]
@@ -215,7 +229,7 @@ class Paper(Strict):
                 raise ValueError(f"{place}: a table is called {name}, too; every table is a file of its own")
             known(board.corpus, self.corpora, f"{place}.corpus", "corpus")
             known(board.run, self.runs, f"{place}.run", "run")
-            if self.runs[board.run].model == "critic":
+            if not self.model_of(board.run).captions:
                 raise ValueError(f"{place}.run: {board.run} writes no captions; give a run that does")
             for index, row in enumerate(board.rows):
                 if row.cited.keys() != set(board.columns):
@@ -246,10 +260,13 @@ class Paper(Strict):
         if decoding == LOOK_AHEAD and not self.taught(run, "value", "actor-critic"):
             raise ValueError(f"{place}: nothing has taught the value network of {run}; give a run with one")
 
+    def model_of(self, run: str) -> ModelSpec:
+        return MODELS[self.runs[run].model]
+
     def decodings_of(self, run: str, corpus: str) -> list[str]:
         """What may stand after a run's name and a dot, or, the first one, nothing: its last stage's best captions."""
-        stages = self.sizes_of(run, corpus).stages if self.runs[run].model in STAGED else 1
-        judged = [LOOK_AHEAD] if self.runs[run].model in JUDGED else []
+        stages = self.sizes_of(run, corpus).stages if self.model_of(run).stages else 1
+        judged = [LOOK_AHEAD] if self.model_of(run).value_network else []
         return ["", *SETS, GREEDY, *judged, *(f"stage{stage}" for stage in range(stages - 1))]
 
     def sizes_of(self, run: str, corpus: str) -> Sizes:
@@ -265,7 +282,7 @@ class Paper(Strict):
     def needs_segments(self, phase: str, corpus: str) -> bool:
         """Whether a phase learns from the ends of segments."""
         mine = self.phase_of(phase, corpus)
-        return mine.objective == "critic" or (mine.objective == "xe" and mine.boundaries == "truth")
+        return mine.objective == "boundaries" or (mine.objective == "xe" and mine.boundaries == "truth")
 
     def needs_attributes(self, phase: str, corpus: str) -> bool:
         """Whether a phase learns what attributes clips have."""
@@ -283,7 +300,7 @@ class Paper(Strict):
     def systems_of(self, table: str) -> list[str]:
         """Every system that a table needs, RUN or RUN.DECODING, each once."""
         facts = self.tables[table]
-        systems = [system for contrast in facts.contrasts for system in (contrast.run, contrast.to)]
+        systems = [system for comparison in facts.comparisons for system in (comparison.run, comparison.to)]
         for row in facts.rows:
             if row.run:
                 compared = (facts.baseline, row.control or facts.control)
@@ -292,13 +309,13 @@ class Paper(Strict):
 
     def runs_of(self, table: str) -> list[str]:
         """Every run that a table needs, each once."""
-        judge = [self.judge] if self.judge and "Embedding" in self.tables[table].metrics else []
-        return list(dict.fromkeys([*(split_system(system)[0] for system in self.systems_of(table)), *judge]))
+        reward_model = [self.reward_model] if self.reward_model and "Embedding" in self.tables[table].metrics else []
+        return list(dict.fromkeys([*(split_system(system)[0] for system in self.systems_of(table)), *reward_model]))
 
     def training_config(self, run: str, phase: str, corpus: str) -> dict[str, Any]:
         """Everything in this file that the weights of a phase depend on, besides the checkpoint it starts from."""
         return {
-            "run": self.runs[run].model_dump(include={"model", "blind"}),
+            "run": self.runs[run].model_dump(include={"model", "visual_input"}),
             "phase": self.phase_of(phase, corpus).model_dump(),
             "sizes": self.sizes_of(run, corpus).model_dump(),
             "corpus": self.corpora[corpus].model_dump(include={"max_frames", "max_words"}),
@@ -306,12 +323,12 @@ class Paper(Strict):
 
     def methods_of(self, run: str, phase: str | None = None) -> tuple[str, ...]:
         """MODULE:NAME of a run's model, and of what teaches it in a phase: what its code version is about, too."""
-        learner = (LEARNERS[self.phases[phase].objective],) if phase else ()
-        return MODELS[self.runs[run].model], *learner
+        learner = (OBJECTIVES[self.phases[phase].objective].path,) if phase else ()
+        return self.model_of(run).path, *learner
 
     def lineage(self, run: str) -> list[tuple[str, str]]:
         """Every (run, phase) that taught the captioner of a run to caption, the first one first."""
-        return [at for at in self.ancestry(run) if self.phases[at[1]].objective not in NO_CAPTIONS]
+        return [at for at in self.ancestry(run) if OBJECTIVES[self.phases[at[1]].objective].captions]
 
     def ancestry(self, run: str) -> list[tuple[str, str]]:
         """Every (run, phase) whose weights are in those of a run, its own last phase the last one."""

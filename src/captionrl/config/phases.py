@@ -5,18 +5,17 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from captionrl.config.base import NotNegative, Positive, Share, Strict
-from captionrl.config.methods import MODELS
 
 
 class ScheduledSampling(Strict):
-    """The share of input words that are the model's own, over epochs (Bengio et al. 2015)."""
+    """The probability that an input word is the model's own sample, over epochs (Bengio et al. 2015)."""
 
     start: NotNegative = 0  # epoch from which it grows
     per_epoch: Share = 0
-    most: Share = 0
+    max_probability: Share = 0
 
 
-class Decay(Strict):
+class Step(Strict):
     """The learning rate is multiplied by `factor` after every `every` epochs."""
 
     factor: Annotated[float, Field(gt=0, lt=1)]
@@ -29,12 +28,12 @@ class Phase(Strict):
     epochs: Positive
     validate_every: Positive = 1  # epochs
     batch: PositiveInt = 64
-    accumulate: PositiveInt = 1  # batches an update; its gradient is their mean
+    gradient_accumulation_steps: PositiveInt = 1  # batches an update; its gradient is their mean
     optimiser: Literal["adadelta", "adam"]
     learning_rate: Positive
-    halve_after: PositiveInt | None = None  # validations without a new best before the rate is halved
-    anneal: bool = False  # the rate falls linearly to zero, instead of by halves
-    decay: Decay | None = None  # it falls by a factor, instead of either
+    lr_schedule: Literal["constant", "linear", "plateau", "step"] = "constant"  # linear: to zero at the phase's end
+    lr_patience: PositiveInt | None = None  # plateau: validations without a new best before the rate is halved
+    lr_step: Step | None = None  # step: by what, and how often
     clip: Positive | None = None  # every gradient into [-clip, clip]
 
     @property
@@ -43,29 +42,31 @@ class Phase(Strict):
         return True
 
     @model_validator(mode="after")
-    def _one_schedule(self) -> "Phase":
-        others = [name for name in ("halve_after", "anneal") if getattr(self, name)]  # of these two, anneal has its way
-        if self.decay and others:
-            raise ValueError(f"decay and {others[0]}: the learning rate can fall in one way only; leave one of them")
+    def _check_schedule(self) -> "Phase":
+        for schedule, key in (("plateau", "lr_patience"), ("step", "lr_step")):
+            if self.lr_schedule == schedule and getattr(self, key) is None:
+                raise ValueError(f"{key}: is missing; lr_schedule: {schedule} needs it")
         return self
 
 
 class XEPhase(Phase):
     objective: Literal["xe"]
     scheduled_sampling: ScheduledSampling = ScheduledSampling()
-    boundaries: Literal["critic", "truth"] = "critic"  # HRL: whose boundaries hold under teacher forcing
+    boundaries: Literal["predicted", "truth"] = "predicted"  # HRL: the boundaries of teacher forcing
 
     @model_validator(mode="after")
-    def _own_words_have_no_truth(self) -> "XEPhase":
-        if self.boundaries == "truth" and self.scheduled_sampling.most > 0:
-            raise ValueError("boundaries: truth holds for a caption's own words; set scheduled_sampling.most to 0")
+    def _check_boundaries(self) -> "XEPhase":
+        if self.boundaries == "truth" and self.scheduled_sampling.max_probability > 0:
+            raise ValueError(
+                "boundaries: truth is of the training caption's words; set scheduled_sampling.max_probability to 0"
+            )
         return self
 
 
-class CriticPhase(Phase):
-    """The internal critic learns the segments' boundaries (HRL eq. 9, 10)."""
+class BoundaryPhase(Phase):
+    """The boundary critic learns where segments end (HRL eq. 9, 10)."""
 
-    objective: Literal["critic"]
+    objective: Literal["boundaries"]
     close_caption: bool  # whether a caption's last word ends a segment, so that </s> gets a goal of its own
 
 
@@ -90,10 +91,10 @@ class ExplorationPhase(RewardPhase):
     alpha: Share  # weight of precision; 1 - alpha is that of diversity (eq. 8)
     samples: Annotated[int, Field(ge=2)]  # s, of each item of a batch
     diversity_baseline: Literal["mean", "leave-one-out"]  # section 4.3 has the mean, which has a bias
-    unit_reward: Positive | None = None  # the reward that is 1 in eq. 2; none: the metric's maximum, 10 of CIDEr-D
+    reward_scale: Positive | None = None  # the reward that is 1 in eq. 2; none: the metric's maximum, 10 of CIDEr-D
 
     @model_validator(mode="after")
-    def _something_is_left_of_diversity(self) -> "ExplorationPhase":
+    def _check_baseline(self) -> "ExplorationPhase":
         if self.diversity_baseline == "mean" and self.samples == 2:
             raise ValueError("diversity_baseline: mean leaves nothing of two samples; set leave-one-out, or samples: 3")
         return self
@@ -112,19 +113,21 @@ class EmbeddingPhase(Phase):
     margin: Positive  # gamma: how much nearer a picture's own caption should be than others', in cosine
 
 
-class JudgedPhase(RewardPhase):
-    """What both phases of a value network share: a reward that the embedding may have a say in."""
+class MixedRewardPhase(RewardPhase):
+    """What both phases of a value network share: a reward that is a weighted sum of a metric and the embedding."""
 
-    embedding: Share  # the embedding's weight in the reward (Shi et al. eq. 6); the rest is that of `reward`'s metric
+    embedding_weight: (
+        Share  # the embedding's weight in the reward (Shi et al. eq. 6); the rest is that of `reward`'s metric
+    )
 
 
-class ValuePhase(JudgedPhase):
+class ValuePhase(MixedRewardPhase):
     """The value network learns what captions of the policy, which stays as it is, will earn (Shi et al. eq. 9)."""
 
     objective: Literal["value"]
 
 
-class ActorCriticPhase(JudgedPhase):
+class ActorCriticPhase(MixedRewardPhase):
     """Policy and value network learn from the same captions (Shi et al. eq. 10 to 12)."""
 
     objective: Literal["actor-critic"]
@@ -135,7 +138,7 @@ class ActorCriticPhase(JudgedPhase):
     curriculum: Positive | None = None
 
     @model_validator(mode="after")
-    def _what_is_not_trusted_gives_no_targets(self) -> "ActorCriticPhase":
+    def _check_baseline(self) -> "ActorCriticPhase":
         if self.baseline == "none" and self.steps is not None:
             raise ValueError("baseline: none leaves the value network out of it; set steps to null")
         return self
@@ -146,8 +149,8 @@ class HRLPhase(RewardPhase):
 
     objective: Literal["hrl"]
     discount: Share  # gamma of eq. 24 and 25: per word for the worker, per segment for the manager
-    worker_turn: PositiveInt  # updates of the worker before it is the manager's turn; the worker begins
-    manager_turn: Annotated[int, Field(ge=0)]  # updates of the manager before it is the worker's turn again
+    worker_updates: PositiveInt  # updates of the worker before it is the manager's turn; the worker begins
+    manager_updates: Annotated[int, Field(ge=0)]  # updates of the manager before it is the worker's turn again
     manager_rate: Positive = 1.0  # the manager's share of the learning rate
     baseline_warmup: Annotated[int, Field(ge=0)] = 0  # first updates in which only the baselines learn
     noise: NotNegative  # standard deviation of the manager's exploration at first (eq. 23) ...
@@ -155,9 +158,9 @@ class HRLPhase(RewardPhase):
     gradients_cross_segments: bool  # whether a goal also answers for the words of later segments
 
     @model_validator(mode="after")
-    def _turns_are_of_updates(self) -> "HRLPhase":
-        if self.accumulate > 1:
-            raise ValueError("accumulate: worker and manager take turns batch by batch; set it to 1")
+    def _check_accumulation(self) -> "HRLPhase":
+        if self.gradient_accumulation_steps > 1:
+            raise ValueError("gradient_accumulation_steps: worker and manager take turns batch by batch; set it to 1")
         return self
 
 
@@ -185,7 +188,7 @@ class EndToEndPhase(Phase):
         return self.alpha == 1
 
     @model_validator(mode="after")
-    def _whoever_is_frozen_sees_the_same_frames(self) -> "EndToEndPhase":
+    def _check_augmentation(self) -> "EndToEndPhase":
         if self.cnn_rate == 0 and self.augmentation != Augmentation():
             raise ValueError("augmentation: a frozen CNN sees every frame once; leave it out, or give cnn_rate")
         return self
@@ -212,12 +215,12 @@ class BackbonePhase(Phase):
     batch: PositiveInt = 32
     optimiser: Literal["adadelta", "adam"] = "adam"
     learning_rate: Positive = 3e-3
-    anneal: bool = True
+    lr_schedule: Literal["constant", "linear", "plateau", "step"] = "linear"
 
 
 AnyPhase = Annotated[
     XEPhase
-    | CriticPhase
+    | BoundaryPhase
     | ReinforcePhase
     | ExplorationPhase
     | StagewisePhase
@@ -229,21 +232,3 @@ AnyPhase = Annotated[
     | HRLPhase,
     Field(discriminator="objective"),
 ]
-STAGED = ("stack-cap", "stack-cap-star")  # those with words of every stage
-SEEING = ("e2e",)  # those with a CNN in them, which see frames themselves
-JUDGED = ("actor-critic",)  # those with a value network and an embedding
-NO_CAPTIONS = ("critic", "embedding", "value")  # objectives that teach none
-CAPTIONERS = tuple(model for model in MODELS if model not in ("critic", *SEEING))  # any objective's
-LEARNS: dict[str, tuple[str, ...]] = {  # which models a phase can teach, by its objective
-    "xe": CAPTIONERS,
-    "reinforce": CAPTIONERS,
-    "sle": CAPTIONERS,
-    "stagewise": STAGED,
-    "embedding": JUDGED,
-    "value": JUDGED,
-    "actor-critic": JUDGED,
-    "multitask-xe": SEEING,
-    "multitask": SEEING,
-    "critic": ("critic",),
-    "hrl": ("hrl",),
-}

@@ -60,11 +60,11 @@ class Row(Strict):
     method: str
     run: str | None = None  # RUN, or RUN.DECODING: see split_system
     cited: list[float | None] | None = None
-    control: str | None = None  # the run that is its own equal-budget control, where the table's is another model
+    control: str | None = None  # the run that is its own compute-matched XE, where the table's is another model
     note: str = ""
 
 
-class Contrast(Strict):
+class Comparison(Strict):
     """A difference between two systems worth an interval of its own."""
 
     run: str
@@ -77,13 +77,13 @@ class Table(Strict):
     corpus: str
     metrics: list[Metric]
     baseline: str  # the run that the others are tested against, decoded_as they are
-    control: str  # the equal-budget control, against which they are tested too, likewise
+    control: str  # the compute-matched XE, against which they are tested too, likewise
     rows: list[Row]
-    contrasts: list[Contrast] = Field(default=[])
+    comparisons: list[Comparison] = Field(default=[])
     on_request: bool = False  # not built with the paper's other tables, only when asked for by name
 
 
-class Rival(Strict):
+class CitedMethod(Strict):
     """A method on a leaderboard: its numbers by column, each list in the order of the metrics."""
 
     method: str
@@ -99,7 +99,7 @@ class Leaderboard(Strict):
     server: str  # where to upload
     metrics: list[Metric]
     columns: list[str] = Field(min_length=1)  # of every metric
-    rows: list[Rival]
+    rows: list[CitedMethod]
 
 
 class Method(Strict):

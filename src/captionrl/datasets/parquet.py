@@ -9,10 +9,10 @@ from captionrl.errors import UserError
 from captionrl.files import read_bytes
 
 
-def read_table(path: Path, schema: pa.Schema, mend: str) -> pa.Table:
+def read_table(path: Path, schema: pa.Schema, fix: str) -> pa.Table:
     """The table in a file, in the columns and types of `schema`; `mend` says what to do with a file that is none."""
     try:
         table = pq.ParquetFile(pa.BufferReader(read_bytes(path))).read()
         return table.select(schema.names).cast(schema)
     except (pa.ArrowException, KeyError, ValueError) as error:
-        raise UserError(f"{path}: not readable ({str(error).splitlines()[0]}); {mend}") from None
+        raise UserError(f"{path}: not readable ({str(error).splitlines()[0]}); {fix}") from None

@@ -32,9 +32,9 @@ def prepare(corpus: Corpus, out: Path, min_count: int) -> dict[str, Any]:
     for split in SPLITS:
         lines = [f"{item.id}\t{item.media or ''}\n" for item in corpus.split(split)]
         write_text(out / "splits" / f"{split}.txt", "".join(lines))
-    card = _card(corpus, tokens, vocabulary, min_count)
-    write_json(out / "card.json", card)
-    return card
+    metadata = _card(corpus, tokens, vocabulary, min_count)
+    write_json(out / "card.json", metadata)
+    return metadata
 
 
 def describe(corpus: Corpus, min_count: int) -> dict[str, Any]:

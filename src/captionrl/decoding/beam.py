@@ -4,12 +4,12 @@ import torch
 from torch import Tensor
 
 from captionrl.decoding.distribution import log_probabilities
-from captionrl.models.policy import Policy, Rows
+from captionrl.models.policy import Policy, TensorBatch
 from captionrl.text.vocabulary import EOS, PAD
 
 
 def beam_search(
-    policy: Policy, memory: Rows, max_tokens: int, width: int, state: Rows | None = None
+    policy: Policy, memory: TensorBatch, max_tokens: int, width: int, state: TensorBatch | None = None
 ) -> tuple[Tensor, Tensor]:
     """The `width` most probable captions found, best first: tokens [B, W, T] and log-probabilities [B, W].
 
@@ -39,13 +39,13 @@ def beam_search(
         tokens[items] = tokens[items].gather(1, parent.unsqueeze(-1).expand(-1, -1, max_tokens))
         tokens[items, :, length] = word
         ended = ended.gather(1, parent) | (word == EOS)
-        going = (~(ended | scores[items].isneginf())).any(1).nonzero().squeeze(1)
-        if len(going) == 0:
+        active = (~(ended | scores[items].isneginf())).any(1).nonzero().squeeze(1)
+        if len(active) == 0:
             return tokens[..., : length + 1], scores
-        rows = going.unsqueeze(1) * width
-        state = step.state.select((rows + parent[going]).flatten())
-        if len(going) < len(items):
+        rows = active.unsqueeze(1) * width
+        state = step.state.select((rows + parent[active]).flatten())
+        if len(active) < len(items):
             memory = memory.select((rows + torch.arange(width, device=words.device)).flatten())
-            items, ended, word = items[going], ended[going], word[going]
+            items, ended, word = items[active], ended[active], word[active]
         words = word.flatten()
     return tokens, scores

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from captionrl.decoding.distribution import log_probabilities
-from captionrl.models.policy import Policy, Rows
+from captionrl.models.policy import Policy, TensorBatch
 from captionrl.text.vocabulary import EOS, PAD
 
 
@@ -21,7 +21,7 @@ class Value(Protocol):
 
 
 def look_ahead(
-    policy: Policy, memory: Rows, value: Value, expected: Rows, max_tokens: int, width: int, weight: float
+    policy: Policy, memory: TensorBatch, value: Value, expected: TensorBatch, max_tokens: int, width: int, weight: float
 ) -> tuple[Tensor, Tensor]:
     """The `width` captions found that score best, best first: tokens [B, W, T] and scores [B, W].
 

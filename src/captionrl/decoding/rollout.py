@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from captionrl.decoding.distribution import draw, log_probabilities
-from captionrl.models.policy import Extras, Policy, Rows
+from captionrl.models.policy import Extras, Policy, TensorBatch
 from captionrl.text.vocabulary import EOS, PAD
 
 
 @dataclass(frozen=True)
-class Rollout(Rows):
+class Rollout(TensorBatch):
     """A batch of captions; everything beyond a caption's </s> is padding, masked and zero."""
 
     tokens: Tensor  # [B, T] int64, </s> included, PAD beyond
@@ -32,7 +32,7 @@ class Rollout(Rows):
         return self.mask.sum(1)
 
 
-def greedy(policy: Policy, memory: Rows, max_tokens: int, state: Rows | None = None) -> Rollout:
+def greedy(policy: Policy, memory: TensorBatch, max_tokens: int, state: TensorBatch | None = None) -> Rollout:
     """The most probable word at every step, for at most `max_tokens` steps, </s> included.
 
     `state` replaces the policy's own `start(memory)`, such as one that explores.
@@ -42,9 +42,9 @@ def greedy(policy: Policy, memory: Rows, max_tokens: int, state: Rows | None = N
 
 def sample(
     policy: Policy,
-    memory: Rows,
+    memory: TensorBatch,
     max_tokens: int,
-    state: Rows | None = None,
+    state: TensorBatch | None = None,
     *,
     given: Tensor | None = None,
     entropy_gradient: bool = False,
@@ -60,10 +60,10 @@ def sample(
 
 def _roll_out(
     policy: Policy,
-    memory: Rows,
+    memory: TensorBatch,
     max_tokens: int,
     choose: Callable[[Tensor], Tensor],
-    state: Rows | None = None,
+    state: TensorBatch | None = None,
     entropy: Callable[[Tensor], Tensor] | None = None,
     given: Tensor | None = None,
 ) -> Rollout:
@@ -80,12 +80,12 @@ def _roll_out(
         written = log_p.gather(-1, words.unsqueeze(-1)).squeeze(-1)
         uncertain = entropy(log_p) if entropy else None
         column = Rollout(words, torch.ones_like(words, dtype=torch.bool), written, step.extras, uncertain)
-        columns.append(column if len(rows) == batch else column.spread(rows, batch))
-        state, going = step.state, (words != EOS).nonzero().squeeze(1)
-        if len(going) == 0:
+        columns.append(column if len(rows) == batch else column.scatter_rows(rows, batch))
+        state, active = step.state, (words != EOS).nonzero().squeeze(1)
+        if len(active) == 0:
             break
-        if len(going) < len(rows):
-            rows, words, state, memory = rows[going], words[going], state.select(going), memory.select(going)
+        if len(active) < len(rows):
+            rows, words, state, memory = rows[active], words[active], state.select(active), memory.select(active)
     return Rollout.stack(columns)
 
 

@@ -13,7 +13,7 @@ from captionrl.datasets.segments import load_segments
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import Array
 from captionrl.evaluation.bootstrap import interval, paired
-from captionrl.models.critic import Critic
+from captionrl.models.boundary_critic import BoundaryCritic
 from captionrl.objectives.boundaries import boundary_counts, is_word, precision_recall_f1
 from captionrl.text.vocabulary import EOS
 from captionrl.training.checkpoint import load_module
@@ -29,23 +29,23 @@ def score_boundaries(checkpoint: Path, captions: Path, segments: Path, split: st
 
     `p` is the paired bootstrap's, over items, for their difference in F1.
     """
-    critic, card = load_module(checkpoint)
-    if not isinstance(critic, Critic):
-        raise UserError(f"{checkpoint}: a captioner ({card.model}); give a checkpoint of an internal critic")
-    if not critic.reads_this:
+    critic, metadata = load_module(checkpoint)
+    if not isinstance(critic, BoundaryCritic):
+        raise UserError(f"{checkpoint}: a captioner ({metadata.model}); give a checkpoint of an internal critic")
+    if not critic.reads_current:
         raise UserError(f"{checkpoint}: a critic that reads the previous word; the last-word rule would see more")
     corpus = load_captions(captions)
     data = Data(
         captions=corpus,
-        vocabulary=card.vocabulary,
-        max_words=card.corpus_settings.max_words,
+        vocabulary=metadata.vocabulary,
+        max_words=metadata.corpus_settings.max_words,
         device=torch.device("cpu"),
         boundaries=load_segments(segments, corpus.tokens),
     )
     train, held = (CaptionPairs(data, part, BATCH, seed=0) for part in ("train", split))
     enders = last_word_rule(zip(train.tokens, train.ends, strict=True))
     by_item: dict[str, Array] = {item.id: np.zeros((2, 3)) for item in corpus.items[split]}
-    rule = torch.zeros(len(card.words), dtype=torch.bool)
+    rule = torch.zeros(len(metadata.words), dtype=torch.bool)
     rule[list(enders)] = True
     with torch.inference_mode():
         for index in range(len(held)):

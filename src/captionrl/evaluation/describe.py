@@ -48,7 +48,7 @@ def describe(
     `features` are a batch on the policy's device; `max_tokens` counts </s>; `stage` is whose words, if not the last's.
     """
     memory = policy.encode(features)
-    start = policy.start_stages(memory, [policy.stages - 1 if stage is None else stage] * len(features.frames))
+    start = policy.start_stages(memory, [policy.decoder_stages - 1 if stage is None else stage] * len(features.frames))
     found, scores = beam_search(policy, memory, max_tokens, beam, start)
     tokens = found[:, 0]
     state, steps = start, []
@@ -75,6 +75,6 @@ def _description(words: list[str], extras: Extras, row: int, mask: Tensor, log_p
         return replace(found, stage_attention=np.stack([weights(fine) for fine in extras.attentions.unbind(2)]))
     if not isinstance(extras, HRLExtras):
         return found
-    begins = extras.begins[row, : len(words)].nonzero().flatten().tolist()
-    segments = [words[first:end] for first, end in pairwise([*begins, len(words)])]
+    segment_start = extras.segment_start[row, : len(words)].nonzero().flatten().tolist()
+    segments = [words[first:end] for first, end in pairwise([*segment_start, len(words)])]
     return replace(found, segments=segments, manager_attention=weights(extras.manager_attention))

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 import captionrl
-from captionrl.config import JUDGED
+from captionrl.config import MODELS
 from captionrl.datasets.corpus import split_hash
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import aggregate
@@ -23,18 +23,19 @@ from captionrl.training.data import pad
 def evaluate_embedding(checkpoint: Path, features: Path, hypotheses: Mapping[str, str]) -> Result:
     """The cosine, times 100, of each item's picture and its caption: words as the policies write them, with spaces.
 
-    The judge is the embedding of `checkpoint`, and so is the vocabulary. A caption without a word is </s> alone.
+    The reward model is the embedding of `checkpoint`, and so is the vocabulary. A caption without a word is </s> alone.
     """
-    policy, card = load_checkpoint(checkpoint)
-    if card.model not in JUDGED:
+    policy, metadata = load_checkpoint(checkpoint)
+    fit = [name for name, model in MODELS.items() if model.value_network]
+    if metadata.model not in fit:
         raise UserError(
-            f"{checkpoint}: a captioner without an embedding ({card.model}); give one of {', '.join(JUDGED)}"
+            f"{checkpoint}: a captioner without an embedding ({metadata.model}); give one of {', '.join(fit)}"
         )
-    clips = open_clips(checkpoint, card, features, torch.device("cpu"))
+    clips = open_clips(checkpoint, metadata, features, torch.device("cpu"))
     embedding = policy.get_submodule("similarity")
     ids = sorted(hypotheses)
-    most = card.corpus_settings.max_words + 1
-    tokens = [[*card.vocabulary.encode(hypotheses[id].split()), EOS][:most] for id in ids]  # as they were rewarded
+    most = metadata.corpus_settings.max_words + 1
+    tokens = [[*metadata.vocabulary.encode(hypotheses[id].split()), EOS][:most] for id in ids]  # as they were rewarded
     cosines = [
         embedding(clips.batch(ids[first : first + BATCH]), pad(tokens[first : first + BATCH]))
         for first in range(0, len(ids), BATCH)
@@ -43,7 +44,7 @@ def evaluate_embedding(checkpoint: Path, features: Path, hypotheses: Mapping[str
     rows = np.column_stack([scores, np.ones(len(ids))])
     fields = [
         "Embedding",
-        f"judge:{sha256(checkpoint)[:12]}",
+        f"model:{sha256(checkpoint)[:12]}",
         f"items:{len(ids)}",
         f"split:{split_hash(ids)[:8]}",
         f"version:{captionrl.__version__}",

@@ -38,19 +38,19 @@ def goal_scores(checkpoints: list[Path], captions: Path, features: Path, split: 
     corpus = load_captions(captions)
     scores: dict[str, list[np.ndarray]] = {"own": [], "shuffled": [], "zero": []}
     for checkpoint in checkpoints:
-        policy, card = load_checkpoint(checkpoint)
+        policy, metadata = load_checkpoint(checkpoint)
         if not isinstance(policy, HRL):
-            raise UserError(f"{checkpoint}: a captioner without goals ({card.model}); give checkpoints of hrl runs")
-        clips = open_clips(checkpoint, card, features, torch.device("cpu"))
+            raise UserError(f"{checkpoint}: a captioner without goals ({metadata.model}); give checkpoints of hrl runs")
+        clips = open_clips(checkpoint, metadata, features, torch.device("cpu"))
         items = [item.id for item in with_features(corpus, clips.store).items[split]]
         references = {item: corpus.tokens[item] for item in items}
-        cider = CiderD.from_captions(references, vocabulary=card.words, skip=PUNCTUATION)
+        cider = CiderD.from_captions(references, vocabulary=metadata.words, skip=PUNCTUATION)
         goal = policy.manager.goal
         for name, change in (("own", nn.Identity()), ("shuffled", Shuffle()), ("zero", Zero())):
             policy.manager.goal = nn.Sequential(goal, change)  # type: ignore[assignment]
             with torch.inference_mode():
                 memory = policy.encode(clips.batch(items))
-                rollout = greedy(policy, memory, card.corpus_settings.max_words + 1)
+                rollout = greedy(policy, memory, metadata.corpus_settings.max_words + 1)
             scores[name].append(cider.score(rollout.tokens, rollout.lengths, items).numpy())
     statistics = {name: [np.stack([s, np.ones_like(s)], 1) for s in seeds] for name, seeds in scores.items()}
     report: dict[str, Any] = {"split": split, "items": len(items), "seeds": len(checkpoints)}

@@ -6,18 +6,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from captionrl.config import SEEING
+from captionrl.config import MODELS
 from captionrl.device import pick_device
 from captionrl.errors import UserError
 from captionrl.evaluation.describe import Description, describe
 from captionrl.features.backbones import Backbone, load_backbone
+from captionrl.features.frame_sampler import FrameSampler, frame_sampler
 from captionrl.features.frames import unpack
-from captionrl.features.keeper import FrameKeeper, frame_keeper
 from captionrl.features.shipped import MINI_WEIGHTS
-from captionrl.features.store import thin
+from captionrl.features.store import sample_uniformly
 from captionrl.features.video import sample_frames
 from captionrl.models import Features, Policy
-from captionrl.training.checkpoint import Card, load_checkpoint
+from captionrl.training.checkpoint import Metadata, load_checkpoint
 
 WEIGHTS = {  # where the pipeline keeps each backbone's weights; Snakemake makes or fetches them
     "mini": MINI_WEIGHTS,
@@ -33,8 +33,8 @@ class Captioner:
     """A policy and the backbone that it was trained with. Made by `load_captioner`."""
 
     policy: Policy
-    card: Card
-    backbone: Backbone | FrameKeeper  # the latter where the policy has a CNN of its own
+    metadata: Metadata
+    backbone: Backbone | FrameSampler  # the latter where the policy has a CNN of its own
     device: torch.device
 
     def caption(self, media: Path, beam: int) -> tuple[Description, np.ndarray]:
@@ -42,40 +42,42 @@ class Captioner:
 
         Frame k is the one on show at k / fps seconds. Raises MediaError for a file that cannot be read to its end.
         """
-        card = self.card
-        frames = np.stack([image for _, image in sample_frames(media, card.fps, self.backbone.resize)])
-        numbers = thin(np.arange(len(frames)), card.corpus_settings.max_frames)
+        metadata = self.metadata
+        frames = np.stack([image for _, image in sample_frames(media, metadata.fps, self.backbone.resize)])
+        numbers = sample_uniformly(np.arange(len(frames)), metadata.corpus_settings.max_frames)
         read = self.backbone.forward(torch.from_numpy(frames))
-        if isinstance(self.backbone, FrameKeeper):
+        if isinstance(self.backbone, FrameSampler):
             kept = torch.from_numpy(unpack(read.numpy()))  # these frames already
         else:  # of float16, as in a feature store: [N, cells of a frame, D]
             kept = read.float().unflatten(0, (len(frames), -1))[torch.from_numpy(numbers)].flatten(0, 1)
         batch = kept.unsqueeze(0).to(self.device)
         clip = Features(batch, torch.ones(batch.shape[:2], dtype=torch.bool, device=batch.device))
-        (description,) = describe(self.policy, card.vocabulary, clip, card.corpus_settings.max_words + 1, beam)
+        (description,) = describe(self.policy, metadata.vocabulary, clip, metadata.corpus_settings.max_words + 1, beam)
         return description, numbers
 
 
 def load_captioner(checkpoint: Path, weights: Path | None, device: str) -> Captioner:
     """The captioner of a checkpoint; its backbone's weights from `weights`, else from where the pipeline keeps them."""
-    policy, card = load_checkpoint(checkpoint)
-    if card.blind:
-        raise UserError(f"{checkpoint}: a blind control, which sees no video; give another run's checkpoint")
+    policy, metadata = load_checkpoint(checkpoint)
+    if not metadata.visual_input:
+        raise UserError(f"{checkpoint}: a no visual input, which sees no video; give another run's checkpoint")
     where = pick_device(device)
-    if card.model in SEEING:
-        return Captioner(policy.to(where), card, frame_keeper(card.backbone, card.corpus_settings.max_frames), where)
-    default = WEIGHTS.get(card.backbone)
+    if MODELS[metadata.model].cnn:
+        return Captioner(
+            policy.to(where), metadata, frame_sampler(metadata.backbone, metadata.corpus_settings.max_frames), where
+        )
+    default = WEIGHTS.get(metadata.backbone)
     if default is None:
         raise UserError(
-            f"{checkpoint}: trained on {card.backbone} instead of frames; give one trained on {' or '.join(WEIGHTS)}"
+            f"{checkpoint}: trained on {metadata.backbone}, not on frames; give one trained on {' or '.join(WEIGHTS)}"
         )
     path = weights or default
     if not path.is_file():
         raise UserError(f"{path}: no such file; make it with `snakemake {default}`, or name another with --weights")
-    backbone = load_backbone(card.backbone, path, where)
-    if backbone.weights_sha256 != card.backbone_sha256:
+    backbone = load_backbone(metadata.backbone, path, where)
+    if backbone.weights_sha256 != metadata.backbone_sha256:
         raise UserError(
-            f"{path}: other weights of {card.backbone} than {checkpoint} was trained with "
-            f"(sha256 {backbone.weights_sha256[:12]}, not {card.backbone_sha256[:12]}); name those with --weights"
+            f"{path}: other weights of {metadata.backbone} than {checkpoint} was trained with "
+            f"(sha256 {backbone.weights_sha256[:12]}, not {metadata.backbone_sha256[:12]}); name those with --weights"
         )
-    return Captioner(policy.to(where), card, backbone, where)
+    return Captioner(policy.to(where), metadata, backbone, where)

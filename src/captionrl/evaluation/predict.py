@@ -17,8 +17,8 @@ from captionrl.features.store import FeatureStore
 from captionrl.files import write_json
 from captionrl.models.policy import Features, Policy
 from captionrl.progress import progress
-from captionrl.training.checkpoint import Card, load_checkpoint
-from captionrl.training.data import Clips, clips_of
+from captionrl.training.checkpoint import Metadata, load_checkpoint
+from captionrl.training.data import FeatureBatches, clips_of
 
 BATCH = 64  # clips at a time; the beam, or the size of a set, multiplies it
 
@@ -53,8 +53,12 @@ def predict(
             return look_ahead_search(policy, memory, value, expected, max_tokens, beam, look_ahead)[0][:, :1]
         if stage is None:
             return beam_search(policy, memory, max_tokens, beam)[0][:, :1]
-        if stage not in range(policy.stages):
-            there = f"stages 0 to {policy.stages - 1}; give one of them" if policy.stages > 1 else "none; leave it out"
+        if stage not in range(policy.decoder_stages):
+            there = (
+                f"stages 0 to {policy.decoder_stages - 1}; give one of them"
+                if policy.decoder_stages > 1
+                else "none; leave it out"
+            )
             raise UserError(f"{checkpoint}: --stage {stage}: the model has {there}")
         start = policy.start_stages(memory, [stage] * len(memory.first_words()))
         return beam_search(policy, memory, max_tokens, beam, start)[0][:, :1]
@@ -98,17 +102,17 @@ def decode(
     checkpoint: Path, features: Path, items: Sequence[str], decoder: Decoder, *, device: str, title: str
 ) -> dict[str, list[str]]:
     """What `decoder` writes about every one of `items` that has features."""
-    policy, card = load_checkpoint(checkpoint)
+    policy, metadata = load_checkpoint(checkpoint)
     where = pick_device(device)
-    clips = open_clips(checkpoint, card, features, where)
+    clips = open_clips(checkpoint, metadata, features, where)
     items = [item for item in items if item in clips.store]
-    policy, vocabulary = policy.to(where), card.vocabulary
+    policy, vocabulary = policy.to(where), metadata.vocabulary
     written = {}
     with torch.inference_mode(), torch.random.fork_rng([where] if where.type == "cuda" else []):
-        torch.manual_seed(card.seed)
+        torch.manual_seed(metadata.seed)
         for first in progress(range(0, len(items), BATCH), title=title, unit="batch"):
             batch = items[first : first + BATCH]
-            tokens = decoder(policy, clips.batch(batch), card.corpus_settings.max_words + 1)
+            tokens = decoder(policy, clips.batch(batch), metadata.corpus_settings.max_words + 1)
             for item, rows in zip(batch, tokens.tolist(), strict=True):
                 written[item] = [" ".join(vocabulary.decode(row)) for row in rows]
     return written
@@ -118,12 +122,12 @@ def _items(captions: Path, split: str) -> list[str]:
     return [item.id for item in load_captions(captions).items[split]]
 
 
-def open_clips(checkpoint: Path, card: Card, features: Path, device: torch.device) -> Clips:
+def open_clips(checkpoint: Path, metadata: Metadata, features: Path, device: torch.device) -> FeatureBatches:
     """The clips of a feature store as the checkpoint with this card was trained to read them."""
     store = FeatureStore(features)
     facts = [store.attributes[name] for name in ("backbone", "weights_sha256", "fps")]
-    if facts != [card.backbone, card.backbone_sha256, card.fps]:
+    if facts != [metadata.backbone, metadata.backbone_sha256, metadata.fps]:
         raise UserError(
             f"{features}: features of another backbone or rate than {checkpoint} was trained on; extract them again"
         )
-    return clips_of(store, card.corpus_settings.max_frames, device, blind=card.blind)
+    return clips_of(store, metadata.corpus_settings.max_frames, device, visual_input=metadata.visual_input)

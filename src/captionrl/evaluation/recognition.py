@@ -65,17 +65,17 @@ def probabilities(
     checkpoint: Path, features: Path, items: Sequence[str], attributes: int, device: str = "auto"
 ) -> Numbers:
     """[I, A]: how probable a run's checkpoint holds each of the first `attributes` attributes of each item."""
-    policy, card = load_checkpoint(checkpoint)
-    tell: Any = getattr(policy, "attributes", None)
-    if tell is None or attributes > card.sizes["attributes"]:
+    policy, metadata = load_checkpoint(checkpoint)
+    attribute_head: Any = getattr(policy, "attributes", None)
+    if attribute_head is None or attributes > metadata.sizes["attributes"]:
         raise UserError(
             f"{checkpoint}: has no branch that tells {attributes} attributes; give a run that was taught them"
         )
     where = pick_device(device)
-    clips, policy = open_clips(checkpoint, card, features, where), policy.to(where)
+    clips, policy = open_clips(checkpoint, metadata, features, where), policy.to(where)
     with torch.inference_mode():
         parts = [
-            tell(clips.batch(items[at : at + EVALUATION_BATCH])).sigmoid().cpu().double()
+            attribute_head(clips.batch(items[at : at + EVALUATION_BATCH])).sigmoid().cpu().double()
             for at in range(0, len(items), EVALUATION_BATCH)
         ]
     return torch.cat(parts)[:, :attributes].numpy()
@@ -130,8 +130,8 @@ def render(report: dict[str, Any]) -> str:
         lines.append(f"{name:<24}{value:6.2f} [{low:.2f}, {high:.2f}]")
     ranked = sorted(report["by attribute"].items(), key=lambda row: row[1]["prior"] - row[1]["average precision"])
     for what, rows in (("best", ranked[:SHOWN]), ("worst", ranked[-SHOWN:])):
-        told = (f"{name} {row['average precision']:.1f} (prior {row['prior']:.1f})" for name, row in rows)
-        lines.append(f"{what}: {', '.join(told)}")
+        stats = (f"{name} {row['average precision']:.1f} (prior {row['prior']:.1f})" for name, row in rows)
+        lines.append(f"{what}: {', '.join(stats)}")
     seeds = f", mean of {report['seeds']} seeds" if report["seeds"] > 1 else ""
     lines.append(
         f"{report['attributes']} attributes of {report['items']} {report['split']} items"

@@ -17,11 +17,11 @@ from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import aggregate
 from captionrl.evaluation.bootstrap import interval
 from captionrl.evaluation.predict import open_clips
-from captionrl.models.actor_critic import Embedding, Judged
+from captionrl.models.actor_critic import Embedding, WithValueAndReward
 from captionrl.objectives.embedding import ranks
 from captionrl.text.vocabulary import EOS
 from captionrl.training.checkpoint import load_checkpoint
-from captionrl.training.data import EVALUATION_BATCH, Clips, pad, with_features
+from captionrl.training.data import EVALUATION_BATCH, FeatureBatches, pad, with_features
 
 TOP = (1, 5, 10)
 WAYS = ("caption to picture", "picture to caption")
@@ -39,17 +39,19 @@ def retrieval_scores(checkpoints: list[Path], captions: Path, features: Path, sp
     """
     corpus, seeds = load_captions(captions), []
     for checkpoint in checkpoints:
-        policy, card = load_checkpoint(checkpoint)
-        if not isinstance(policy, Judged):
-            raise UserError(f"{checkpoint}: a captioner without an embedding ({card.model}); give one of actor-critic")
-        clips = open_clips(checkpoint, card, features, torch.device("cpu"))
+        policy, metadata = load_checkpoint(checkpoint)
+        if not isinstance(policy, WithValueAndReward):
+            raise UserError(
+                f"{checkpoint}: a captioner without an embedding ({metadata.model}); give one of actor-critic"
+            )
+        clips = open_clips(checkpoint, metadata, features, torch.device("cpu"))
         items = [item.id for item in with_features(corpus, clips.store).items[split]]
         if len(items) < fold:
             what = f"{len(items)} {split} items with features, fewer than a fold of {fold}"
             raise UserError(f"{captions}: {what}; give a smaller one (--fold)")
-        kept, most = items[: len(items) // fold * fold], card.corpus_settings.max_words
+        kept, most = items[: len(items) // fold * fold], metadata.corpus_settings.max_words
         words = [tokens for item in kept for tokens in corpus.tokens[item]]
-        tokens = [[*card.vocabulary.encode(caption)[:most], EOS] for caption in words]
+        tokens = [[*metadata.vocabulary.encode(caption)[:most], EOS] for caption in words]
         owner = np.repeat(np.arange(len(kept)), [len(corpus.tokens[item]) for item in kept])
         seeds.append(places(*_embed(policy.similarity, clips, kept, tokens), owner, fold))
     facts = {"split": split, "seeds": len(seeds), "fold": fold, "left_out": len(items) - len(kept)}
@@ -57,7 +59,9 @@ def retrieval_scores(checkpoints: list[Path], captions: Path, features: Path, sp
 
 
 @torch.inference_mode()
-def _embed(similarity: Embedding, clips: Clips, items: list[str], tokens: list[list[int]]) -> tuple[Tensor, Tensor]:
+def _embed(
+    similarity: Embedding, clips: FeatureBatches, items: list[str], tokens: list[list[int]]
+) -> tuple[Tensor, Tensor]:
     """Unit vectors of pictures [P, J] and of captions [C, J]."""
     batch = EVALUATION_BATCH
     pictures = [similarity.pictures(clips.batch(items[at : at + batch])) for at in range(0, len(items), batch)]
@@ -84,10 +88,10 @@ def places(pictures: Tensor, captions: Tensor, owner: Numbers, fold: int) -> tup
 def recalls(seeds: list[tuple[Numbers, Numbers]], owner: Numbers, fold: int) -> dict[str, Any]:
     """The report on the `places` of each seed."""
     captions = np.bincount(owner, minlength=owner[-1] + 1)  # of each picture
-    rivals = captions.reshape(-1, fold).sum(1).repeat(fold)  # the captions of its fold
+    negatives = captions.reshape(-1, fold).sum(1).repeat(fold)  # the captions of its fold
     report: dict[str, Any] = {"pictures": len(captions), "captions": len(owner)}
     queries = (owner, np.arange(len(captions)))  # whose picture each is about
-    answers = ([(1, fold)], list(zip(captions.tolist(), rivals.tolist(), strict=True)))  # a query's own, and all
+    answers = ([(1, fold)], list(zip(captions.tolist(), negatives.tolist(), strict=True)))  # a query's own, and all
     for way, asked, found, there in zip(WAYS, queries, zip(*seeds, strict=True), answers, strict=True):
         report[way] = {"median rank": float(np.mean([np.median(one) + 1 for one in found]))}
         for top in TOP:

@@ -21,13 +21,13 @@ def evaluate_predictions(
     *,
     split: str,
     spice: Path | None = None,
-    judges: Sequence[Path] = (),
+    reward_models: Sequence[Path] = (),
     features: Path | None = None,
 ) -> None:
     """Score the predictions of every seed against the raw captions of `split`; each score file says where from.
 
     Predictions are {item: caption}, or sets, {item: [captions]}, alike for all seeds. With `spice` (Stanford CoreNLP),
-    SPICE is scored too, or the file says why it was not. With `judges`, a checkpoint for every seed, and the store of
+    SPICE is scored too, or the file says why it was not. With `reward_models`, a checkpoint for every seed, and the store of
     the features that they see, single captions are scored with their embedding too.
     """
     corpus = load_captions(captions)
@@ -47,12 +47,12 @@ def evaluate_predictions(
             spice = None
         systems = [read_hypotheses(path) for path in predictions]
         results = evaluate_systems(references, systems, spice=spice)
-        if judges:
+        if reward_models:
             from captionrl.evaluation.embedding import evaluate_embedding  # with torch
 
             assert features is not None
-            for result, judge, hypotheses in zip(results, judges, systems, strict=True):
-                result["Embedding"] = evaluate_embedding(judge, features, hypotheses)
+            for result, reward_model, hypotheses in zip(results, reward_models, systems, strict=True):
+                result["Embedding"] = evaluate_embedding(reward_model, features, hypotheses)
     for result, checkpoint, path, out in zip(results, checkpoints, predictions, outs, strict=True):
         write_scores(out, result, _provenance(checkpoint, path) | unavailable)
 
@@ -73,5 +73,5 @@ def _provenance(checkpoint: Path, predictions: Path) -> dict[str, Any]:
         "predictions_sha256": sha256(predictions),
         **{key: trained[key] for key in ("seed", "hours", "slurm_job", "code", "commit", "command")},
         "config": fingerprint(trained["config"]),
-        "features": "none" if trained["config"]["run"]["blind"] else trained["inputs"]["features"]["backbone"],
+        "features": trained["inputs"]["features"]["backbone"] if trained["config"]["run"]["visual_input"] else "none",
     }

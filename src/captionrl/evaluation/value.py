@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor
 
-from captionrl.config import ActorCriticPhase, JudgedPhase, ValuePhase
+from captionrl.config import ActorCriticPhase, MixedRewardPhase, ValuePhase
 from captionrl.datasets.prepared import Captions, load_captions
 from captionrl.decoding.rollout import sample
 from captionrl.errors import UserError
@@ -18,17 +18,17 @@ from captionrl.evaluation.aggregate import Array, aggregate
 from captionrl.evaluation.bootstrap import interval, paired
 from captionrl.evaluation.predict import BATCH, open_clips
 from captionrl.files import read_json
-from captionrl.models.actor_critic import Judged
-from captionrl.objectives.actor_critic import beginnings
-from captionrl.training.checkpoint import Card, load_checkpoint
-from captionrl.training.data import Clips, with_features
+from captionrl.models.actor_critic import WithValueAndReward
+from captionrl.objectives.actor_critic import prefix_mask
+from captionrl.training.checkpoint import Metadata, load_checkpoint
+from captionrl.training.data import FeatureBatches, with_features
 from captionrl.training.learners.actor_critic import mixed_reward
 from captionrl.training.learners.reinforce import reward_of
 
 CAPTIONS_AN_ITEM = 5
 SAMPLES = 2000  # bootstrap resamples
 PREDICTORS = ("value network", "constant", "constant a length")
-PHASES: dict[str, type[JudgedPhase]] = {"value": ValuePhase, "actor-critic": ActorCriticPhase}
+PHASES: dict[str, type[MixedRewardPhase]] = {"value": ValuePhase, "actor-critic": ActorCriticPhase}
 
 
 @dataclass(frozen=True)
@@ -58,17 +58,19 @@ def value_errors(checkpoints: list[Path], captions: Path, features: Path, split:
     """
     corpus, seeds = load_captions(captions), []
     for checkpoint in checkpoints:
-        policy, card = load_checkpoint(checkpoint)
-        if not isinstance(policy, Judged):
-            raise UserError(f"{checkpoint}: a captioner without a value network ({card.model}); give one that has it")
+        policy, metadata = load_checkpoint(checkpoint)
+        if not isinstance(policy, WithValueAndReward):
+            raise UserError(
+                f"{checkpoint}: a captioner without a value network ({metadata.model}); give one that has it"
+            )
         phase = judged_phase(checkpoint)
-        clips = open_clips(checkpoint, card, features, torch.device("cpu"))
-        seeds.append(foreseen(policy, card, phase, clips, with_features(corpus, clips.store), split))
+        clips = open_clips(checkpoint, metadata, features, torch.device("cpu"))
+        seeds.append(predicted_values(policy, metadata, phase, clips, with_features(corpus, clips.store), split))
     items = len(np.unique(seeds[0].item))
     return {"split": split, "items": items, "captions": CAPTIONS_AN_ITEM * items, "seeds": len(seeds), **report(seeds)}
 
 
-def judged_phase(checkpoint: Path) -> JudgedPhase:
+def judged_phase(checkpoint: Path) -> MixedRewardPhase:
     """The phase that taught a checkpoint, as the file beside it tells, if it has a reward for a value network."""
     path = checkpoint.with_suffix(".json")
     try:
@@ -82,23 +84,28 @@ def judged_phase(checkpoint: Path) -> JudgedPhase:
 
 
 @torch.inference_mode()
-def foreseen(
-    policy: Judged, card: Card, phase: JudgedPhase, clips: Clips, captions: Captions, split: str
+def predicted_values(
+    policy: WithValueAndReward,
+    metadata: Metadata,
+    phase: MixedRewardPhase,
+    clips: FeatureBatches,
+    captions: Captions,
+    split: str,
 ) -> Beginnings:
     """All beginnings of captions sampled of every item, seeded with the checkpoint's own seed."""
-    metric = reward_of(phase, captions, card.words, split)
+    metric = reward_of(phase, captions, metadata.words, split)
     ids = [item.id for item in captions.items[split]]
     found: list[tuple[Tensor, ...]] = []
     with torch.random.fork_rng([]):
-        torch.manual_seed(card.seed)
+        torch.manual_seed(metadata.seed)
         for first in range(0, len(ids), BATCH):
             rows = torch.arange(first, min(first + BATCH, len(ids))).repeat_interleave(CAPTIONS_AN_ITEM)
             features = clips.batch([ids[row] for row in rows])
-            rollout = sample(policy, policy.encode(features), card.corpus_settings.max_words + 1)
+            rollout = sample(policy, policy.encode(features), metadata.corpus_settings.max_words + 1)
             reward, _ = mixed_reward(
                 policy, phase, metric, features, rollout.tokens, rollout.lengths, [ids[row] for row in rows]
             )
-            there = beginnings(rollout.lengths, rollout.tokens.shape[1])
+            there = prefix_mask(rollout.lengths, rollout.tokens.shape[1])
             caption, words = there.nonzero(as_tuple=True)
             value = policy.value(features, rollout.tokens)[there]
             found.append((rows[caption], words, value, reward[caption]))
@@ -122,7 +129,7 @@ def report(seeds: list[Beginnings]) -> dict[str, Any]:
         gained = [of["constant"] - of[name] for of in errors]
         shares = [seed.over_items(gain, of["constant"]) for seed, gain, of in zip(seeds, gained, errors, strict=True)]
         error = {key: number / 100 for key, number in _numbers(means[name]).items()}  # aggregate's is times 100
-        found[name] = {"error": error, "explained": _numbers(shares)}
+        found[name] = {"error": error, "explained_variance": _numbers(shares)}
         if name != "value network":
             found[name]["p"] = paired("error", means[name], means["value network"], SAMPLES)
     return found | {"lengths": _by_length(seeds, errors)}
@@ -151,11 +158,11 @@ def render(report: dict[str, Any]) -> str:
     """A report as plain text."""
     lines = []
     for name in PREDICTORS:
-        error, explained = report[name]["error"], report[name]["explained"]
+        error, share = report[name]["error"], report[name]["explained_variance"]
         against = f", p = {report[name]['p']:.4f}" if "p" in report[name] else ""
         lines.append(
             f"{name:<18} squared error {error['value']:.4f} [{error['low']:.4f}, {error['high']:.4f}], explains"
-            f" {explained['value']:.1f} % [{explained['low']:.1f}, {explained['high']:.1f}]{against}"
+            f" {share['value']:.1f} % [{share['low']:.1f}, {share['high']:.1f}]{against}"
         )
     lines += ["", "words so far  beginnings  value network  constant a length"]
     for row in report["lengths"]:

@@ -142,7 +142,7 @@ def check_item_ids(items: Iterable[str]) -> None:
         seen.add(item)
 
 
-def thin(frames: np.ndarray, most: int) -> np.ndarray:
+def sample_uniformly(frames: np.ndarray, most: int) -> np.ndarray:
     """At most `most` of `frames` [N, ...], evenly spaced: the middles of `most` equal stretches."""
     if len(frames) <= most:
         return frames

@@ -1,18 +1,21 @@
 """Captioners over the decoder protocol, one file a method; HRL's internal critic, too."""
 
+from typing import Any
+
 from torch import nn
 
-from captionrl.config import MODELS, SEEING, Sizes, load_class
-from captionrl.models.policy import Extras, Features, Policy, Rows, Step, shift
+from captionrl.config import MODELS, Sizes, load_class
+from captionrl.models.policy import Extras, Features, Policy, Step, TensorBatch, shift
 
-__all__ = ["Extras", "Features", "Policy", "Rows", "Step", "build_module", "shift"]
+__all__ = ["Extras", "Features", "Policy", "Step", "TensorBatch", "build_module", "shift"]
 
 
 def build_module(model: str, features: int, vocabulary: int, sizes: Sizes, backbone: str | None = None) -> nn.Module:
     """A freshly initialised model: `model` is a run's `model:`; widths of a frame's feature and the vocabulary.
 
-    `backbone`: of those features; it names the CNN of a model that has one (SEEING).
+    `backbone`: of those features; it names the CNN of a model that has one.
     """
-    seeing = {"backbone": backbone} if model in SEEING else {}
-    module: nn.Module = load_class(MODELS[model])(features, vocabulary, sizes, **seeing)
+    spec = MODELS[model]
+    arguments: tuple[Any, ...] = (features, vocabulary, sizes) if spec.captions else (vocabulary, sizes)
+    module: nn.Module = load_class(spec.path)(*arguments, **({"backbone": backbone} if spec.cnn else {}))
     return module

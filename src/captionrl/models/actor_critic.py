@@ -1,4 +1,4 @@
-"""A policy with two networks that judge it (Shi et al. 2018): what a beginning is worth, how a caption fits a picture.
+"""A policy with a value network and an image-text embedding, its reward model (Shi et al. 2018).
 
 The three share nothing but the picture's feature; a phase of training teaches one or two of them. Equation numbers are
 the paper's; where its print is damaged, docs/policy_value.md says how it was read.
@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from captionrl.config import Sizes
 from captionrl.models.layers import WordEmbedding, lstm_step, mean_frame
 from captionrl.models.nic import NIC
-from captionrl.models.policy import Features, Policy, Rows
+from captionrl.models.policy import Features, Policy, TensorBatch
 from captionrl.text.vocabulary import PAD
 
 
@@ -47,7 +47,7 @@ class Embedding(nn.Module):
 
 
 @dataclass(frozen=True)
-class ValueState(Rows):
+class ValueState(TensorBatch):
     picture: Tensor  # [B, J]
     hidden: Tensor  # [B, H]
     cell: Tensor  # [B, H]
@@ -99,8 +99,8 @@ class ValueNetwork(nn.Module):
         return self.perceptron(torch.cat([picture, words, picture * words], -1)).squeeze(-1)
 
 
-class Judged(Policy):
-    """What gives any captioner the two networks: `class ActorCritic(Judged, NIC)`."""
+class WithValueAndReward(Policy):
+    """Gives any captioner the two networks: `class ActorCritic(WithValueAndReward, NIC)`."""
 
     def __init__(self, features: int, vocabulary: int, sizes: Sizes) -> None:
         super().__init__(features, vocabulary, sizes)
@@ -108,5 +108,5 @@ class Judged(Policy):
         self.similarity = Embedding(features, vocabulary, sizes)
 
 
-class ActorCritic(Judged, NIC):
-    """The paper's policy network, Show and Tell's LSTM (eq. 1 to 4), with its judges."""
+class ActorCritic(WithValueAndReward, NIC):
+    """The paper's policy network, Show and Tell's LSTM (eq. 1 to 4), with value network and embedding."""

@@ -7,18 +7,18 @@ from torch import Tensor, nn
 
 from captionrl.config import Sizes
 from captionrl.models.layers import Attention, BiLSTM, Head, WordEmbedding, initialise
-from captionrl.models.policy import Extras, Features, Policy, Rows
+from captionrl.models.policy import Extras, Features, Policy, TensorBatch
 
 
 @dataclass(frozen=True)
-class Memory(Rows):
+class Memory(TensorBatch):
     values: Tensor  # [B, N, E] encoded frames
     keys: Tensor  # [B, N, A] their attention keys, computed once a caption
     mask: Tensor  # [B, N] bool
 
 
 @dataclass(frozen=True)
-class State(Rows):
+class State(TensorBatch):
     hidden: Tensor  # [B, H]
     cell: Tensor  # [B, H]
 
@@ -43,7 +43,7 @@ class AttentionCaptioner(Policy):
         values = self.encoder(self.project(features.frames), features.mask)
         return Memory(values, self.attention.key(values), features.mask)
 
-    def start(self, memory: Memory) -> State:  # type: ignore[override]
+    def start(self, memory: Memory) -> State:
         zero = memory.values.new_zeros(len(memory.values), self.cell.hidden_size)
         return State(zero, zero)
 

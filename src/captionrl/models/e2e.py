@@ -23,7 +23,7 @@ from captionrl.models.policy import Features
 from captionrl.models.s2vt import S2VT, State
 
 
-class Eyes(nn.Module):
+class VisualEncoder(nn.Module):
     """A CNN that can be trained: frames [N, size, size, 3], from 0 to 255, to features [N, dim]."""
 
     def __init__(self, backbone: str) -> None:
@@ -33,7 +33,7 @@ class Eyes(nn.Module):
         self.mean, self.std = BACKBONES[backbone][-2:]
         self.at_once: int | None = None  # frames whose activations are kept in training; None: those of all
 
-    def train(self, mode: bool = True) -> "Eyes":
+    def train(self, mode: bool = True) -> "VisualEncoder":
         """Batch normalisation stays as in evaluation."""
         super().train(mode)
         self.trunk.eval()
@@ -58,32 +58,32 @@ class Eyes(nn.Module):
 class EndToEnd(S2VT):
     """Takes clips as frames uint8 [B, N, S, S, 3], or float after `augment`; or as what its CNN has made of them."""
 
-    eyes: Eyes
+    cnn: VisualEncoder
 
     def __init__(self, features: int, vocabulary: int, sizes: Sizes, backbone: str | None = None) -> None:
         """`backbone` of a frame store names the CNN; without one it can only take features [B, N, `features`]."""
         super().__init__(features, vocabulary, sizes)
-        self.tell = nn.Linear(sizes.projection, sizes.attributes)
-        initialise(self.tell, sizes.init)
+        self.attribute_head = nn.Linear(sizes.projection, sizes.attributes)
+        initialise(self.attribute_head, sizes.init)
         if backbone is not None:
-            self.eyes = Eyes(backbone.removesuffix(SUFFIX))
+            self.cnn = VisualEncoder(backbone.removesuffix(SUFFIX))
 
-    def load_eyes(self, weights: Path) -> None:
+    def load_cnn(self, weights: Path) -> None:
         """Take a file's weights for the CNN: those that its backbone was pre-trained with."""
-        self.eyes.trunk.load_state_dict(load_trunk(self.eyes.backbone, weights).state_dict())
+        self.cnn.trunk.load_state_dict(load_trunk(self.cnn.backbone, weights).state_dict())
 
-    def see(self, clips: Features) -> Features:
+    def visual_features(self, clips: Features) -> Features:
         """The CNN's features [B, N, D] of frames; what are features already stay as they are."""
         if clips.frames.dim() == 3:
             return clips
-        seen = self.eyes(clips.frames[clips.mask])
-        features = seen.new_zeros(*clips.mask.shape, seen.shape[-1])
-        return Features(features.masked_scatter(clips.mask.unsqueeze(-1), seen), clips.mask)
+        visual = self.cnn(clips.frames[clips.mask])
+        features = visual.new_zeros(*clips.mask.shape, visual.shape[-1])
+        return Features(features.masked_scatter(clips.mask.unsqueeze(-1), visual), clips.mask)
 
     def encode(self, features: Features) -> State:
-        return super().encode(self.see(features))
+        return super().encode(self.visual_features(features))
 
     def attributes(self, features: Features) -> Tensor:
         """Logits [B, A] of the attributes of clips: of a linear layer on the mean of the projected frames."""
-        seen = self.see(features)
-        return self.tell(mean_frame(self.project(seen.frames), seen.mask))
+        visual = self.visual_features(features)
+        return self.attribute_head(mean_frame(self.project(visual.frames), visual.mask))

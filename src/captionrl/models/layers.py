@@ -28,18 +28,18 @@ class BiLSTM(nn.Module):
 
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
-        self.forth = nn.LSTM(inputs, width, batch_first=True)
-        self.back = nn.LSTM(inputs, width, batch_first=True)
+        self.forward_lstm = nn.LSTM(inputs, width, batch_first=True)
+        self.backward_lstm = nn.LSTM(inputs, width, batch_first=True)
 
     def forward(self, inputs: Tensor, mask: Tensor) -> Tensor:
         """Inputs [B, N, D] -> [B, N, 2 * width]; zero at padding."""
-        forth, _ = self.forth(inputs)
-        back, _ = self.back(turn_round(inputs, mask))
-        outputs = torch.cat([forth, turn_round(back, mask)], -1)
+        ahead, _ = self.forward_lstm(inputs)
+        behind, _ = self.backward_lstm(reverse_valid(inputs, mask))
+        outputs = torch.cat([ahead, reverse_valid(behind, mask)], -1)
         return outputs.masked_fill(~mask.unsqueeze(-1), 0)
 
 
-def turn_round(frames: Tensor, mask: Tensor) -> Tensor:
+def reverse_valid(frames: Tensor, mask: Tensor) -> Tensor:
     """Each clip's frames [B, N, D] in reverse order, its padding left where it is."""
     position = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
     order = torch.where(mask, mask.sum(1, keepdim=True) - 1 - position, position)
@@ -77,6 +77,20 @@ def mean_frame(frames: Tensor, mask: Tensor) -> Tensor:
 class WordEmbedding(nn.Sequential):
     def __init__(self, vocabulary: int, width: int, dropout: float) -> None:
         super().__init__(nn.Embedding(vocabulary, width), nn.Dropout(dropout))
+
+
+class LinearBaseline(nn.Module):
+    """b_t: a linear regressor on the detached state that word t, or a goal, is computed from (HRL section 3.3.1)."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.regressor = nn.Linear(hidden, 1)
+        nn.init.zeros_(self.regressor.weight)
+        nn.init.zeros_(self.regressor.bias)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """The expected return [B, T] as predicted from states [B, T, H]."""
+        return self.regressor(hidden.detach()).squeeze(-1)
 
 
 def initialise(module: nn.Module, bound: float) -> None:

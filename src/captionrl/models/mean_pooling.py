@@ -7,16 +7,16 @@ from torch import Tensor, nn
 
 from captionrl.config import Sizes
 from captionrl.models.layers import Head, WordEmbedding, initialise, mean_frame
-from captionrl.models.policy import Extras, Features, Policy, Rows
+from captionrl.models.policy import Extras, Features, Policy, TensorBatch
 
 
 @dataclass(frozen=True)
-class Memory(Rows):
+class Memory(TensorBatch):
     mean: Tensor  # [B, P]
 
 
 @dataclass(frozen=True)
-class State(Rows):
+class State(TensorBatch):
     hidden1: Tensor  # [B, H]
     cell1: Tensor
     hidden2: Tensor
@@ -36,7 +36,7 @@ class MeanPooling(Policy):
     def encode(self, features: Features) -> Memory:
         return Memory(self.project(mean_frame(features.frames, features.mask)))
 
-    def start(self, memory: Memory) -> State:  # type: ignore[override]
+    def start(self, memory: Memory) -> State:
         zero = memory.mean.new_zeros(len(memory.mean), self.lower.hidden_size)
         return State(zero, zero, zero, zero)
 

@@ -6,16 +6,16 @@ from torch import Tensor, nn
 
 from captionrl.config import Sizes
 from captionrl.models.layers import WordEmbedding, initialise, mean_frame
-from captionrl.models.policy import Extras, Features, Policy, Rows
+from captionrl.models.policy import Extras, Features, Policy, TensorBatch
 
 
 @dataclass(frozen=True)
-class Memory(Rows):
+class Memory(TensorBatch):
     picture: Tensor  # [B, E] the mean frame, as wide as a word
 
 
 @dataclass(frozen=True)
-class State(Rows):
+class State(TensorBatch):
     hidden: tuple[Tensor, ...]  # [B, H] of every layer
     cell: tuple[Tensor, ...]  # [B, H]
 
@@ -38,7 +38,7 @@ class NIC(Policy):
     def encode(self, features: Features) -> Memory:
         return Memory(self.project(mean_frame(features.frames, features.mask)))
 
-    def start(self, memory: Memory) -> State:  # type: ignore[override]
+    def start(self, memory: Memory) -> State:
         zero = (memory.picture.new_zeros(len(memory.picture), self.width),) * self.layers
         return self.advance(memory.picture, State(zero, zero), memory)[1]
 

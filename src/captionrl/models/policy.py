@@ -1,6 +1,6 @@
-"""The decoder protocol: what every captioner is to those who train it and decode from it.
+"""The decoder protocol, which training and decoding use every captioner by.
 
-    memory = policy.encode(features)            # what it knows of the clips
+    memory = policy.encode(features)            # the encoded clips
     state  = policy.start(memory)               # before the first word
     step   = policy.step(tokens, state, memory) # Step(logits [B, V], state, extras)
 
@@ -11,7 +11,7 @@ batching can re-order them without knowing what is in them.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple, Self
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from captionrl.text.vocabulary import BOS, PAD
 
 
 @dataclass(frozen=True)
-class Rows:
+class TensorBatch:
     """A record of tensors (or of tuples of them, further Rows, or None) that share a leading batch axis."""
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
@@ -29,7 +29,7 @@ class Rows:
                 return None
             if isinstance(value, tuple):
                 return tuple(map(apply, value))
-            return value.map(function) if isinstance(value, Rows) else function(value)
+            return value.map(function) if isinstance(value, TensorBatch) else function(value)
 
         return replace(self, **{field.name: apply(getattr(self, field.name)) for field in fields(self)})
 
@@ -37,7 +37,7 @@ class Rows:
         """<s> for every row: tokens [B] on the device of these tensors."""
         tensor = next(value for field in fields(self) if (value := getattr(self, field.name)) is not None)
         tensor = tensor[0] if isinstance(tensor, tuple) else tensor
-        if isinstance(tensor, Rows):
+        if isinstance(tensor, TensorBatch):
             return tensor.first_words()
         return torch.full((len(tensor),), BOS, device=tensor.device)
 
@@ -45,11 +45,11 @@ class Rows:
         """The rows with these indices [N], in this order; indices may repeat."""
         return self.map(lambda tensor: tensor.index_select(0, rows))
 
-    def first(self, number: int) -> Self:
+    def narrow(self, number: int) -> Self:
         """The first rows; no copy."""
         return self.map(lambda tensor: tensor[:number])
 
-    def spread(self, rows: Tensor, batch: int) -> Self:
+    def scatter_rows(self, rows: Tensor, batch: int) -> Self:
         """A batch that has these rows at the places `rows` [N], and zero (False) in all others."""
         return self.map(lambda tensor: tensor.new_zeros(batch, *tensor.shape[1:]).index_copy(0, rows, tensor))
 
@@ -63,7 +63,7 @@ class Rows:
                 return None
             if isinstance(values[0], tuple):
                 return tuple(apply(list(column)) for column in zip(*values, strict=True))
-            return values[0].stack(values) if isinstance(values[0], Rows) else torch.stack(values, 1)
+            return values[0].stack(values) if isinstance(values[0], TensorBatch) else torch.stack(values, 1)
 
         return replace(
             first, **{field.name: apply([getattr(step, field.name) for step in steps]) for field in fields(first)}
@@ -71,7 +71,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Features(Rows):
+class Features(TensorBatch):
     """A batch of clips as their frames' features; padding is zero and masked."""
 
     frames: Tensor  # [B, N, D] float
@@ -79,7 +79,7 @@ class Features(Rows):
 
 
 @dataclass(frozen=True)
-class Extras(Rows):
+class Extras(TensorBatch):
     """What a step shows beside its logits."""
 
     hidden: Tensor  # [B, H] what the logits are computed from, for baselines
@@ -88,11 +88,15 @@ class Extras(Rows):
 
 class Step(NamedTuple):
     logits: Tensor  # [B, V]
-    state: Rows
+    state: TensorBatch
     extras: Extras
 
 
-class Policy(nn.Module, ABC):
+M = TypeVar("M", bound=TensorBatch)  # a policy's memory
+S = TypeVar("S", bound=TensorBatch)  # its state
+
+
+class Policy(nn.Module, ABC, Generic[M, S]):
     """A captioner that embeds a word, advances a recurrent state, and reads logits off it.
 
     A method defines `encode`, `start` and `advance`; stepping and teacher forcing follow from them.
@@ -100,23 +104,29 @@ class Policy(nn.Module, ABC):
 
     embedding: Callable[[Tensor], Tensor]  # tokens [...] -> [..., E]
     head: nn.Module  # hidden [..., H] -> logits [..., V]
-    stages: int = 1  # whose words may be written; the last one's are the caption
+    decoder_stages: int = 1  # each writes a caption of its own; the last one's is the policy's
 
     @abstractmethod
-    def encode(self, features: Features) -> Rows: ...
+    def encode(self, features: Features) -> M:
+        """All that the decoder needs of a batch of clips, tensors [B, ...]; called once a batch, B >= 1."""
 
     @abstractmethod
-    def start(self, memory: Rows) -> Rows: ...
+    def start(self, memory: M) -> S:
+        """The state before the first word, tensors [B, ...], for a memory of B rows."""
 
     @abstractmethod
-    def advance(self, embedded: Tensor, state: Any, memory: Any) -> tuple[Extras, Rows]:
-        """Consume the embedded previous word [B, E]; return what the next word is read from, and the new state."""
+    def advance(self, embedded: Tensor, state: S, memory: M) -> tuple[Extras, S]:
+        """Consume the embedded previous word [B, E]: what the next word's logits are computed from, and the new state.
 
-    def start_stages(self, memory: Rows, stages: Sequence[int]) -> Rows:
-        """`start`, for rows that each write the words of one stage [B], their own, and read them back."""
+        State and memory have the same B >= 1 rows, which may be fewer than at the last step: captions that have ended
+        leave the batch.
+        """
+
+    def start_stages(self, memory: M, stages: Sequence[int]) -> S:
+        """`start` for rows that each write, and read back, the words of their own stage [B]."""
         return self.start(memory)
 
-    def step(self, tokens: Tensor, state: Rows, memory: Rows) -> Step:
+    def step(self, tokens: Tensor, state: S, memory: M) -> Step:
         """Consume the previous words [B]; logits [B, V] of the next ones."""
         extras, state = self.advance(self.embedding(tokens), state, memory)
         return Step(self.head(extras.hidden), state, extras)
@@ -125,31 +135,35 @@ class Policy(nn.Module, ABC):
         """Logits [..., V] of every prediction of a word that cross-entropy teaches, the last one the policy's own."""
         return [self.head(hidden)]
 
-    def read(self, tokens: Tensor, memory: Rows, boundaries: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Teacher forcing: what the head reads each word of `tokens` [B, T] from, given those before it.
+    def teacher_forced_hidden(
+        self, tokens: Tensor, memory: M, boundaries: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What the head computes each word's logits from under teacher forcing, for `tokens` [B, T].
 
         Returns hidden [W, H] of the W words that are not padding, and the place [W] of each in tokens.flatten(). Equal
         to stepping through the words, with one embedding for the whole batch, and captions leave it as they end.
         `boundaries` [B, T] is for those who know segments.
         """
-        order, going, places = still_going(tokens)
+        order, active, places = active_rows(tokens)
         memory = memory.select(order)
         state, hidden, rows = self.start(memory), [], len(tokens)
-        for embedded, number in zip(self.embedding(shift(tokens[order])).unbind(1), going, strict=True):
+        for embedded, number in zip(self.embedding(shift(tokens[order])).unbind(1), active, strict=True):
+            if number == 0:
+                break
             if number < rows:
-                state, memory, rows = state.first(number), memory.first(number), number
+                state, memory, rows = state.narrow(number), memory.narrow(number), number
             extras, state = self.advance(embedded[:number], state, memory)
             hidden.append(extras.hidden)
         return torch.cat(hidden), places
 
-    def teacher_forcing(self, tokens: Tensor, memory: Rows) -> Tensor:
+    def teacher_forcing(self, tokens: Tensor, memory: M) -> Tensor:
         """Logits [B, T, V] of every word of `tokens` [B, T] given the ones before it; zero at padding."""
-        hidden, places = self.read(tokens, memory)
+        hidden, places = self.teacher_forced_hidden(tokens, memory)
         logits = self.head(hidden)
         return logits.new_zeros(tokens.numel(), logits.shape[-1]).index_copy(0, places, logits).view(*tokens.shape, -1)
 
 
-def still_going(tokens: Tensor) -> tuple[Tensor, list[int], Tensor]:
+def active_rows(tokens: Tensor) -> tuple[Tensor, list[int], Tensor]:
     """Captions [B, T], PAD beyond each, as a batch that they leave as they end.
 
     Returns the captions' order [B], longest first; how many of them have a word at each position [T]; and the places

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from captionrl.config import Sizes
 from captionrl.models.layers import Attention, WordEmbedding, initialise, mean_frame
-from captionrl.models.policy import Extras, Features, Policy, Rows
+from captionrl.models.policy import Extras, Features, Policy, TensorBatch
 
 
 @dataclass(frozen=True)
-class Memory(Rows):
+class Memory(TensorBatch):
     mean: Tensor  # [B, H] the mean frame or region, projected
 
 
@@ -29,7 +29,7 @@ class AttendedMemory(Memory):
 
 
 @dataclass(frozen=True)
-class State(Rows):
+class State(TensorBatch):
     hidden: Tensor  # [B, H]
     cell: Tensor  # [B, H]
 
@@ -38,7 +38,7 @@ class Pooled(Policy):
     """The mean feature, projected, is the LSTM's state before the first word; after that it sees words alone.
 
     The paper says that "the hidden state is initialized"; here the cell is too. With a cell of zero the picture has
-    only one pass through the gates to reach it, and the captioner learns little more than a blind one: docs/sle.md.
+    only one pass through the gates to reach it, and the captioner learns little more than one without visual input: docs/sle.md.
     """
 
     def __init__(self, features: int, vocabulary: int, sizes: Sizes) -> None:
@@ -55,7 +55,7 @@ class Pooled(Policy):
     def encode(self, features: Features) -> Memory:
         return Memory(self.project(mean_frame(features.frames, features.mask)))
 
-    def start(self, memory: Memory) -> State:  # type: ignore[override]
+    def start(self, memory: Memory) -> State:
         return State(memory.mean, memory.mean)
 
     def advance(self, embedded: Tensor, state: State, memory: Any) -> tuple[Extras, State]:

@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from captionrl.config import Sizes
 from captionrl.models.layers import Head, WordEmbedding, initialise, lstm_step, run_lstm
-from captionrl.models.policy import Extras, Features, Policy, Rows
+from captionrl.models.policy import Extras, Features, Policy, TensorBatch
 
 
 @dataclass(frozen=True)
-class State(Rows):
+class State(TensorBatch):
     """Both LSTMs' states. After the last frame this is all that S2VT knows of the clip, so it is the memory too."""
 
     hidden1: Tensor  # [B, H]
@@ -37,7 +37,7 @@ class S2VT(Policy):
         _, (hidden2, cell2) = run_lstm(self.language, torch.cat([seen, wordless], -1), features.mask)
         return State(hidden1[0], cell1[0], hidden2[0], cell2[0])
 
-    def start(self, memory: State) -> State:  # type: ignore[override]
+    def start(self, memory: State) -> State:
         return memory
 
     def advance(self, embedded: Tensor, state: State, memory: State) -> tuple[Extras, State]:

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from captionrl.config import Sizes
 from captionrl.models.layers import Attention, WordEmbedding, initialise, mean_frame
-from captionrl.models.policy import Extras, Features, Policy, Rows, Step
+from captionrl.models.policy import Extras, Features, Policy, Step, TensorBatch
 
 
 @dataclass(frozen=True)
-class Memory(Rows):
+class Memory(TensorBatch):
     mean: Tensor  # [B, D] f(V)
     values: tuple[Tensor, ...]  # [B, N, H] the regions as each fine stage adds them up, computed once a caption
     keys: tuple[Tensor, ...]  # [B, N, A] and as it looks for them
@@ -24,7 +24,7 @@ class Memory(Rows):
 
 
 @dataclass(frozen=True)
-class State(Rows):
+class State(TensorBatch):
     hidden: tuple[Tensor, ...]  # [B, H] of every stage
     cell: tuple[Tensor, ...]  # [B, H]
     stage: Tensor  # [B] int64, whose words a row writes
@@ -58,7 +58,7 @@ class StackCap(Policy):
 
     def __init__(self, features: int, vocabulary: int, sizes: Sizes) -> None:
         super().__init__()
-        self.width, self.stages = sizes.decoder, sizes.stages
+        self.width, self.decoder_stages = sizes.decoder, sizes.stages
         fine = range(sizes.stages - 1)
         self.embedding = WordEmbedding(vocabulary, sizes.embedding, sizes.dropout)  # W_e
         self.coarse = nn.LSTMCell(features + self.width + sizes.embedding, self.width)
@@ -83,30 +83,30 @@ class StackCap(Policy):
         keys = tuple(attention.key(frames) for attention in self.attention)  # type: ignore[operator]
         return Memory(mean_frame(frames, mask), values, keys, mask)
 
-    def start(self, memory: Memory) -> State:  # type: ignore[override]
-        return self.start_stages(memory, [self.stages - 1] * len(memory.mean))
+    def start(self, memory: Memory) -> State:
+        return self.start_stages(memory, [self.decoder_stages - 1] * len(memory.mean))
 
-    def start_stages(self, memory: Memory, stages: Sequence[int]) -> State:  # type: ignore[override]
-        zero = (memory.mean.new_zeros(len(memory.mean), self.width),) * self.stages
+    def start_stages(self, memory: Memory, stages: Sequence[int]) -> State:
+        zero = (memory.mean.new_zeros(len(memory.mean), self.width),) * self.decoder_stages
         return State(zero, zero, torch.tensor(stages, device=memory.mean.device))
 
     def advance(self, embedded: Tensor, state: State, memory: Memory) -> tuple[StageExtras, State]:
         before = list(zip(state.hidden, state.cell, strict=True))
         stages = [self.coarse(torch.cat([memory.mean, state.hidden[-1], embedded], 1), before[0])]  # eq. 1, 2
-        looks, context = [], torch.zeros_like(state.hidden[0])  # alpha of stage 0 is zero
+        maps, context = [], torch.zeros_like(state.hidden[0])  # alpha of stage 0 is zero
         for i, (attention, fine) in enumerate(zip(self.attention, self.fine, strict=True)):
             hidden, _ = stages[i]
             query = hidden + context if self.stacked else hidden  # eq. 8
             context, weights = attention(query, memory.keys[i], memory.values[i], memory.mask)  # eq. 5 to 7
             stages.append(fine(torch.cat([context, hidden, embedded], 1), before[i + 1]))  # eq. 3, 4
-            looks.append(weights)
+            maps.append(weights)
         hiddens, cells = zip(*stages, strict=True)
-        extras = StageExtras(torch.cat(hiddens, 1), looks[-1], attentions=torch.stack(looks, 1))
+        extras = StageExtras(torch.cat(hiddens, 1), maps[-1], attentions=torch.stack(maps, 1))
         return extras, replace(state, hidden=hiddens, cell=cells)
 
-    def step(self, tokens: Tensor, state: State, memory: Memory) -> Step:  # type: ignore[override]
+    def step(self, tokens: Tensor, state: State, memory: Memory) -> Step:
         extras, state = self.advance(self.embedding(tokens), state, memory)
-        if (state.stage == self.stages - 1).all():
+        if (state.stage == self.decoder_stages - 1).all():
             return Step(self.head(extras.hidden), state, extras)
         every = torch.stack(self.predictions(extras.hidden), 1)  # [B, S, V]
         return Step(every[torch.arange(len(tokens), device=tokens.device), state.stage], state, extras)

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from captionrl.config import Sizes
 from captionrl.models.layers import Attention, WordEmbedding, initialise, mean_frame
-from captionrl.models.policy import Extras, Features, Policy, Rows
+from captionrl.models.policy import Extras, Features, Policy, TensorBatch
 
 
 @dataclass(frozen=True)
-class Memory(Rows):
+class Memory(TensorBatch):
     mean: Tensor  # [B, D]
     values: Tensor  # [B, N, H] the projected regions
     keys: Tensor  # [B, N, A] their attention keys
@@ -22,7 +22,7 @@ class Memory(Rows):
 
 
 @dataclass(frozen=True)
-class State(Rows):
+class State(TensorBatch):
     looking: Tensor  # [B, H]
     looking_cell: Tensor  # [B, H]
     hidden: Tensor  # [B, H] of the LSTM that writes
@@ -45,7 +45,7 @@ class TopDown(Policy):
         values = self.project(features.frames)
         return Memory(mean_frame(features.frames, features.mask), values, self.attention.key(values), features.mask)
 
-    def start(self, memory: Memory) -> State:  # type: ignore[override]
+    def start(self, memory: Memory) -> State:
         zero = memory.mean.new_zeros(len(memory.mean), self.writing.hidden_size)
         return State(zero, zero, zero, zero)
 

@@ -45,7 +45,9 @@ def exploration_loss(
     reward_baseline: Tensor,
     distance_baseline: Tensor,
 ) -> tuple[Tensor, dict[str, float]]:
-    """The surrogate of SLE eq. 15 and 16, averaged over items, and statistics.
+    """The surrogate loss of SLE, averaged over items, and statistics:
+
+        L = -1/s sum_j [alpha (Delta(y_j) - b) + (1 - alpha) 2/s sum_k (d(y_j, y_k) - b')] log p(y_j)    (eq. 15, 16)
 
     log_probs [B, s] of whole captions, rewards Delta [B, s], distances [B, s, s], symmetric and 0 on the diagonal.
     Baselines [B, 1] or [B, s] are taken from Delta_j and from the mean distance (1/s) sum_k d_jk, which eq. 16

@@ -1,7 +1,43 @@
-"""The returns of worker and manager: what each word, and each segment, adds to the reward (HRL section 3.3.3)."""
+"""Hierarchical REINFORCE: the losses of worker and manager, and the returns in them (HRL section 3.3)."""
 
 import torch
 from torch import Tensor
+
+from captionrl.decoding.rollout import Rollout
+from captionrl.models.hrl import HRLExtras
+from captionrl.models.layers import LinearBaseline
+from captionrl.objectives.reinforce import baseline_loss, policy_gradient_loss
+
+
+def worker_loss(rollout: Rollout, rewards: Tensor, baseline: LinearBaseline, discount: float) -> tuple[Tensor, Tensor]:
+    """The worker's loss, and its baseline's, for captions sampled under the manager's own goals.
+
+        L = -sum_t A_t log pi(a_t | s_t),    A_t = R(a_t) - b(h^W_t)                               (HRL eq. 14)
+        R(a_t) = sum_k discount^k f(a_t+k)                                                         (HRL eq. 24)
+
+    rewards f(a_t) [B, T]: see `delta_rewards`. Summed over words, averaged over captions.
+    """
+    returns = discounted_returns(rewards, discount)
+    expected = baseline(rollout.hidden)
+    return policy_gradient_loss(rollout, returns - expected), baseline_loss(expected, returns, rollout.mask)
+
+
+def manager_loss(rollout: Rollout, rewards: Tensor, baseline: LinearBaseline, discount: float) -> tuple[Tensor, Tensor]:
+    """The manager's loss, and its baseline's, for greedy captions under perturbed goals.
+
+        L = -sum_n A_n sum_{t in segment n} log pi(a_t | s_t, g_n),    A_n = R(e_n) - b(h^M_n)     (HRL eq. 22)
+        g_n = mu_theta(s_n) + noise, whose gradient is that of mu_theta                            (HRL eq. 23)
+        R(e_n) = sum_k discount^k f(e_n+k),    f(e_n) = sum_{t in segment n} f(a_t)                (HRL eq. 25)
+
+    The worker is the manager's environment: its weights are frozen (`HRL.set_trainable`), and the gradient reaches the
+    manager through the goals alone, and ends where a segment begins (`HRL.start(detach_segments=True)`). rewards
+    f(a_t) [B, T]: see `delta_rewards`. The baseline is learned where segments begin.
+    """
+    extras = rollout.extras
+    assert isinstance(extras, HRLExtras)
+    returns = segment_returns(rewards, extras.segment_start, discount)
+    expected = baseline(extras.manager)
+    return policy_gradient_loss(rollout, returns - expected), baseline_loss(expected, returns, extras.segment_start)
 
 
 def delta_rewards(prefix_scores: Tensor, mask: Tensor) -> Tensor:
@@ -22,23 +58,23 @@ def discounted_returns(rewards: Tensor, discount: float) -> Tensor:
     return returns
 
 
-def segment_rewards(rewards: Tensor, begins: Tensor) -> Tensor:
+def segment_rewards(rewards: Tensor, segment_start: Tensor) -> Tensor:
     """f(e_n) [B, T]: column n holds the sum of the rewards of the words of segment n; zero beyond the last segment.
 
-    begins [B, T] bool: the word begins a segment. The first word of a caption always does.
+    segment_start [B, T] bool: the word begins a segment. The first word of a caption always does.
     """
-    return torch.zeros_like(rewards).scatter_add(1, _segment(begins), rewards)
+    return torch.zeros_like(rewards).scatter_add(1, _segment(segment_start), rewards)
 
 
-def segment_returns(rewards: Tensor, begins: Tensor, discount: float) -> Tensor:
+def segment_returns(rewards: Tensor, segment_start: Tensor, discount: float) -> Tensor:
     """R(e) [B, T] of each word's segment: discounted by segments, not by words (HRL eq. 25).
 
     rewards [B, T] of words, zero beyond a caption's end.
     """
-    returns = discounted_returns(segment_rewards(rewards, begins), discount)
-    return returns.gather(1, _segment(begins))
+    returns = discounted_returns(segment_rewards(rewards, segment_start), discount)
+    return returns.gather(1, _segment(segment_start))
 
 
-def _segment(begins: Tensor) -> Tensor:
+def _segment(segment_start: Tensor) -> Tensor:
     """The number [B, T] of each word's segment, counted from 0."""
-    return begins.long().cumsum(1) - 1
+    return segment_start.long().cumsum(1) - 1

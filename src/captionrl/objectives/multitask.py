@@ -4,6 +4,20 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from captionrl.decoding.rollout import Rollout
+from captionrl.objectives.reinforce import policy_gradient_loss
+
+
+def multi_sample_loss(rollout: Rollout, rewards: Tensor, greedy_rewards: Tensor) -> Tensor:
+    """REINFORCE+ with M sampled captions of each clip against its greedy one, averaged over samples and clips:
+
+        L_r = -1/M sum_m (r(s_m) - b) log p(s_m)                                                (eq. 7; eq. 6 if M = 1)
+
+    The rollout has the M captions of a clip one after the other, rewards [B * M]; b: greedy_rewards [B].
+    """
+    baseline = greedy_rewards.repeat_interleave(len(rewards) // len(greedy_rewards))
+    return policy_gradient_loss(rollout, (rewards - baseline).unsqueeze(1))
+
 
 def attribute_loss(logits: Tensor, present: Tensor) -> Tensor:
     """L_a: mean binary cross-entropy, in nats, over the attributes of logits [B, A] and over clips.

@@ -1,20 +1,26 @@
-"""REINFORCE on a caption's reward, and the baselines that reduce its variance (HRL eq. 11-14)."""
+"""REINFORCE on a caption's reward (HRL eq. 11-14), the regression of its baseline, an entropy bonus."""
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from captionrl.decoding.rollout import Rollout
 
 
-def policy_gradient_loss(rollout: Rollout, returns: Tensor, baseline: Tensor) -> Tensor:
+def policy_gradient_loss(rollout: Rollout, advantage: Tensor) -> Tensor:
     """A scalar whose gradient estimates that of minus the expected return of a caption (HRL eq. 14).
 
-    returns [B, T] of each word, or [B, 1] where all words of a caption have its reward as theirs; baseline [B, T],
-    which must not depend on the word at its own position or later ones. Summed over words and averaged over captions:
-    dividing by the number of words would favour short captions and is no longer the gradient of the expected return.
+        L = -sum_t A_t log pi(a_t | s_t)
+
+    advantage A [B, T] of each word, or [B, 1] where all words of a caption have the same: the return less a baseline
+    that does not depend on the word at its own position or later ones. No gradient goes through it. Summed over words
+    and averaged over captions: dividing by the number of words would favour short captions and is no longer the
+    gradient of the expected return.
     """
-    advantage = (returns - baseline).detach() * rollout.mask
-    return -(advantage * rollout.log_probs).sum(1).mean()
+    return -(advantage.detach() * rollout.mask * rollout.log_probs).sum(1).mean()
+
+
+def baseline_loss(predicted: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
+    """Mean squared error of a baseline's predictions [B, T] where `mask` [B, T]; returns [B, T] or [B, 1]."""
+    return ((predicted - returns)[mask] ** 2).mean()
 
 
 def entropy_bonus(rollout: Rollout) -> Tensor:
@@ -26,38 +32,3 @@ def entropy_bonus(rollout: Rollout) -> Tensor:
     """
     assert rollout.entropy is not None
     return rollout.entropy.sum(1).mean()
-
-
-class LinearBaseline(nn.Module):
-    """b_t: a linear regressor on the detached state that word t, or a goal, is read from (HRL section 3.3.1)."""
-
-    def __init__(self, hidden: int) -> None:
-        super().__init__()
-        self.regressor = nn.Linear(hidden, 1)
-        nn.init.zeros_(self.regressor.weight)
-        nn.init.zeros_(self.regressor.bias)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """The expected return [B, T] as seen from states [B, T, H]."""
-        return self.regressor(hidden.detach()).squeeze(-1)
-
-    def loss(self, predicted: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
-        """Mean squared error over the positions of `mask` [B, T]; returns [B, T] or [B, 1]."""
-        return ((predicted - returns)[mask] ** 2).mean()
-
-
-def health(sampled: Rollout, reward: Tensor, bad_last_words: Tensor, end: int) -> dict[str, float]:
-    """What tells early that reinforcement goes wrong, of sampled captions: reward, entropy, length, bad endings.
-
-    A bad ending is a last word that no caption ends with ("a", "in", …): what a reward without </s> teaches.
-    """
-    assert sampled.entropy is not None
-    lengths = sampled.lengths
-    words = lengths - (sampled.tokens == end).sum(1)
-    last = sampled.tokens.gather(1, (words - 1).clamp(min=0).unsqueeze(1)).squeeze(1)
-    return {
-        "sample_reward": reward.mean().item(),
-        "entropy": (sampled.entropy.sum() / sampled.mask.sum()).item(),
-        "length": words.float().mean().item(),
-        "bad_endings": torch.isin(last, bad_last_words).float().mean().item(),
-    }

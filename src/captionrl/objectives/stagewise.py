@@ -1,22 +1,27 @@
-"""Staged policy gradient: every fine stage shall beat its own greedy captions and the stage before (Gu et al. 2018)."""
+"""Intermediate rewards: every fine stage is compared with its own greedy caption and with the stage before.
+
+Stack-Cap (Gu et al. 2018), eq. 11 to 15.
+"""
 
 from torch import Tensor
 
 
 def staged_advantage(sampled: Tensor, greedy: Tensor) -> Tensor:
-    """Delta r (eq. 15), [B, F] of F fine stages, from the rewards of all stages' samples [B, F + 1] and of the fine
-    stages' greedy captions [B, F].
+    """The advantage [B, F] of the sampled captions Y_i of F fine stages (eq. 15):
 
-    (r(Y_i) - r(greedy_i)) + (r(Y_i) - r(Y_i-1)): the reward enters twice, and what is taken away does not depend on
-    the words of Y_i. So with it the gradient's expectation is twice that of eq. 11, whose direction is all that Adam
-    takes from it where no gradient is clipped.
+        Delta r_i = (r(Y_i) - r(greedy_i)) + (r(Y_i) - r(Y_i-1))
+
+    `sampled` [B, F + 1]: rewards of the samples of all stages, the coarse one first; `greedy` [B, F]: of the fine
+    stages' greedy captions. The reward enters twice, and what is subtracted does not depend on the words of Y_i. So
+    with it the gradient's expectation is twice that of eq. 11, whose direction is all that Adam takes from it where no
+    gradient is clipped.
     """
     own = sampled[:, 1:]
     return (own - greedy) + (own - sampled[:, :-1])
 
 
 def staged_loss(log_probs: Tensor, advantage: Tensor) -> Tensor:
-    """The scalar whose gradient is eq. 14: log_probs and advantage [B, F] of the fine stages' sampled captions.
+    """L = -sum_i Delta r_i log p(Y_i), whose gradient is eq. 14: both arguments [B, F], of the fine stages' samples.
 
     Summed over stages, averaged over the batch.
     """

@@ -5,22 +5,26 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from captionrl.decoding.distribution import draw, log_probabilities
-from captionrl.models.policy import Features, Policy, Rows, shift, still_going
+from captionrl.models.policy import Features, Policy, TensorBatch, active_rows, shift
 
 
 def xe_loss(
-    policy: Policy, features: Features, tokens: Tensor, own_words: float = 0.0, boundaries: Tensor | None = None
+    policy: Policy,
+    features: Features,
+    tokens: Tensor,
+    sampling_probability: float = 0.0,
+    boundaries: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
     """Mean negative log-likelihood, in nats, of the words of `tokens` [B, T] (</s> included, PAD beyond).
 
-    `own_words`: the probability that an input word is drawn from the policy instead of taken from the caption.
-    `boundaries` [B, T]: where segments end, if HRL's critic is not to say; not together with `own_words`.
+    `sampling_probability`: that an input word is drawn from the policy instead of taken from the caption.
+    `boundaries` [B, T]: where segments end, in place of HRL's boundary critic's; not together with sampling.
     """
     memory = policy.encode(features)
-    if own_words > 0:
-        predictions, places = _scheduled_sampling(policy, memory, tokens, own_words)
+    if sampling_probability > 0:
+        predictions, places = _scheduled_sampling(policy, memory, tokens, sampling_probability)
     else:
-        hidden, places = policy.read(tokens, memory, boundaries)
+        hidden, places = policy.teacher_forced_hidden(tokens, memory, boundaries)
         predictions = policy.predictions(hidden)
     target = tokens.flatten()[places]
     stages = [cross_entropy(logits.to(_exact(logits)), target) for logits in predictions]
@@ -34,20 +38,24 @@ def _exact(logits: Tensor) -> torch.dtype:
     return torch.promote_types(logits.dtype, torch.float32)
 
 
-def _scheduled_sampling(policy: Policy, memory: Rows, tokens: Tensor, own_words: float) -> tuple[list[Tensor], Tensor]:
-    """Every prediction's logits [W, V] of the words of `tokens`, and their places [W], as of `Policy.read`.
+def _scheduled_sampling(
+    policy: Policy, memory: TensorBatch, tokens: Tensor, sampling_probability: float
+) -> tuple[list[Tensor], Tensor]:
+    """Every prediction's logits [W, V] of the words of `tokens`, and their places [W], as of `Policy.teacher_forced_hidden`.
 
-    Each input word after <s> is, with probability `own_words`, the policy's own draw.
+    Each input word after <s> is, with `sampling_probability`, the policy's own draw.
     """
-    order, going, places = still_going(tokens)
+    order, active, places = active_rows(tokens)
     memory = memory.select(order)
     state, own = policy.start(memory), memory.first_words()
     columns: list[list[Tensor]] = []
-    for words, number in zip(shift(tokens[order]).unbind(1), going, strict=True):
+    for words, number in zip(shift(tokens[order]).unbind(1), active, strict=True):
+        if number == 0:
+            break
         if number < len(own):
-            state, memory, own = state.first(number), memory.first(number), own[:number]
+            state, memory, own = state.narrow(number), memory.narrow(number), own[:number]
         if columns:
-            words = torch.where(torch.rand(number, device=words.device) < own_words, own, words[:number])
+            words = torch.where(torch.rand(number, device=words.device) < sampling_probability, own, words[:number])
         extras, state = policy.advance(policy.embedding(words), state, memory)
         columns.append(policy.predictions(extras.hidden))
         own = draw(log_probabilities(columns[-1][-1].detach()))

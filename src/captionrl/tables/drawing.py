@@ -226,30 +226,30 @@ def stage_maps(sheet: Sheet, found: Description, image: np.ndarray | None, left:
 
     The attention is over the cells of a square grid, row by row; `image` RGB [H, W, 3], without it the maps alone.
     """
-    looks = found.stage_attention
-    assert looks is not None
+    maps = found.stage_attention
+    assert maps is not None
     whole, label, gap, columns = 1.2, 0.55, 0.05, 12
     bottom = top if image is None else sheet.picture(image, left, top + 0.2, whole)
     left += whole + 0.1
     width = (WIDTH - left - MARGIN - label) / columns - gap
-    most = float(looks.max(initial=0))
+    most = float(maps.max(initial=0))
     for first in range(0, len(found.words), columns):
         words, y = range(first, min(first + columns, len(found.words))), top
         xs = [left + label + (word - first) * (width + gap) for word in words]
         for x, word in zip(xs, words, strict=True):
             under = sheet.text([(found.words[word], BLACK)], x, y, width + gap, 7.5)
         y = under + 0.02
-        for stage, maps in enumerate(looks, start=1):
+        for stage, grids in enumerate(maps, start=1):
             sheet.text(plain(f"stage {stage}", GREY), left, y + width / 2 - 0.08, label, 8)
             for x, word in zip(xs, words, strict=True):
-                under = sheet.picture(lit(image, maps[word] / most), x, y, width)
+                under = sheet.picture(attention_overlay(image, grids[word] / most), x, y, width)
             y = under + gap
         top = y + 0.04
-    note = f"darkest: attention 0, full brightness {most:.2f}; spread evenly it would be {1 / looks.shape[2]:.2f}"
+    note = f"darkest: attention 0, full brightness {most:.2f}; spread evenly it would be {1 / maps.shape[2]:.2f}"
     return max(bottom, sheet.text(plain(note, GREY), left + label, top, WIDTH - left - label - MARGIN, 8))
 
 
-def lit(image: np.ndarray | None, light: np.ndarray) -> np.ndarray:
+def attention_overlay(image: np.ndarray | None, light: np.ndarray) -> np.ndarray:
     """A picture [H, W, 3] (None: white), square; where `light` [side * side], 0 to 1 by cell, is 0, it has SHADE."""
     side, size = math.isqrt(len(light)), (96, 96)
     picture = Image.new("RGB", size, "white") if image is None else Image.fromarray(image).resize(size)

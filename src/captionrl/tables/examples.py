@@ -27,7 +27,7 @@ from captionrl.evaluation.describe import Description, describe
 from captionrl.evaluation.predict import open_clips
 from captionrl.evaluation.recognition import probabilities
 from captionrl.features.frames import SUFFIX, unpack
-from captionrl.features.store import FeatureStore, thin
+from captionrl.features.store import FeatureStore, sample_uniformly
 from captionrl.features.video import MediaError
 from captionrl.tables.drawing import (
     BLACK,
@@ -80,10 +80,12 @@ def by_captioner(files: Sequence[Path]) -> dict[tuple[str, str], Path]:
     """Checkpoints by corpus and run, as their cards say."""
     found: dict[tuple[str, str], Path] = {}
     for path in files:
-        card = load_checkpoint(path)[1]
-        if other := found.get((card.corpus, card.run)):
-            raise UserError(f"{path}: {card.run} on {card.corpus} like {other}; give one checkpoint of each run")
-        found[card.corpus, card.run] = path
+        metadata = load_checkpoint(path)[1]
+        if other := found.get((metadata.corpus, metadata.run)):
+            raise UserError(
+                f"{path}: {metadata.run} on {metadata.corpus} like {other}; give one checkpoint of each run"
+            )
+        found[metadata.corpus, metadata.run] = path
     return found
 
 
@@ -97,9 +99,9 @@ def draw_examples(paper: Paper, figure: ExamplesFigure, sources: Sources) -> She
     sheet, label, y = Sheet(), 1.2, MARGIN
     y = sheet.text(plain(f"{figure.title}, {figure.corpus}"), MARGIN, y, WIDTH - 2 * MARGIN, 10, "bold")
     examples = examples_of(paper, figure.corpus, [method.run for method in figure.methods], figure.items, sources)
-    told = _attributes(paper, figure, [example.item.id for example in examples], sources) if figure.attributes else {}
+    stats = _attributes(paper, figure, [example.item.id for example in examples], sources) if figure.attributes else {}
     for example in examples:
-        shown = thin(example.numbers, figure.frames).tolist()
+        shown = sample_uniformly(example.numbers, figure.frames).tolist()
         if example.kept is not None:
             frames = {number: example.kept[number] for number in shown}
         else:
@@ -115,7 +117,7 @@ def draw_examples(paper: Paper, figure: ExamplesFigure, sources: Sources) -> She
             for index, caption in enumerate(example.found[method.run])
         ]
         if figure.attributes:
-            rows.append(("attributes", plain(told[example.item.id], BLACK)))
+            rows.append(("attributes", plain(stats[example.item.id], BLACK)))
         for index, reference in enumerate(example.references[: figure.references]):
             rows.append(("" if index else "references", plain(reference, GREY)))
         for name, pieces in rows:
@@ -177,7 +179,7 @@ def examples_of(paper: Paper, corpus: str, systems: Sequence[str], count: int, s
     return [
         Example(
             items[id],
-            thin(np.arange(len(store.read(id)) // cells), most),
+            sample_uniformly(np.arange(len(store.read(id)) // cells), most),
             _references(captions, id),
             {system: descriptions[id] for system, descriptions in found.items()},
             unpack(store.read(id)) if str(store.attributes["backbone"]).endswith(SUFFIX) else None,
@@ -199,11 +201,11 @@ def _captions(
 ) -> dict[str, list[Description]]:
     run, stage = split_system(system)[0], stage_of(system)
     path = checkpoint_of(paper, corpus, run, sources)
-    policy, card = load_checkpoint(path)
-    features, where = sources.work / corpus / "features" / f"{card.backbone}.h5", pick_device(sources.device)
-    batch = open_clips(path, card, features, where).batch(ids)
-    most = card.corpus_settings.max_words + 1
-    found = describe(policy.to(where), card.vocabulary, batch, most, paper.beam, stage)
+    policy, metadata = load_checkpoint(path)
+    features, where = sources.work / corpus / "features" / f"{metadata.backbone}.h5", pick_device(sources.device)
+    batch = open_clips(path, metadata, features, where).batch(ids)
+    most = metadata.corpus_settings.max_words + 1
+    found = describe(policy.to(where), metadata.vocabulary, batch, most, paper.beam, stage)
     return {id: [description] for id, description in zip(ids, found, strict=True)}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from captionrl.config import Contrast, Paper, Row, Table, decoded_as
+from captionrl.config import Comparison, Paper, Row, Table, decoded_as
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import Array
 from captionrl.evaluation.bootstrap import difference_interval, interval, paired
@@ -65,7 +65,7 @@ class Built:
     origin: str  # what the corpus was read from
     items: int
     lines: list[Line]
-    contrasts: list[tuple[Contrast, dict[str, Difference]]]
+    comparisons: list[tuple[Comparison, dict[str, Difference]]]
 
 
 def build(
@@ -127,25 +127,25 @@ def build(
         cited = {metric: number for metric, number in printed if number is not None}
         features = ", ".join(dict.fromkeys(facts["features"] for _, facts in seeds))
         lines.append(Line(row, cells, absent, cited, len(seeds), features))
-    contrasts = []
-    for contrast in table.contrasts:
+    comparisons = []
+    for comparison in table.comparisons:
         differences: dict[str, Difference] = {}
         for metric in measured:
-            pair = statistics(contrast.run, metric), statistics(contrast.to, metric)
+            pair = statistics(comparison.run, metric), statistics(comparison.to, metric)
             means = [
-                np.mean([results[metric].value for results, _ in read[run]]) for run in (contrast.run, contrast.to)
+                np.mean([results[metric].value for results, _ in read[run]]) for run in (comparison.run, comparison.to)
             ]
             numbers = [float(means[0] - means[1]), *difference_interval(metric, *pair, SAMPLES)]
             value, low, high = (number * _unit(metric) for number in numbers)
             differences[metric] = Difference(value, low, high, paired(metric, *pair, SAMPLES))
-        contrasts.append((contrast, differences))
+        comparisons.append((comparison, differences))
     items = len(next(iter(read.values()))[0][0][measured[0]].items) if read else 0
-    return Built(paper, table, scale, origin, items, lines, contrasts), provenance
+    return Built(paper, table, scale, origin, items, lines, comparisons), provenance
 
 
 def write(built: Built, provenance: list[dict[str, Any]], out: Path) -> None:
-    """Write `out` (csv) and, beside it, .contrasts.csv, .md, .tex and .cells.jsonl."""
-    write_text(out.with_suffix(".contrasts.csv"), contrasts_csv(built))
+    """Write `out` (csv) and, beside it, .comparisons.csv, .md, .tex and .cells.jsonl."""
+    write_text(out.with_suffix(".comparisons.csv"), contrasts_csv(built))
     write_text(out.with_suffix(".md"), markdown(built))
     write_text(out.with_suffix(".tex"), latex(built))
     write_text(out.with_suffix(".cells.jsonl"), "".join(json.dumps(cell, sort_keys=True) + "\n" for cell in provenance))
@@ -187,8 +187,8 @@ def contrasts_csv(built: Built) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["run", "to", "what", "scale", "corpus", "metric", "difference", "low", "high", "p"])
-    for contrast, differences in built.contrasts:
-        names = [contrast.run, contrast.to, contrast.what, built.scale, built.table.corpus]
+    for comparison, differences in built.comparisons:
+        names = [comparison.run, comparison.to, comparison.what, built.scale, built.table.corpus]
         for metric, d in differences.items():
             numbers = [_number(number, metric, more=1) for number in (d.value, d.low, d.high)]
             writer.writerow([*names, metric, *numbers, f"{d.p:.4f}"])
@@ -201,17 +201,17 @@ def markdown(built: Built) -> str:
     rows = [f"| method | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
     rows += [f"| {barred(line.row.method)} | {' | '.join(_fields(built, line))} |" for line in built.lines]
     text = f"**{built.table.title}.** {_legend(built)}\n\n" + "\n".join(rows) + "\n"
-    if not built.contrasts:
+    if not built.comparisons:
         return text
     rows = [f"| difference | {' | '.join(metrics)} |", "|---" * (1 + len(metrics)) + "|"]
-    for contrast, differences in built.contrasts:
+    for comparison, differences in built.comparisons:
         cells = [
             "{} [{}, {}]".format(*(_number(number, metric, sign="+") for number in (d.value, d.low, d.high)))
             if (d := differences.get(metric))
             else "n/a"
             for metric in metrics
         ]
-        rows.append(f"| {contrast.run} less {contrast.to}: {barred(contrast.what)} | {' | '.join(cells)} |")
+        rows.append(f"| {comparison.run} less {comparison.to}: {barred(comparison.what)} | {' | '.join(cells)} |")
     return f"{text}\nDifferences, with their 95 % bootstrap intervals over items:\n\n" + "\n".join(rows) + "\n"
 
 
@@ -271,7 +271,7 @@ def _legend(built: Built) -> str:
     return (
         f"Ours: {corpus} ({built.scale} scale), {seen} features, {built.items} test items, {seeds}, "
         f"95 % bootstrap interval over items; † differs from {built.table.baseline}, "
-        f"‡ from its equal-budget control (paired bootstrap, p < 0.05). "
+        f"‡ from its compute-matched XE (paired bootstrap, p < 0.05). "
         f"{printed}Corpus: {built.origin}.{absent}"
     )
 

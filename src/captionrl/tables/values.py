@@ -10,18 +10,18 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from captionrl.config import JudgedPhase, Paper, ValuesFigure
+from captionrl.config import MixedRewardPhase, Paper, ValuesFigure
 from captionrl.datasets.prepared import load_captions
 from captionrl.decoding.rollout import sample
 from captionrl.device import pick_device
 from captionrl.evaluation.predict import open_clips
-from captionrl.models.actor_critic import Judged
+from captionrl.models.actor_critic import WithValueAndReward
 from captionrl.rewards import Bleu, CiderD
 from captionrl.tables.drawing import BLACK, GREY, MARGIN, SEGMENTS, WIDTH, Sheet, plain
 from captionrl.tables.examples import Sources, checkpoint_of, examples_of, frames_of
 from captionrl.text.vocabulary import EOS, PAD
-from captionrl.training.checkpoint import Card, load_checkpoint
-from captionrl.training.data import EVALUATION_BATCH, Clips, pad, with_features
+from captionrl.training.checkpoint import Metadata, load_checkpoint
+from captionrl.training.data import EVALUATION_BATCH, FeatureBatches, pad, with_features
 from captionrl.training.learners.actor_critic import mixed_reward
 from captionrl.training.learners.captioner import chunks
 from captionrl.training.learners.reinforce import reward_of
@@ -47,24 +47,24 @@ class Valued:
 class Critic:
     """A run's value network with what taught it, on the test items of a corpus."""
 
-    policy: Judged
-    card: Card
-    phase: JudgedPhase
+    policy: WithValueAndReward
+    metadata: Metadata
+    phase: MixedRewardPhase
     metric: CiderD | Bleu
-    clips: Clips
+    clips: FeatureBatches
     items: list[str]
 
     def read(self, items: list[str], captions: Sequence[str]) -> list[Valued]:
         """A caption of each item, cut where the policy's own would be."""
-        vocabulary, most = self.card.vocabulary, self.card.corpus_settings.max_words + 1
+        vocabulary, most = self.metadata.vocabulary, self.metadata.corpus_settings.max_words + 1
         tokens = pad([[*vocabulary.encode(caption.split()), EOS][:most] for caption in captions])
         return self._value(items, tokens.to(self.clips.device))
 
     def sample(self) -> list[Valued]:
         """A caption of every item, sampled from the policy with the checkpoint's own seed."""
-        found, most, device = [], self.card.corpus_settings.max_words + 1, self.clips.device
+        found, most, device = [], self.metadata.corpus_settings.max_words + 1, self.clips.device
         with torch.inference_mode(), torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(self.card.seed)
+            torch.manual_seed(self.metadata.seed)
             for items in chunks(self.items, EVALUATION_BATCH):
                 rollout = sample(self.policy, self.policy.encode(self.clips.batch(items)), most)
                 found += self._value(items, rollout.tokens)
@@ -75,7 +75,7 @@ class Critic:
         features, lengths = self.clips.batch(items), (tokens != PAD).sum(1)
         rewards, _ = mixed_reward(self.policy, self.phase, self.metric, features, tokens, lengths, items)
         values = self.policy.value(features, tokens).cpu().numpy()
-        words = [[self.card.words[token] for token in row if token != PAD] for row in tokens.tolist()]
+        words = [[self.metadata.words[token] for token in row if token != PAD] for row in tokens.tolist()]
         return [
             Valued(caption, row[: len(caption) + 1], reward)
             for caption, row, reward in zip(words, values, rewards.tolist(), strict=True)
@@ -108,12 +108,16 @@ def draw_values(paper: Paper, figure: ValuesFigure, sources: Sources) -> Sheet:
     return _share_plot(sheet, critic.sample(), y + 0.2)
 
 
-def reward_name(phase: JudgedPhase) -> str:
+def reward_name(phase: MixedRewardPhase) -> str:
     """What a phase rewards, in words."""
     cosine, metric = "cosine of picture and caption", phase.reward
-    if phase.embedding == 0:
+    if phase.embedding_weight == 0:
         return metric
-    return cosine if phase.embedding == 1 else f"{phase.embedding:g} {cosine} + {1 - phase.embedding:g} {metric}"
+    return (
+        cosine
+        if phase.embedding_weight == 1
+        else f"{phase.embedding_weight:g} {cosine} + {1 - phase.embedding_weight:g} {metric}"
+    )
 
 
 def thirds(captions: Sequence[Valued]) -> tuple[list[Valued], list[Valued]]:
@@ -131,15 +135,15 @@ def at_shares(captions: Sequence[Valued]) -> np.ndarray:
 
 def _critic(paper: Paper, figure: ValuesFigure, sources: Sources) -> Critic:
     path = checkpoint_of(paper, figure.corpus, figure.run, sources)
-    policy, card = load_checkpoint(path)
-    phase = paper.phase_of(card.phase, figure.corpus)
-    assert isinstance(policy, Judged)
-    assert isinstance(phase, JudgedPhase)
+    policy, metadata = load_checkpoint(path)
+    phase = paper.phase_of(metadata.phase, figure.corpus)
+    assert isinstance(policy, WithValueAndReward)
+    assert isinstance(phase, MixedRewardPhase)
     home, where = sources.work / figure.corpus, pick_device(sources.device)
-    clips = open_clips(path, card, home / "features" / f"{card.backbone}.h5", where)
+    clips = open_clips(path, metadata, home / "features" / f"{metadata.backbone}.h5", where)
     captions = with_features(load_captions(home / "captions"), clips.store)
-    metric = reward_of(phase, captions, card.words, "test")
-    return Critic(policy.to(where), card, phase, metric, clips, [item.id for item in captions.items["test"]])
+    metric = reward_of(phase, captions, metadata.words, "test")
+    return Critic(policy.to(where), metadata, phase, metric, clips, [item.id for item in captions.items["test"]])
 
 
 def _word_plot(sheet: Sheet, captions: Sequence[Valued], limits: tuple[float, float], left: float, top: float) -> float:

@@ -17,7 +17,7 @@ from captionrl.text.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
-class Card:
+class Metadata:
     """What a checkpoint says of itself; equal trainings give equal cards."""
 
     paper: str
@@ -26,7 +26,7 @@ class Card:
     corpus: str
     seed: int
     model: str
-    blind: bool
+    visual_input: bool
     features: int  # width of a frame's feature
     sizes: dict[str, Any]
     settings: dict[str, Any]  # CorpusSettings
@@ -49,21 +49,21 @@ class Card:
         return CorpusSettings(**self.settings)
 
 
-def save_checkpoint(path: Path, module: nn.Module, card: Card) -> None:
+def save_checkpoint(path: Path, module: nn.Module, metadata: Metadata) -> None:
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     with atomic(path) as temporary:
-        temporary.write_bytes(save(weights, {"captionrl": json.dumps(asdict(card), sort_keys=True)}))
+        temporary.write_bytes(save(weights, {"captionrl": json.dumps(asdict(metadata), sort_keys=True)}))
 
 
-def load_checkpoint(path: Path) -> tuple[Policy, Card]:
+def load_checkpoint(path: Path) -> tuple[Policy, Metadata]:
     """The policy, in evaluation mode on the CPU, and its card."""
-    module, card = load_module(path)
+    module, metadata = load_module(path)
     if not isinstance(module, Policy):
         raise UserError(f"{path}: HRL's internal critic, which writes no captions; give a run's last checkpoint")
-    return module, card
+    return module, metadata
 
 
-def load_module(path: Path) -> tuple[nn.Module, Card]:
+def load_module(path: Path) -> tuple[nn.Module, Metadata]:
     """Likewise, or HRL's internal critic."""
     try:
         with safe_open(path, "pt") as file:
@@ -74,10 +74,12 @@ def load_module(path: Path) -> tuple[nn.Module, Card]:
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: not a safetensors file ({error}); train it again") from None
     try:
-        card = Card(**json.loads(metadata["captionrl"]))
-        module = build_module(card.model, card.features, len(card.words), Sizes(**card.sizes), card.backbone)
+        metadata = Metadata(**json.loads(metadata["captionrl"]))
+        module = build_module(
+            metadata.model, metadata.features, len(metadata.words), Sizes(**metadata.sizes), metadata.backbone
+        )
         module.load_state_dict(weights)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path}: not a checkpoint of this version of captionrl ({reason}); train it again") from None
-    return module.eval(), card
+    return module.eval(), metadata

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from captionrl.datasets.attributes import Attributes
 from captionrl.datasets.prepared import Captions
 from captionrl.features.frames import SUFFIX, unpack
-from captionrl.features.store import FeatureStore, thin
+from captionrl.features.store import FeatureStore, sample_uniformly
 from captionrl.models.policy import Features
 from captionrl.text.vocabulary import EOS, PAD, Vocabulary
 
@@ -21,19 +21,21 @@ EVALUATION_BATCH = 128
 CACHE_BYTES = 2**30  # a store's arrays are kept in memory up to this
 
 
-class Clips:
+class FeatureBatches:
     """The features of items, at most `max_frames` each, in padded batches on `device`.
 
     A frame is one vector, or where the store has a grid, as many as that has cells, one after the other.
 
     A longer clip is thinned to `max_frames` frames, evenly over its whole length: cutting its tail off would hide how
-    it ends. `blind` shows one zero frame for every item, so that neither picture nor length tells anything.
+    it ends. Without `visual_input` it shows one zero frame for every item, so that neither picture nor length tells anything.
     """
 
     dtype: type = np.float32
 
-    def __init__(self, store: FeatureStore, max_frames: int, device: torch.device, *, blind: bool = False) -> None:
-        self.store, self.max_frames, self.device, self.blind = store, max_frames, device, blind
+    def __init__(
+        self, store: FeatureStore, max_frames: int, device: torch.device, *, visual_input: bool = True
+    ) -> None:
+        self.store, self.max_frames, self.device, self.visual_input = store, max_frames, device, visual_input
         self._cache: dict[str, np.ndarray] = {}
         self._cached = 0
 
@@ -49,13 +51,13 @@ class Clips:
         return Features(torch.from_numpy(frames).to(self.device), torch.from_numpy(mask).to(self.device))
 
     def _read(self, item: str) -> np.ndarray:
-        if self.blind:
+        if not self.visual_input:
             return np.zeros((1, self.store.dim), dtype=np.float16)
         if item in self._cache:
             return self._cache[item]
         cells = max(1, self.store.grid**2)  # of a frame
         frames = self.store.read(item).reshape(-1, cells, self.store.dim)
-        return self._keep(item, thin(frames, self.max_frames).reshape(-1, self.store.dim))
+        return self._keep(item, sample_uniformly(frames, self.max_frames).reshape(-1, self.store.dim))
 
     def _keep(self, item: str, array: np.ndarray) -> np.ndarray:
         if self._cached + array.nbytes <= CACHE_BYTES:
@@ -64,27 +66,29 @@ class Clips:
         return array
 
 
-class Films(Clips):
+class FrameBatches(FeatureBatches):
     """Clips as their frames themselves, uint8 [B, N, S, S, 3], which threads read ahead (features/frames.py).
 
-    `blind` shows one black frame for every item.
+    Without `visual_input` it shows one black frame for every item.
     """
 
     dtype = np.uint8
 
-    def __init__(self, store: FeatureStore, max_frames: int, device: torch.device, *, blind: bool = False) -> None:
-        super().__init__(store, max_frames, device, blind=blind)
+    def __init__(
+        self, store: FeatureStore, max_frames: int, device: torch.device, *, visual_input: bool = True
+    ) -> None:
+        super().__init__(store, max_frames, device, visual_input=visual_input)
         self._pool = ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="frames")
         self._coming: dict[str, Future[np.ndarray]] = {}
 
     def prefetch(self, items: Sequence[str]) -> None:
         """Begin to read what the next batch will be of."""
-        for item in () if self.blind else items:
+        for item in items if self.visual_input else ():
             if item not in self._cache and item not in self._coming:
                 self._coming[item] = self._pool.submit(self._decode, item)
 
     def _read(self, item: str) -> np.ndarray:
-        if self.blind:
+        if not self.visual_input:
             side = self._side
             return np.zeros((1, side, side, 3), np.uint8)
         if item in self._cache:
@@ -93,17 +97,19 @@ class Films(Clips):
         return self._keep(item, coming.result() if coming else self._decode(item))
 
     def _decode(self, item: str) -> np.ndarray:
-        return thin(unpack(self.store.read(item)), self.max_frames)
+        return sample_uniformly(unpack(self.store.read(item)), self.max_frames)
 
     @cached_property
     def _side(self) -> int:
         return self._decode(self.store.items[0]).shape[1]
 
 
-def clips_of(store: FeatureStore, max_frames: int, device: torch.device, *, blind: bool = False) -> Clips:
+def clips_of(
+    store: FeatureStore, max_frames: int, device: torch.device, *, visual_input: bool = True
+) -> FeatureBatches:
     """The clips of a store: of features, or of frames themselves."""
-    kind = Films if str(store.attributes["backbone"]).endswith(SUFFIX) else Clips
-    return kind(store, max_frames, device, blind=blind)
+    kind = FrameBatches if str(store.attributes["backbone"]).endswith(SUFFIX) else FeatureBatches
+    return kind(store, max_frames, device, visual_input=visual_input)
 
 
 def pad_features(clips: Sequence[Tensor]) -> Features:
@@ -127,7 +133,7 @@ class Data:
     vocabulary: Vocabulary
     max_words: int  # of a caption, </s> not counted
     device: torch.device
-    clips: Clips | None = None
+    clips: FeatureBatches | None = None
     boundaries: dict[str, list[list[bool]]] | None = None  # as of the captions' tokens: True ends a segment
     attributes: Attributes | None = None  # those that clips are taught to tell
 

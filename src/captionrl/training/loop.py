@@ -75,7 +75,7 @@ def train(
     total = run.total
     interval = max(1, round(phase.validate_every * run.updates))
     due = time.monotonic()  # when to save next
-    items = phase.batch * phase.accumulate
+    items = phase.batch * phase.gradient_accumulation_steps
     bar = progress(total=total, initial=run.progress.update, title=title, unit="item", unit_scale=items)
     with bar, stop_flag() as stopped:
         if run.progress.update == 0:
@@ -109,15 +109,8 @@ class Training:
         ]
         self.optimiser = optimisers[phase.optimiser](groups)
         self._rates = [group["lr"] for group in groups]
-        self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            self.optimiser,
-            mode="max",
-            factor=0.5,
-            patience=(phase.halve_after - 1) if phase.halve_after else 10**9,
-            threshold=0.0,
-            threshold_mode="abs",
-        )
-        self.updates = learner.batches / phase.accumulate  # an epoch
+        self.plateau = _plateau(self.optimiser, phase.lr_patience) if phase.lr_schedule == "plateau" else None
+        self.updates = learner.batches / phase.gradient_accumulation_steps  # an epoch
         self.total = math.ceil(phase.epochs * self.updates)
         self.device = next(learner.module.parameters()).device.type
         self.progress = Progress()
@@ -135,33 +128,33 @@ class Training:
                 group["lr"] = rate * share
         self.learner.module.train()
         self.optimiser.zero_grad(set_to_none=True)
-        told = []
-        for part in range(self.phase.accumulate):
-            epoch, index = divmod(progress.update * self.phase.accumulate + part, self.learner.batches)
+        stats = []
+        for part in range(self.phase.gradient_accumulation_steps):
+            epoch, index = divmod(progress.update * self.phase.gradient_accumulation_steps + part, self.learner.batches)
             with torch.autocast(self.device, self.half, enabled=self.half is not None):
                 loss, statistics = self.learner.loss(epoch, index)
             if not loss.isfinite():
-                where, mend = f"update {progress.update + 1}", "lower learning_rate, or set clip, of this phase"
+                where, fix = f"update {progress.update + 1}", "lower learning_rate, or set clip, of this phase"
                 what = f"the loss is {loss.item()}, the training has diverged"
-                raise UserError(f"{where}: {what}; {mend} in papers/*.yaml")
-            (loss / self.phase.accumulate).backward()
-            told.append(statistics)
+                raise UserError(f"{where}: {what}; {fix} in papers/*.yaml")
+            (loss / self.phase.gradient_accumulation_steps).backward()
+            stats.append(statistics)
         if self.phase.clip is not None:
             nn.utils.clip_grad_value_(self.learner.module.parameters(), self.phase.clip)
         self.optimiser.step()
         progress.update += 1
         took = time.monotonic() - began
         progress.seconds += took
-        for statistics in told:
+        for statistics in stats:
             if "reward_seconds" in statistics:
-                statistics["reward_share"] = statistics.pop("reward_seconds") * len(told) / took
+                statistics["reward_share"] = statistics.pop("reward_seconds") * len(stats) / took
             for name, value in statistics.items():  # not every batch has all of them: HRL's parts learn in turns
                 total, number = self._sums.get(name, [0.0, 0])
                 self._sums[name] = [total + value, number + 1]
         if progress.update % log_every == 0:
             self._log("train", {name: total / number for name, (total, number) in self._sums.items()})
             self._sums = {}
-        return told[-1]
+        return stats[-1]
 
     def validate(self) -> dict[str, float]:
         """Score the weights, remember them if they are the best so far, and let the schedule see the score."""
@@ -173,18 +166,18 @@ class Training:
         if score > self.progress.best and (self.progress.update > 0 or self.phase.start_counts):
             self.progress.best, self.progress.best_update = score, self.progress.update
             self.best_weights = _copy(self.learner.module.state_dict())
-        if self.phase.halve_after and not self.phase.anneal:
-            self.schedule.step(score)
+        if self.plateau:
+            self.plateau.step(score)
         self.progress.seconds += time.monotonic() - began
         self._log("validation", scores)
         return scores
 
     def _share_of_rate(self, update: int) -> float | None:
         """What is left of the learning rate at an update; None: what validation scores leave of it."""
-        if self.phase.anneal:
+        if self.phase.lr_schedule == "linear":
             return 1 - update / self.total
-        if decay := self.phase.decay:
-            return decay.factor ** (update // (decay.every * self.updates))
+        if self.phase.lr_schedule == "step" and (step := self.phase.lr_step):
+            return step.factor ** (update // (step.every * self.updates))
         return None
 
     def _log(self, kind: str, numbers: dict[str, float]) -> None:
@@ -206,7 +199,7 @@ class Training:
             "module": self.learner.module.state_dict(),
             "best_weights": self.best_weights,
             "optimiser": self.optimiser.state_dict(),
-            "schedule": self.schedule.state_dict(),
+            "plateau": self.plateau.state_dict() if self.plateau else None,
             "progress": vars(self.progress),
             "history": self.history,
             "sums": self._sums,
@@ -232,12 +225,21 @@ class Training:
         self.learner.module.load_state_dict(state["module"])
         self.best_weights = state["best_weights"]
         self.optimiser.load_state_dict(state["optimiser"])
-        self.schedule.load_state_dict(state["schedule"])
+        if self.plateau:
+            self.plateau.load_state_dict(state["plateau"])
         self.progress = Progress(**state["progress"])
         self.history, self._sums = state["history"], state["sums"]
         torch.set_rng_state(state["rng"])
         if state["cuda_rng"]:
             torch.cuda.set_rng_state_all(state["cuda_rng"])
+
+
+def _plateau(optimiser: torch.optim.Optimizer, patience: int | None) -> torch.optim.lr_scheduler.ReduceLROnPlateau:
+    """Halves the rates after `patience` validations without a new best."""
+    assert patience is not None
+    return torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimiser, mode="max", factor=0.5, patience=patience - 1, threshold=0.0, threshold_mode="abs"
+    )
 
 
 def _copy(weights: dict[str, Tensor]) -> dict[str, Tensor]:

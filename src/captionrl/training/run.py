@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from captionrl.config import LEARNERS, SEEING, Paper, Sizes, load_class
+from captionrl.config import MODELS, OBJECTIVES, Paper, Sizes, load_class
 from captionrl.datasets.attributes import Attributes
 from captionrl.datasets.prepared import load_captions
 from captionrl.datasets.segments import load_segments
@@ -20,7 +20,7 @@ from captionrl.models import build_module
 from captionrl.provenance import code_version
 from captionrl.state import open_state
 from captionrl.text.vocabulary import Vocabulary
-from captionrl.training.checkpoint import Card, load_module, save_checkpoint
+from captionrl.training.checkpoint import Metadata, load_module, save_checkpoint
 from captionrl.training.data import Data, clips_of, with_features
 from captionrl.training.loop import train
 from captionrl.training.records import write_metrics, write_provenance
@@ -57,15 +57,16 @@ def train_phase(paper: Paper, job: Job) -> None:
             raise UserError(f"papers/{paper.paper}.yaml: {place}: no {name!r}; there are {', '.join(known)}")
     run, phase, settings = paper.runs[job.run], paper.phase_of(job.phase, job.corpus), paper.corpora[job.corpus]
     sizes = paper.sizes_of(job.run, job.corpus)
-    if run.model in SEEING and not job.start and not job.weights:
+    model = MODELS[run.model]
+    if model.cnn and not job.start and not job.weights:
         job = replace(job, weights=shipped_weights(paper.backbone_of(job.corpus, job.run)))
-    needs_features, needs_segments = run.model != "critic", paper.needs_segments(job.phase, job.corpus)
+    needs_features, needs_segments = model.captions, paper.needs_segments(job.phase, job.corpus)
     needs_attributes = paper.needs_attributes(job.phase, job.corpus)
     for option, needed, given in (
         ("--features", needs_features, job.features),
         ("--segments", needs_segments, job.segments),
         ("--attributes", needs_attributes, job.attributes),
-        ("--weights or --start", run.model in SEEING, job.weights or job.start),
+        ("--weights or --start", model.cnn, job.weights or job.start),
     ):
         if needed and given is None:
             raise UserError(f"{job.run}/{job.phase}: cannot be trained without {option}; give it")
@@ -120,11 +121,11 @@ def train_phase(paper: Paper, job: Job) -> None:
         vocabulary=vocabulary,
         max_words=settings.max_words,
         device=device,
-        clips=clips_of(store, settings.max_frames, device, blind=run.blind) if store else None,
+        clips=clips_of(store, settings.max_frames, device, visual_input=run.visual_input) if store else None,
         boundaries=load_segments(segments, captions.tokens) if segments else None,
         attributes=attributes,
     )
-    learner = load_class(LEARNERS[phase.objective])(module, data, phase, job.seed)
+    learner = load_class(OBJECTIVES[phase.objective].path)(module, data, phase, job.seed)
     title = f"{paper.paper}/{job.run}/{job.phase} {job.corpus} seed {job.seed}"
     with open_state(job.state, identity, title) as state:
         half = torch.bfloat16 if job.precision == "bfloat16" else None
@@ -132,14 +133,14 @@ def train_phase(paper: Paper, job: Job) -> None:
         first = 0 if phase.start_counts else 1
         scored = (row for row in history if row["kind"] == "validation" and row["update"] >= first)
         best = max(scored, key=lambda row: row[learner.metric])
-        card = Card(
+        metadata = Metadata(
             **facts,
             paper=paper.paper,
             run=job.run,
             phase=job.phase,
             corpus=job.corpus,
             seed=job.seed,
-            blind=run.blind,
+            visual_input=run.visual_input,
             settings=settings.model_dump(include={"max_frames", "max_words", "min_count"}),
             fps=float(store.attributes["fps"]) if store else paper.fps,
             updates=history[-1]["update"],
@@ -151,7 +152,7 @@ def train_phase(paper: Paper, job: Job) -> None:
         sweep(job.out.parent, f"{job.out.stem}.*")
         write_metrics(job.out, history)
         write_provenance(job.out, identity, hours=history[-1]["seconds"] / 3600)
-        save_checkpoint(job.out, module, card)
+        save_checkpoint(job.out, module, metadata)
 
 
 def _start(job: Job, facts: dict[str, Any], sizes: Sizes) -> nn.Module:
@@ -162,18 +163,18 @@ def _start(job: Job, facts: dict[str, Any], sizes: Sizes) -> nn.Module:
     start = job.start
     fresh: Any = build_module(facts["model"], facts["features"], len(facts["words"]), sizes, facts["backbone"])
     if start is None:
-        if facts["model"] in SEEING:
-            fresh.load_eyes(job.weights)
+        if MODELS[facts["model"]].cnn:
+            fresh.load_cnn(job.weights)
         return fresh
-    module, card = load_module(start)
-    if (facts["model"], card.model) == ("hrl", "critic"):
-        mine = [facts["words"], sizes.critic, sizes.critic_reads]
-        fits = mine == [card.words, card.sizes["critic"], card.sizes["critic_reads"]]
+    module, metadata = load_module(start)
+    if metadata.model == MODELS[facts["model"]].starts_from:
+        mine = [facts["words"], sizes.boundary_critic, sizes.critic_input]
+        fits = mine == [metadata.words, metadata.sizes["boundary_critic"], metadata.sizes["critic_input"]]
         if fits:
-            fresh.get_submodule("critic").load_state_dict(module.state_dict())
+            fresh.get_submodule("boundary_critic").load_state_dict(module.state_dict())
             module = fresh
     else:
-        fits = facts == {name: getattr(card, name) for name in facts}
+        fits = facts == {name: getattr(metadata, name) for name in facts}
     if not fits:
         what = "model or vocabulary, sizes or backbone"
         raise UserError(f"{start}: another {what} than this phase's; train it again")

@@ -122,11 +122,11 @@ def test_test_captions_hold_no_word_that_training_lacks(msrvtt):
 def test_captions_tell_how_fast_only_where_it_shows(msrvtt):
     sentences = json.loads((msrvtt.raw / "test_videodatainfo.json").read_text())["sentences"]
     manners = {word: manner for manner, said in MANNER_WORDS.items() for word in said}
-    told = [
+    stats = [
         (manners[word], msrvtt.scenes[sentence["video_id"]].events[0].manner)
         for sentence in sentences
         for word in words(sentence["caption"])
         if word in manners
     ]
-    assert len(told) > 100
-    assert all(said == shown for said, shown in told)
+    assert len(stats) > 100
+    assert all(said == shown for said, shown in stats)

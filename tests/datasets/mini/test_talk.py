@@ -68,7 +68,7 @@ def check(still, text):
     assert all(candidates), (text, still)
     starts = [match.start() for match in found] + [len(text)]
     gaps = [text[: starts[0]]] + [text[match.end() : start] for match, start in zip(found, starts[1:], strict=True)]
-    told, left = [], []
+    stats, left = [], []
     subject = candidates[0] if candidates else []
     for gap, others in zip(gaps, [*candidates, []], strict=True):
         gap = " ".join(gap.split())
@@ -88,21 +88,21 @@ def check(still, text):
             if re.search(rf"(?:^|\s){phrase}$", gap):
                 known = facts(still)
                 assert any(Fact(relation, one, other) in known for one in subject for other in others), (text, still)
-                told.append(relation)
+                stats.append(relation)
                 gap = gap.removesuffix(phrase)
                 break
         left += gap.split()
     assert set(left) <= set(GLUE.split()), (text, left)
-    return told
+    return stats
 
 
 @pytest.mark.parametrize("train", [True, False])
 def test_every_noun_colour_and_relation_of_a_caption_is_true_of_its_picture(train):
-    told = [
+    stats = [
         relation for still, texts in captions(500, train=train) for text in texts for relation in check(still, text)
     ]
-    assert set(told) == {*PREPOSITIONS, *RELATION_VERBS}
-    assert len(told) > 2000
+    assert set(stats) == {*PREPOSITIONS, *RELATION_VERBS}
+    assert len(stats) > 2000
 
 
 @pytest.mark.parametrize("lie", ["colour", "noun", "relation", "place"])

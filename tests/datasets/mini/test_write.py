@@ -117,9 +117,9 @@ def test_stills_are_of_no_corpus_clip(tiny_worlds, tmp_path, monkeypatch, msrvtt
     drawn = []
     monkeypatch.setattr(write, "render", lambda scene, time: drawn.append(scene) or render(scene, time))
     write_world("imagenet-mini", tmp_path, version="1")
-    looks = {scene.look for world in (msrvtt, charades) for scene in world.scenes.values()}
-    assert len(looks) > 2000
-    assert not looks & {scene.look for scene in drawn}
+    maps = {scene.look for world in (msrvtt, charades) for scene in world.scenes.values()}
+    assert len(maps) > 2000
+    assert not maps & {scene.look for scene in drawn}
 
 
 def test_all_frame_rates_occur_in_every_split(msrvtt):

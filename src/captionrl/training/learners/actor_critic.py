@@ -1,27 +1,24 @@
-"""A value network learns what captions earn, and a policy from what it expects (Shi et al. 2018, eq. 9 to 12)."""
-
-from dataclasses import replace
+"""Learners of a value network, and of policy and value network together (Shi et al. 2018, eq. 9 to 12)."""
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss, pad
 
-from captionrl.config import ActorCriticPhase, JudgedPhase
+from captionrl.config import ActorCriticPhase, MixedRewardPhase
 from captionrl.decoding.rollout import sample
 from captionrl.models import Features
-from captionrl.models.actor_critic import Judged
-from captionrl.objectives.actor_critic import beginnings, explained, td_targets
-from captionrl.objectives.reinforce import health, policy_gradient_loss
+from captionrl.models.actor_critic import WithValueAndReward
+from captionrl.objectives.actor_critic import actor_loss, explained_variance, prefix_mask, td_targets, value_loss
 from captionrl.rewards import Bleu, CiderD
-from captionrl.text.vocabulary import EOS, PAD, UNK
+from captionrl.text.vocabulary import PAD
 from captionrl.training.data import EVALUATION_BATCH, Data
+from captionrl.training.diagnostics import rollout_diagnostics
 from captionrl.training.learners.captioner import CaptionLearner, chunks
 from captionrl.training.learners.reinforce import RewardLearner, reward_of
 
 
 def mixed_reward(
-    policy: Judged,
-    phase: JudgedPhase,
+    policy: WithValueAndReward,
+    phase: MixedRewardPhase,
     metric: CiderD | Bleu,
     features: Features,
     tokens: Tensor,
@@ -30,61 +27,64 @@ def mixed_reward(
 ) -> tuple[Tensor, dict[str, float]]:
     """The reward [B] of captions [B, T]: their cosine and their metric, weighted as the phase says; both means."""
     with torch.no_grad():
-        policy.similarity.eval()  # the reward of a caption is no matter of chance
+        policy.similarity.eval()  # no dropout: a reward is deterministic
         cosine = policy.similarity(features, tokens)
     score = metric.score(tokens, lengths, items).to(cosine)
-    told = {"embedding_reward": cosine.mean().item(), "metric_reward": score.mean().item()}
-    return phase.embedding * cosine + (1 - phase.embedding) * score, told
+    stats = {"embedding_reward": cosine.mean().item(), "metric_reward": score.mean().item()}
+    return phase.embedding_weight * cosine + (1 - phase.embedding_weight) * score, stats
 
 
 class ValueLearner(CaptionLearner):
-    """Captions sampled from a policy that stays as it is teach the value of their beginnings (eq. 9)."""
+    """Trains the value network on captions sampled from a policy that stays as it is (eq. 9)."""
 
-    metric = "val_explained"
-    policy: Judged
+    metric = "val_explained_variance"
+    policy: WithValueAndReward
 
-    def __init__(self, policy: Judged, data: Data, phase: JudgedPhase, seed: int) -> None:
+    def __init__(self, policy: WithValueAndReward, data: Data, phase: MixedRewardPhase, seed: int) -> None:
         super().__init__(policy, data, phase, seed)
         self.module = nn.ModuleDict({"value": self.policy.value})
         self.policy.eval()
-        self.policy.value.embedding.load_state_dict(self.policy.similarity.state_dict())  # it knows what fits already
+        self.policy.value.embedding.load_state_dict(self.policy.similarity.state_dict())  # pre-trained
         self.phase, self.seed = phase, seed
         self.train_metric, self.val_metric = (
             reward_of(phase, data.captions, data.vocabulary.words, split) for split in ("train", "val")
         )
 
     def loss(self, epoch: int, index: int) -> tuple[Tensor, dict[str, float]]:
-        values, rewards = self._read(self.pairs.batch(epoch, index)[0], self.train_metric)
-        loss = mse_loss(values, rewards)
+        values, rewards = self._values_and_rewards(self.pairs.batch(epoch, index)[0], self.train_metric)
+        loss = value_loss(values, rewards)
         return loss, {"loss": loss.item(), "sample_reward": rewards.mean().item()}
 
     def validate(self) -> dict[str, float]:
         """The share, in per cent, that values explain of rewards; captions are sampled with the same seed each time."""
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(self.seed)
-            found = [self._read(items, self.val_metric) for items in chunks(self.validation_items, EVALUATION_BATCH)]
+            found = [
+                self._values_and_rewards(items, self.val_metric)
+                for items in chunks(self.validation_items, EVALUATION_BATCH)
+            ]
         values, rewards = (torch.cat(parts) for parts in zip(*found, strict=True))
-        return {self.metric: 100 * explained(values, rewards).item()}
+        return {self.metric: 100 * explained_variance(values, rewards).item()}
 
-    def _read(self, items: list[str], metric: CiderD | Bleu) -> tuple[Tensor, Tensor]:
+    def _values_and_rewards(self, items: list[str], metric: CiderD | Bleu) -> tuple[Tensor, Tensor]:
         """The values [N] of all beginnings of a sampled caption an item, and what each of these captions earns [N]."""
         features = self.clips.batch(items)
         with torch.no_grad():
             rollout = sample(self.policy, self.policy.encode(features), self.max_tokens)
         tokens, lengths = rollout.tokens, rollout.lengths
-        with torch.autocast(self.device.type, enabled=False):  # differences of values are smaller than halves can tell
+        with torch.autocast(self.device.type, enabled=False):  # differences of values underflow in bfloat16
             rewards, _ = mixed_reward(self.policy, self.phase, metric, features, tokens, lengths, items)
             values = self.policy.value(features, tokens)
-        there = beginnings(lengths, tokens.shape[1])
-        return values[there], rewards.unsqueeze(1).expand_as(values)[there]
+        prefixes = prefix_mask(lengths, tokens.shape[1])
+        return values[prefixes], rewards.unsqueeze(1).expand_as(values)[prefixes]
 
 
 class ActorCriticLearner(RewardLearner):
-    """The advantage of each word over the value of the beginning before it teaches the policy (eq. 10)."""
+    """Trains policy and value network on the same sampled captions (eq. 10, 11)."""
 
-    policy: Judged
+    policy: WithValueAndReward
 
-    def __init__(self, policy: Judged, data: Data, phase: ActorCriticPhase, seed: int) -> None:
+    def __init__(self, policy: WithValueAndReward, data: Data, phase: ActorCriticPhase, seed: int) -> None:
         super().__init__(policy, data, phase, seed)
         self.phase = phase
         self.policy.similarity.requires_grad_(False)
@@ -96,21 +96,17 @@ class ActorCriticLearner(RewardLearner):
         tokens, lengths = rollout.tokens, rollout.lengths
         with torch.autocast(self.device.type, enabled=False):  # as above
             with self.timed_as_reward():
-                reward, told = mixed_reward(self.policy, self.phase, self.reward, features, tokens, lengths, items)
+                reward, stats = mixed_reward(self.policy, self.phase, self.reward, features, tokens, lengths, items)
             values = self.policy.value(features, tokens)
         targets = td_targets(reward, values, lengths, self.phase.steps)
-        there = beginnings(lengths, tokens.shape[1])
-        value_loss = mse_loss(values[there], targets[there])  # its gradient is -2 times eq. 11, averaged
-        baseline = values[:, :-1] if self.phase.baseline == "value" else torch.zeros_like(rollout.log_probs)
-        advantage = targets[:, :-1] - baseline  # eq. 10
-        if given is not None:  # with an advantage of 1 this is cross-entropy; what cannot be written teaches nothing
-            advantage = advantage.masked_fill(pad(given != PAD, (0, advantage.shape[1] - given.shape[1])), 1)
-            rollout = replace(rollout, log_probs=rollout.log_probs.masked_fill(tokens == UNK, 0))
-        policy_loss = policy_gradient_loss(rollout, advantage, torch.zeros_like(advantage))
-        told |= health(rollout, reward, self.bad_last_words, EOS)
-        told |= {"policy_loss": policy_loss.item(), "value_loss": value_loss.item()}
-        told |= {"explained": explained(values[there], targets[there]).item(), **self.reward_cost()}
-        return policy_loss + value_loss, told
+        prefixes = prefix_mask(lengths, tokens.shape[1])
+        regression = value_loss(values[prefixes], targets[prefixes])
+        baseline = values if self.phase.baseline == "value" else None
+        policy_loss = actor_loss(rollout, targets, baseline, given)
+        stats |= rollout_diagnostics(rollout, reward, self.stop_words)
+        stats |= {"policy_loss": policy_loss.item(), "value_loss": regression.item()}
+        explained = explained_variance(values[prefixes], targets[prefixes]).item()
+        return policy_loss + regression, {**stats, "explained_variance": explained, **self.reward_cost()}
 
     def given(self, tokens: Tensor, epoch: int) -> Tensor | None:
         """Of captions [B, T], PAD beyond each, those words that the curriculum does not yet leave to the policy."""

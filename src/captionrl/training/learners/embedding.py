@@ -1,10 +1,10 @@
-"""Captions teach the embedding that judges them (Shi et al. 2018, eq. 5)."""
+"""The learner of the image-text embedding (Shi et al. 2018, eq. 5)."""
 
 import torch
 from torch import Tensor, nn
 
 from captionrl.config import EmbeddingPhase
-from captionrl.models.actor_critic import Judged
+from captionrl.models.actor_critic import WithValueAndReward
 from captionrl.objectives.embedding import ranking_loss, ranks
 from captionrl.training.data import CaptionPairs, Data
 from captionrl.training.loop import ParameterGroups
@@ -17,7 +17,7 @@ class EmbeddingLearner:
 
     metric = "val_recall"
 
-    def __init__(self, policy: Judged, data: Data, phase: EmbeddingPhase, seed: int) -> None:
+    def __init__(self, policy: WithValueAndReward, data: Data, phase: EmbeddingPhase, seed: int) -> None:
         assert data.clips is not None
         self.phase, self.clips, self.device = phase, data.clips, data.device
         self.similarity = policy.to(data.device).similarity

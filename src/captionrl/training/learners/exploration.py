@@ -12,11 +12,11 @@ from captionrl.objectives.exploration import (
     mean_baseline,
     pairwise_distances,
 )
-from captionrl.objectives.reinforce import health
 from captionrl.rewards import PairwiseBleu
 from captionrl.text.punctuation import PUNCTUATION
 from captionrl.text.vocabulary import BOS, EOS, PAD
 from captionrl.training.data import Data
+from captionrl.training.diagnostics import rollout_diagnostics
 from captionrl.training.learners.reinforce import RewardLearner
 
 MAXIMUM = {"CIDEr-D": 10.0, "BLEU-4": 1.0}  # of a reward, which eq. 2 wants in [0, 1]
@@ -28,7 +28,7 @@ class ExplorationLearner(RewardLearner):
     def __init__(self, policy: Policy, data: Data, phase: ExplorationPhase, seed: int) -> None:
         super().__init__(policy, data, phase, seed)
         self.phase = phase
-        self.unit = phase.unit_reward or MAXIMUM[phase.reward]
+        self.unit = phase.reward_scale or MAXIMUM[phase.reward]
         words = data.vocabulary.words
         self.bleu = PairwiseBleu(words)
         skipped = frozenset() if phase.punctuation_in_reward else PUNCTUATION
@@ -55,5 +55,5 @@ class ExplorationLearner(RewardLearner):
             reward_baseline=greedy_reward.unsqueeze(1) / self.unit,
             distance_baseline=baseline(distances),
         )
-        statistics |= health(rollout, reward, self.bad_last_words, EOS)
+        statistics |= rollout_diagnostics(rollout, reward, self.stop_words)
         return loss, {**statistics, "greedy_reward": greedy_reward.mean().item(), **self.reward_cost()}

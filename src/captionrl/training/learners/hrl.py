@@ -1,4 +1,4 @@
-"""Hierarchical REINFORCE teaches HRL's worker and manager."""
+"""The learner of HRL's worker and manager (HRL Algorithm 1)."""
 
 import torch
 from torch import Tensor, nn
@@ -6,10 +6,10 @@ from torch import Tensor, nn
 from captionrl.config import HRLPhase
 from captionrl.decoding.rollout import Rollout, greedy, sample
 from captionrl.models.hrl import HRL, HRLExtras
-from captionrl.objectives.hrl import delta_rewards, discounted_returns, segment_returns
-from captionrl.objectives.reinforce import LinearBaseline, health, policy_gradient_loss
-from captionrl.text.vocabulary import EOS
+from captionrl.models.layers import LinearBaseline
+from captionrl.objectives.hrl import delta_rewards, manager_loss, worker_loss
 from captionrl.training.data import Data
+from captionrl.training.diagnostics import rollout_diagnostics
 from captionrl.training.learners.reinforce import RewardLearner
 from captionrl.training.loop import ParameterGroups
 
@@ -31,65 +31,58 @@ class HRLLearner(RewardLearner):
     def loss(self, epoch: int, index: int) -> tuple[Tensor, dict[str, float]]:
         items, _ = self.pairs.batch(epoch, index)
         update = epoch * self.batches + index
-        if update % (self.phase.worker_turn + self.phase.manager_turn) < self.phase.worker_turn:
-            loss, regression, statistics = self._worker(items)
+        if update % (self.phase.worker_updates + self.phase.manager_updates) < self.phase.worker_updates:
+            loss, regression, stats = self._worker(items)
         else:
-            loss, regression, statistics = self._manager(items, update / self.updates)
-        if update < self.phase.baseline_warmup:  # a baseline at zero would praise whatever is said first
+            loss, regression, stats = self._manager(items, update / self.updates)
+        if update < self.phase.baseline_warmup:  # an untrained baseline makes every advantage positive
             loss = loss * 0
-        return loss + regression, {**statistics, **self.reward_cost()}
+        return loss + regression, {**stats, **self.reward_cost()}
 
     def parameter_groups(self) -> ParameterGroups:
         manager = list(self.policy.manager.parameters())
-        theirs = {id(parameter) for parameter in manager}
-        others = [parameter for parameter in self.module.parameters() if id(parameter) not in theirs]
+        managers = {id(parameter) for parameter in manager}
+        others = [parameter for parameter in self.module.parameters() if id(parameter) not in managers]
         return [(others, 1.0), (manager, self.phase.manager_rate)]
 
     def _worker(self, items: list[str]) -> tuple[Tensor, Tensor, dict[str, float]]:
-        """Sampled captions without exploration of goals; the manager stays as it is (HRL eq. 14, 24)."""
-        self.policy.teach("worker")
-        self.policy.gradients_cross_segments = True
+        """Captions sampled under the manager's own goals; the manager is frozen."""
+        self.policy.set_trainable("worker")
         rollout = sample(self.policy, self.policy.encode(self.clips.batch(items)), self.max_tokens)
-        rewards = self._rewards(rollout, items)
-        returns = discounted_returns(rewards, self.phase.discount)
-        baseline = self.worker_baseline(rollout.hidden)
-        regression = self.worker_baseline.loss(baseline, returns, rollout.mask)
-        loss = policy_gradient_loss(rollout, returns, baseline)
-        statistics = health(rollout, rewards.sum(1), self.bad_last_words, EOS)
-        statistics |= {"worker_loss": loss.item(), "worker_baseline_error": regression.item()}
-        return loss, regression, statistics
+        rewards = self._delta_rewards(rollout, items)
+        loss, regression = worker_loss(rollout, rewards, self.worker_baseline, self.phase.discount)
+        stats = rollout_diagnostics(rollout, rewards.sum(1), self.stop_words)
+        stats |= {"worker_loss": loss.item(), "worker_baseline_error": regression.item()}
+        return loss, regression, stats
 
     def _manager(self, items: list[str], done: float) -> tuple[Tensor, Tensor, dict[str, float]]:
-        """Greedy captions from perturbed goals; the worker is an oracle that stays as it is (HRL eq. 22, 23, 25).
+        """Greedy captions under perturbed goals; the worker is frozen, and without dropout.
 
-        `done`: the share of the phase that lies behind.
+        `done`: the share of the phase's updates that are done.
         """
-        self.policy.teach("manager")
-        self.policy.gradients_cross_segments = self.phase.gradients_cross_segments
+        self.policy.set_trainable("manager")
         for module in self.policy.modules():
-            if isinstance(module, nn.Dropout):  # an oracle does not waver; recurrent layers must stay in training mode
+            if isinstance(module, nn.Dropout):  # not all of it: cuDNN's LSTMs have gradients in training mode alone
                 module.eval()
         memory = self.policy.encode(self.clips.batch(items))
         scale = self.phase.noise + (self.phase.noise_end - self.phase.noise) * done
         goals = (len(items), self.max_tokens, self.policy.manager.goal.out_features)
         noise = scale * torch.randn(goals, device=self.device)
-        rollout = greedy(self.policy, memory, self.max_tokens, self.policy.start(memory, noise))
-        shown = rollout.extras
-        assert isinstance(shown, HRLExtras)
-        rewards = self._rewards(rollout, items)
-        returns = segment_returns(rewards, shown.begins, self.phase.discount)
-        baseline = self.manager_baseline(shown.manager)
-        regression = self.manager_baseline.loss(baseline, returns, shown.begins)
-        loss = policy_gradient_loss(rollout, returns, baseline)
-        statistics = {
+        start = self.policy.start(memory, noise, detach_segments=not self.phase.gradients_cross_segments)
+        rollout = greedy(self.policy, memory, self.max_tokens, start)
+        rewards = self._delta_rewards(rollout, items)
+        loss, regression = manager_loss(rollout, rewards, self.manager_baseline, self.phase.discount)
+        extras = rollout.extras
+        assert isinstance(extras, HRLExtras)
+        stats = {
             "manager_loss": loss.item(),
             "manager_baseline_error": regression.item(),
-            "explored_reward": rewards.sum(1).mean().item(),
-            "segments": shown.begins.sum(1).float().mean().item(),
-            "goal_spread": (shown.goal[:, 0] - noise[:, 0]).std(0).mean().item(),  # over clips, of first goals
+            "reward_with_noise": rewards.sum(1).mean().item(),
+            "segments": extras.segment_start.sum(1).float().mean().item(),
+            "goal_std": (extras.goal[:, 0] - noise[:, 0]).std(0).mean().item(),  # over clips, of first goals
         }
-        return loss, regression, statistics
+        return loss, regression, stats
 
-    def _rewards(self, rollout: Rollout, items: list[str]) -> Tensor:
-        """The delta rewards [B, T] of each word."""
+    def _delta_rewards(self, rollout: Rollout, items: list[str]) -> Tensor:
+        """f(a_t) [B, T] of each word."""
         return delta_rewards(self.rewards(rollout, items, of_prefixes=True), rollout.mask)

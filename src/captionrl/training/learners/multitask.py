@@ -11,11 +11,10 @@ from captionrl.decoding.rollout import sample
 from captionrl.features.augment import augment
 from captionrl.models import Features
 from captionrl.models.e2e import EndToEnd
-from captionrl.objectives.multitask import attribute_loss, multitask_loss
-from captionrl.objectives.reinforce import health, policy_gradient_loss
+from captionrl.objectives.multitask import attribute_loss, multi_sample_loss, multitask_loss
 from captionrl.objectives.xe import xe_loss
-from captionrl.text.vocabulary import EOS
-from captionrl.training.data import Clips, Data, Films, pad_features
+from captionrl.training.data import Data, FeatureBatches, FrameBatches, pad_features
+from captionrl.training.diagnostics import rollout_diagnostics
 from captionrl.training.learners.captioner import CaptionLearner
 from captionrl.training.learners.reinforce import RewardLearner
 from captionrl.training.loop import ParameterGroups
@@ -30,37 +29,37 @@ class EndToEndLearner(CaptionLearner):
         super().__init__(policy, data, phase, seed)
         self.end_to_end = phase
         self.cnn_learns = phase.cnn_rate > 0
-        policy.eyes.requires_grad_(self.cnn_learns)
-        policy.eyes.at_once = phase.frames_at_once
+        policy.cnn.requires_grad_(self.cnn_learns)
+        policy.cnn.at_once = phase.frames_at_once
         if not self.cnn_learns:
-            self.clips = Seen(self.clips, policy)
+            self.clips = CachedFeatures(self.clips, policy)
         if phase.alpha < 1:
             assert data.attributes is not None
             tokens, listed = data.captions.tokens, data.attributes
             self.present = {item.id: listed.of(tokens[item.id]) for item in data.captions.items["train"]}
 
     def parameter_groups(self) -> ParameterGroups:
-        eyes, tell = list(self.policy.eyes.parameters()), list(self.policy.tell.parameters())
-        others = {id(parameter) for parameter in (*eyes, *tell)}
+        cnn, attribute_head = list(self.policy.cnn.parameters()), list(self.policy.attribute_head.parameters())
+        others = {id(parameter) for parameter in (*cnn, *attribute_head)}
         captioner = [parameter for parameter in self.module.parameters() if id(parameter) not in others]
         phase = self.end_to_end
-        return [(captioner, 1.0), (tell, phase.attributes_rate), (eyes, phase.cnn_rate)]
+        return [(captioner, 1.0), (attribute_head, phase.attributes_rate), (cnn, phase.cnn_rate)]
 
     def loss(self, epoch: int, index: int) -> tuple[Tensor, dict[str, float]]:
         items, tokens = self.pairs.batch(epoch, index)
-        seen = self._see(items, epoch, index)
+        visual = self._see(items, epoch, index)
         captions = attributes = None
         statistics: dict[str, float] = {}
         if self.end_to_end.alpha > 0:
-            captions, statistics = self.caption_loss(seen, items, tokens)
+            captions, statistics = self.caption_loss(visual, items, tokens)
         if self.end_to_end.alpha < 1:
             present = torch.tensor([self.present[item] for item in items], device=self.device)
-            attributes = attribute_loss(self.policy.attributes(seen)[:, : present.shape[1]], present)
+            attributes = attribute_loss(self.policy.attributes(visual)[:, : present.shape[1]], present)
             statistics["attribute_loss"] = attributes.item()
         return multitask_loss(captions, attributes, self.end_to_end.alpha), statistics
 
     @abstractmethod
-    def caption_loss(self, seen: Features, items: list[str], tokens: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def caption_loss(self, visual: Features, items: list[str], tokens: Tensor) -> tuple[Tensor, dict[str, float]]:
         """The loss of captions of clips that the CNN has seen; `tokens` [B, T] are the training captions."""
 
     def _see(self, items: list[str], epoch: int, index: int) -> Features:
@@ -68,17 +67,17 @@ class EndToEndLearner(CaptionLearner):
         batch = self.clips.batch(items)
         if not self.cnn_learns:
             return batch
-        if isinstance(self.clips, Films):
+        if isinstance(self.clips, FrameBatches):
             following = divmod(epoch * self.batches + index + 1, self.batches)
             self.clips.prefetch(self.pairs.batch(*following)[0])
-        return self.policy.see(Features(augment(batch.frames, self.end_to_end.augmentation), batch.mask))
+        return self.policy.visual_features(Features(augment(batch.frames, self.end_to_end.augmentation), batch.mask))
 
 
 class MultitaskXELearner(EndToEndLearner):
     """Captions by cross-entropy (eq. 2)."""
 
-    def caption_loss(self, seen: Features, items: list[str], tokens: Tensor) -> tuple[Tensor, dict[str, float]]:
-        return xe_loss(self.policy, seen, tokens.to(self.device))
+    def caption_loss(self, visual: Features, items: list[str], tokens: Tensor) -> tuple[Tensor, dict[str, float]]:
+        return xe_loss(self.policy, visual, tokens.to(self.device))
 
 
 class MultitaskLearner(EndToEndLearner, RewardLearner):
@@ -88,21 +87,21 @@ class MultitaskLearner(EndToEndLearner, RewardLearner):
         super().__init__(policy, data, phase, seed)
         self.samples = phase.samples
 
-    def caption_loss(self, seen: Features, items: list[str], tokens: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def caption_loss(self, visual: Features, items: list[str], tokens: Tensor) -> tuple[Tensor, dict[str, float]]:
         rows = torch.arange(len(items), device=self.device).repeat_interleave(self.samples)
-        rollout = sample(self.policy, self.policy.encode(seen).select(rows), self.max_tokens)
+        rollout = sample(self.policy, self.policy.encode(visual).select(rows), self.max_tokens)
         reward = self.rewards(rollout, [item for item in items for _ in range(self.samples)])
-        baseline = self.greedy_rewards(seen, items)
-        loss = policy_gradient_loss(rollout, reward.unsqueeze(1), baseline[rows].unsqueeze(1))
-        statistics = {"loss": loss.item(), **health(rollout, reward, self.bad_last_words, EOS)}
+        baseline = self.greedy_rewards(visual, items)
+        loss = multi_sample_loss(rollout, reward, baseline)
+        statistics = {"loss": loss.item(), **rollout_diagnostics(rollout, reward, self.stop_words)}
         return loss, {**statistics, "greedy_reward": baseline.mean().item(), **self.reward_cost()}
 
 
-class Seen(Clips):
+class CachedFeatures(FeatureBatches):
     """Clips as a frozen CNN sees them: each is looked at once, by itself, so that no other decides its last bits."""
 
-    def __init__(self, clips: Clips, policy: EndToEnd) -> None:
-        super().__init__(clips.store, clips.max_frames, clips.device, blind=clips.blind)
+    def __init__(self, clips: FeatureBatches, policy: EndToEnd) -> None:
+        super().__init__(clips.store, clips.max_frames, clips.device, visual_input=clips.visual_input)
         self.clips, self.policy = clips, policy
         self._seen: dict[str, Tensor] = {}
 
@@ -110,5 +109,5 @@ class Seen(Clips):
         for item in items:
             if item not in self._seen:
                 with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-                    self._seen[item] = self.policy.see(self.clips.batch([item])).frames[0]
+                    self._seen[item] = self.policy.visual_features(self.clips.batch([item])).frames[0]
         return pad_features([self._seen[item] for item in items])

@@ -12,11 +12,12 @@ from captionrl.config import ReinforcePhase, RewardPhase
 from captionrl.datasets.prepared import Captions
 from captionrl.decoding.rollout import Rollout, greedy, sample
 from captionrl.models import Features, Policy
-from captionrl.objectives.reinforce import LinearBaseline, entropy_bonus, health, policy_gradient_loss
+from captionrl.models.layers import LinearBaseline
+from captionrl.objectives.reinforce import baseline_loss, entropy_bonus, policy_gradient_loss
 from captionrl.rewards import Bleu, CiderD, DocumentFrequencies
 from captionrl.text.punctuation import PUNCTUATION
-from captionrl.text.vocabulary import EOS
 from captionrl.training.data import Data
+from captionrl.training.diagnostics import rollout_diagnostics
 from captionrl.training.learners.captioner import CaptionLearner
 
 
@@ -43,7 +44,7 @@ class RewardLearner(CaptionLearner):
         self.reward = reward_of(phase, data.captions, words, "train")
         train = _tokens(data.captions, "train")
         endings = Counter(caption[-1] for references in train.values() for caption in references)
-        self.bad_last_words = torch.tensor(
+        self.stop_words = torch.tensor(
             [index for index, word in enumerate(words) if word not in endings], device=self.device
         )
         self.reward_seconds = 0.0  # what rewards have cost since the last time this was asked
@@ -93,7 +94,7 @@ class ReinforceLearner(RewardLearner):
         explores = self.phase.entropy > 0
         rollout = sample(self.policy, self.policy.encode(features), self.max_tokens, entropy_gradient=explores)
         reward = self.rewards(rollout, items)
-        statistics = health(rollout, reward, self.bad_last_words, EOS)
+        statistics = rollout_diagnostics(rollout, reward, self.stop_words)
         regression = reward.new_zeros(())
         match self.phase.baseline:
             case "greedy":
@@ -102,11 +103,11 @@ class ReinforceLearner(RewardLearner):
                 baseline = greedy_reward.unsqueeze(1).expand_as(rollout.log_probs)
             case "linear":
                 baseline = self.baseline(rollout.hidden)
-                regression = self.baseline.loss(baseline, reward.unsqueeze(1), rollout.mask)
+                regression = baseline_loss(baseline, reward.unsqueeze(1), rollout.mask)
                 statistics["baseline_error"] = regression.item()
             case "none":
                 baseline = torch.zeros_like(rollout.log_probs)
-        loss = policy_gradient_loss(rollout, reward.unsqueeze(1), baseline)
+        loss = policy_gradient_loss(rollout, reward.unsqueeze(1) - baseline)
         statistics = {"loss": loss.item(), **statistics, **self.reward_cost()}
         if explores:
             loss = loss - self.phase.entropy * entropy_bonus(rollout)

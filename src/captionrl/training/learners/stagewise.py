@@ -8,9 +8,8 @@ from torch import Tensor
 from captionrl.decoding.rollout import Rollout, greedy, sample
 from captionrl.models import Features
 from captionrl.models.stackcap import StackCap
-from captionrl.objectives.reinforce import health
 from captionrl.objectives.stagewise import staged_advantage, staged_loss
-from captionrl.text.vocabulary import EOS
+from captionrl.training.diagnostics import rollout_diagnostics
 from captionrl.training.learners.reinforce import RewardLearner
 
 
@@ -21,7 +20,7 @@ class StagewiseLearner(RewardLearner):
 
     def loss(self, epoch: int, index: int) -> tuple[Tensor, dict[str, float]]:
         items, _ = self.pairs.batch(epoch, index)
-        features, fine = self.clips.batch(items), range(1, self.policy.stages)
+        features, fine = self.clips.batch(items), range(1, self.policy.decoder_stages)
         with torch.no_grad():
             _, coarse_rewards = self._write(sample, features, items, range(1))  # only what stage 1 is compared with
             self.policy.eval()
@@ -32,7 +31,10 @@ class StagewiseLearner(RewardLearner):
         advantage = staged_advantage(rewards, greedy_rewards)
         loss = staged_loss(rollout.log_probs.sum(1).view_as(advantage), advantage)
         last = torch.arange(len(fine) - 1, own.numel(), len(fine), device=self.device)
-        statistics = {"loss": loss.item(), **health(rollout.select(last), rewards[:, -1], self.bad_last_words, EOS)}
+        statistics = {
+            "loss": loss.item(),
+            **rollout_diagnostics(rollout.select(last), rewards[:, -1], self.stop_words),
+        }
         statistics["greedy_reward"] = greedy_rewards[:, -1].mean().item()
         statistics |= {f"stage{i}_reward": mean.item() for i, mean in enumerate(rewards.mean(0))}
         return loss, {**statistics, **self.reward_cost()}

@@ -16,10 +16,10 @@ class XELearner(CaptionLearner):
 
     def loss(self, epoch: int, index: int) -> tuple[Tensor, dict[str, float]]:
         items, tokens = self.pairs.batch(epoch, index)
-        own_words = share_of_own_words(self.phase.scheduled_sampling, epoch)
+        sampling_probability = scheduled_probability(self.phase.scheduled_sampling, epoch)
         boundaries = self.pairs.boundaries(epoch, index).to(self.device) if self.phase.boundaries == "truth" else None
-        return xe_loss(self.policy, self.clips.batch(items), tokens.to(self.device), own_words, boundaries)
+        return xe_loss(self.policy, self.clips.batch(items), tokens.to(self.device), sampling_probability, boundaries)
 
 
-def share_of_own_words(schedule: ScheduledSampling, epoch: float) -> float:
-    return min(schedule.most, max(0.0, (epoch - schedule.start) * schedule.per_epoch))
+def scheduled_probability(schedule: ScheduledSampling, epoch: float) -> float:
+    return min(schedule.max_probability, max(0.0, (epoch - schedule.start) * schedule.per_epoch))

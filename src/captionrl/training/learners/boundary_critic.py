@@ -3,21 +3,21 @@
 import torch
 from torch import Tensor, nn
 
-from captionrl.config import CriticPhase
-from captionrl.models.critic import Critic
+from captionrl.config import BoundaryPhase
+from captionrl.models.boundary_critic import BoundaryCritic
 from captionrl.objectives.boundaries import boundary_counts, boundary_loss, is_word, precision_recall_f1
 from captionrl.training.data import EVALUATION_BATCH, CaptionPairs, Data
 from captionrl.training.loop import ParameterGroups
 
 
-class CriticLearner:
+class BoundaryCriticLearner:
     """HRL's internal critic learns where segments end, from the captions alone."""
 
     metric = "boundary_f1"
 
-    def __init__(self, critic: Critic, data: Data, phase: CriticPhase, seed: int) -> None:
+    def __init__(self, critic: BoundaryCritic, data: Data, phase: BoundaryPhase, seed: int) -> None:
         self.module: nn.Module = critic.to(data.device)
-        self.critic, self.phase, self.device = critic, phase, data.device
+        self.boundary_critic, self.phase, self.device = critic, phase, data.device
         self.pairs = CaptionPairs(data, "train", phase.batch, seed)
         self.held_back = CaptionPairs(data, "val", EVALUATION_BATCH, seed)
         self.batches = len(self.pairs)
@@ -44,4 +44,4 @@ class CriticLearner:
         if not self.phase.close_caption:
             last = words & ~torch.cat([words[:, 1:], torch.zeros_like(words[:, :1])], 1)
             truth = truth & ~last
-        return self.critic(tokens), truth, words
+        return self.boundary_critic(tokens), truth, words

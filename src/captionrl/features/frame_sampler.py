@@ -10,11 +10,11 @@ from captionrl.errors import UserError
 from captionrl.features.backbones import BACKBONES
 from captionrl.features.frames import QUALITY, SUFFIX, pack
 from captionrl.features.resize import Resize
-from captionrl.features.store import thin
+from captionrl.features.store import sample_uniformly
 
 
 @dataclass(frozen=True)
-class FrameKeeper:
+class FrameSampler:
     """What `extract` puts in a backbone's place to keep frames, at most so many a clip. Made by `frame_keeper`."""
 
     name: str
@@ -38,13 +38,13 @@ class FrameKeeper:
 
     def forward(self, frames: Tensor) -> Tensor:
         """uint8 [n, bytes], of uint8 frames [N, size, size, 3]: if there are too many, some of them, evenly spaced."""
-        return torch.from_numpy(pack(thin(frames.numpy(), self.most)))
+        return torch.from_numpy(pack(sample_uniformly(frames.numpy(), self.most)))
 
 
-def frame_keeper(name: str, most: int) -> FrameKeeper:
+def frame_sampler(name: str, most: int) -> FrameSampler:
     """The keeper of frames as a backbone sees them; `name` is that of the store, BACKBONE-frames."""
     backbone = name.removesuffix(SUFFIX)
     if backbone == name or backbone not in BACKBONES:
         raise UserError(f"frames {name!r} are unknown; choose mini-frames or inception-resnet-v2-frames")
     _, dim, _, resize, _, _ = BACKBONES[backbone]
-    return FrameKeeper(name, most, dim, resize)
+    return FrameSampler(name, most, dim, resize)

@@ -7,7 +7,7 @@ import numpy as np
 
 from captionrl.errors import UserError
 from captionrl.evaluation.describe import Description
-from captionrl.features.store import thin
+from captionrl.features.store import sample_uniformly
 from captionrl.tables.drawing import (
     MARGIN,
     WIDTH,
@@ -24,7 +24,7 @@ FRAMES = 8  # shown of a clip
 LEFT = 1.1  # room for the words beside their attention
 
 
-def portrait_paths(files: Sequence[Path], directory: Path) -> dict[Path, Path]:
+def figure_paths(files: Sequence[Path], directory: Path) -> dict[Path, Path]:
     """Where the picture of each file goes: DIRECTORY/<stem>.png, which no two files may share."""
     paths = {file: directory / f"{file.stem}.png" for file in files}
     owners: dict[Path, Path] = {}
@@ -34,9 +34,9 @@ def portrait_paths(files: Sequence[Path], directory: Path) -> dict[Path, Path]:
     return paths
 
 
-def draw_portrait(media: Path, fps: float, found: Description, numbers: np.ndarray, out: Path) -> None:
+def draw_caption_figure(media: Path, fps: float, found: Description, numbers: np.ndarray, out: Path) -> None:
     """Draw the caption `found` for `media` from its sampled frames numbered `numbers` [N] (frame k at k / fps s)."""
-    chosen = thin(numbers, FRAMES).tolist()
+    chosen = sample_uniformly(numbers, FRAMES).tolist()
     weights = found.segment_attention() if len(numbers) > 1 else None  # a single frame leaves no choice
     keys = [] if weights is None else [int(numbers[peak]) for peak in weights.argmax(1)]
     frames = read_frames(media, fps, [*chosen, *keys])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch.nn.functional import normalize, pad
-from toy import JUDGED, batch, judged_toy, toy_clips, toy_policy
+from toy import ACTOR_CRITICS, actor_critic_toy, batch, toy_clips, toy_policy
 
 from captionrl.decoding.rollout import greedy
 from captionrl.text.vocabulary import EOS, PAD
@@ -16,34 +16,34 @@ EXACT = {"atol": 1e-12, "rtol": 0}
 
 @pytest.fixture
 def value():
-    return judged_toy("actor-critic").value
+    return actor_critic_toy("actor-critic").value
 
 
 @pytest.fixture
 def similarity():
-    return judged_toy("actor-critic").similarity
+    return actor_critic_toy("actor-critic").similarity
 
 
-@pytest.mark.parametrize("model", JUDGED)
+@pytest.mark.parametrize("model", ACTOR_CRITICS)
 def test_judges_change_nothing_of_what_a_captioner_says(model):
-    policy, plain = judged_toy(model), toy_policy(model)
+    policy, plain = actor_critic_toy(model), toy_policy(model)
     memory, own = (each.encode(batch(CLIPS)) for each in (policy, plain))
     assert torch.equal(policy.teacher_forcing(CAPTIONS, memory), plain.teacher_forcing(CAPTIONS, own))
     assert torch.equal(greedy(policy, memory, 6).tokens, greedy(plain, own, 6).tokens)
 
 
 def test_the_papers_policy_network_is_nic_with_judges():
-    policy, nic = judged_toy("actor-critic"), toy_policy("nic")
+    policy, nic = actor_critic_toy("actor-critic"), toy_policy("nic")
     weights = policy.state_dict()
-    judges = {name for name in weights if name.startswith(("value.", "similarity."))}
-    nic.load_state_dict({name: weights[name] for name in weights if name not in judges})
+    reward_models = {name for name in weights if name.startswith(("value.", "similarity."))}
+    nic.load_state_dict({name: weights[name] for name in weights if name not in reward_models})
     memory, own = (each.encode(batch(CLIPS)) for each in (policy, nic))
     assert torch.equal(policy.teacher_forcing(CAPTIONS, memory), nic.teacher_forcing(CAPTIONS, own))
     assert torch.equal(greedy(policy, memory, 6).tokens, greedy(nic, own, 6).tokens)
 
 
 def test_policy_and_judges_share_no_weight():
-    policy = judged_toy("actor-critic")
+    policy = actor_critic_toy("actor-critic")
     assert len(list(policy.named_parameters(remove_duplicate=False))) == len(list(policy.parameters()))
 
 

@@ -1,4 +1,4 @@
-"""The internal critic of HRL: has the worker just finished a segment (HRL section 3.2, eq. 9 and 10)?"""
+"""The boundary critic, HRL's "internal critic": does a segment end at this word (HRL section 3.2, eq. 9 and 10)?"""
 
 import torch
 from torch import Tensor, nn
@@ -8,28 +8,28 @@ from captionrl.models.layers import initialise
 from captionrl.text.vocabulary import BOS
 
 
-class Critic(nn.Module):
+class BoundaryCritic(nn.Module):
     """Word embedding, GRU, linear (HRL supplement C). It reads <s> and then the caption's words.
 
-    Equation 9 lets z_t see a_t, equation 10 only the words before it. `sizes.critic_reads` chooses: by "this" the
-    output at a word says whether a segment ends there, by "previous" whether one will end at the next word.
+    Equation 9 lets z_t see a_t, equation 10 only the words before it. `sizes.critic_input` chooses: with "current" the
+    output at a word says whether a segment ends there, with "previous" whether one will end at the next word.
     """
 
-    def __init__(self, features: int, vocabulary: int, sizes: Sizes) -> None:
+    def __init__(self, vocabulary: int, sizes: Sizes) -> None:
         super().__init__()
-        self.reads_this = sizes.critic_reads == "this"
-        self.embedding = nn.Embedding(vocabulary, sizes.critic)
-        self.gru = nn.GRU(sizes.critic, sizes.critic, batch_first=True)
-        self.linear = nn.Linear(sizes.critic, 1)
+        self.reads_current = sizes.critic_input == "current"
+        self.embedding = nn.Embedding(vocabulary, sizes.boundary_critic)
+        self.gru = nn.GRU(sizes.boundary_critic, sizes.boundary_critic, batch_first=True)
+        self.linear = nn.Linear(sizes.boundary_critic, 1)
         initialise(self, sizes.init)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits [B, T] of "a segment ends at this word" for the words of captions [B, T]."""
         inputs = torch.cat([tokens.new_full((len(tokens), 1), BOS), tokens], 1)
-        logits = self.read(self.embedding(inputs))
-        return logits[:, 1:] if self.reads_this else logits[:, :-1]
+        logits = self.logits(self.embedding(inputs))
+        return logits[:, 1:] if self.reads_current else logits[:, :-1]
 
-    def read(self, embedded: Tensor) -> Tensor:
+    def logits(self, embedded: Tensor) -> Tensor:
         """Logits [B, T] after each of the embedded words [B, T, E], the first of which is <s>."""
         return self.linear(self.gru(embedded)[0]).squeeze(-1)
 

@@ -15,18 +15,20 @@ from captionrl.tables.table import build, write
 YAML = Path(__file__).parents[2] / "papers/policy_value.yaml"
 TABLE = {
     "title": "Judged", "corpus": "coco", "metrics": ["CIDEr-D", "Embedding"], "baseline": "xe",
-    "control": "equal-budget",
+    "control": "compute-matched",
 }  # fmt: skip
 ROWS = [
     {"method": "XE", "run": "xe", "cited": [94.0, None]},
     {"method": "joint", "run": "joint"},
     {"method": "NIC", "cited": [85.5, None]},
 ]
-COSINES = {"xe": 0.5, "equal-budget": 0.5, "joint": 0.625}
+COSINES = {"xe": 0.5, "compute-matched": 0.5, "joint": 0.625}
 
 
 def paper(**changes):
-    return load_paper(YAML, "mini", {"judge": "judge", "tables": {"e": {**TABLE, "rows": ROWS}}} | changes)
+    return load_paper(
+        YAML, "mini", {"reward_model": "reward-model", "tables": {"e": {**TABLE, "rows": ROWS}}} | changes
+    )
 
 
 def scores(folder):
@@ -35,7 +37,7 @@ def scores(folder):
         results = {}
         for metric, score in (("CIDEr-D", 0.75), ("Embedding", cosine)):
             rows = np.column_stack([np.full(8, score), np.ones(8)])
-            results[metric] = Result(metric, 100 * score, dict.fromkeys(ids, 100 * score), rows, f"{metric}|judge:12")
+            results[metric] = Result(metric, 100 * score, dict.fromkeys(ids, 100 * score), rows, f"{metric}|model:12")
         write_scores(folder / run / "seed1.json", results, {"seed": 1, "features": "mini"})
     return {run: [folder / run / "seed1.json"] for run in COSINES}
 
@@ -56,20 +58,23 @@ def test_every_format_shows_it_and_that_the_paper_does_not(tmp_path):
 
 
 def test_such_a_table_needs_the_judge_too():
-    assert paper().runs_of("e") == ["xe", "equal-budget", "joint", "judge"]
+    assert paper().runs_of("e") == ["xe", "compute-matched", "joint", "reward-model"]
     plain = {**TABLE, "metrics": ["CIDEr-D", "METEOR"], "rows": ROWS}
-    assert paper(tables={"e": plain}).runs_of("e") == ["xe", "equal-budget", "joint"]
+    assert paper(tables={"e": plain}).runs_of("e") == ["xe", "compute-matched", "joint"]
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"judge": None}, "tables.table1.metrics: Embedding is a run's judgement; say whose (judge:)"),
-        ({"judge": "jury"}, "judge: no run is called 'jury'; there are blind, "),
-        ({"judge": "blind"}, "judge: blind has learned no embedding of pictures; give a run that has"),
+        ({"reward_model": None}, "tables.table1.metrics: Embedding is a run's judgement; say whose (reward_model:)"),
+        ({"reward_model": "jury"}, "reward_model: no run is called 'jury'; there are blind, "),
         (
-            {"judge": "other", "runs": {"other": {"model": "nic", "phases": ["xe"]}}},
-            "judge: other has learned no embedding of pictures; give a run that has",
+            {"reward_model": "no-visual-input"},
+            "reward_model: blind has learned no embedding of pictures; give a run that has",
+        ),
+        (
+            {"reward_model": "other", "runs": {"other": {"model": "nic", "phases": ["xe"]}}},
+            "reward_model: other has learned no embedding of pictures; give a run that has",
         ),
         (
             {"runs": {"rash": {"model": "actor-critic", "phases": ["xe", "value"]}}},
@@ -96,14 +101,14 @@ def test_a_curve_is_of_the_phases_that_taught_captions():
     """Embedding and value network have scores of their own, which are no captions'."""
     assert paper().lineage("joint") == [("xe", "xe"), ("joint", "joint")]
     assert paper().ancestry("cider") == [
-        ("judge", "embedding"), ("xe", "xe"), ("cider", "value-cider"), ("cider", "joint-cider")
+        ("reward-model", "embedding"), ("xe", "xe"), ("cider", "value-cider"), ("cider", "joint-cider")
     ]  # fmt: skip
 
 
 def test_the_control_has_the_budget_of_joint_training():
     for scale in ("mini", "paper"):
         phases = load_paper(YAML, scale).phases
-        shared = ("epochs", "validate_every", "batch", "optimiser", "learning_rate", "decay", "clip")
+        shared = ("epochs", "validate_every", "batch", "optimiser", "learning_rate", "lr_schedule", "lr_step", "clip")
         of = {name: [getattr(phase, key) for key in shared] for name, phase in phases.items()}
         assert {name for name in of if of[name] == of["xe-continued"]} >= {name for name in of if "joint" in name}
 
