@@ -354,7 +354,7 @@ def schema(args: argparse.Namespace) -> None:
 def publish(args: argparse.Namespace) -> None:
     from captionrl.tables.publish import publish
 
-    for path in publish(args.results, args.out, args.readme):
+    for path in publish(args.results, args.out):
         print(path)
 
 
@@ -604,8 +604,8 @@ def parser() -> argparse.ArgumentParser:
     sub = command(schema, "write the JSON schemas of params.yaml and papers/*.yaml")
     paths(sub, out="the directory")
 
-    sub = command(publish, "copy tables and figures into docs and README")
-    paths(sub, results="such as results/mini", out="such as docs/results/mini", readme="whose tables to refresh")
+    sub = command(publish, "copy tables and figures into docs, with one page that shows them all")
+    paths(sub, results="such as results/mini", out="such as docs/results/mini")
     return top
 
 
