@@ -66,7 +66,7 @@ def test_such_a_table_needs_the_reward_model_too():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"reward_model": None}, "tables.table1.metrics: Embedding is "),
+        ({"reward_model": None}, "tables.table1.metrics: Embedding needs a reward_model"),
         ({"reward_model": "jury"}, "reward_model: no run is called 'jury'; there are no-visual-input, "),
         (
             {"reward_model": "no-visual-input"},

@@ -38,7 +38,8 @@ def page(results: Path) -> str:
     lines = [
         f"# Results at the {results.name} scale",
         "",
-        "Written by `captionrl publish` from the tables and figures of `snakemake all`; edit neither by hand.",
+        "Written by `captionrl publish` from the tables and figures of `snakemake all`. Provenance names each number's "
+        "checkpoints, signature and commit; the commands in it are those of that commit.",
         "",
         *(f"- [{paper.name}](#{paper.name}): {titles[paper].get('', paper.name)}" for paper in papers),
     ]
