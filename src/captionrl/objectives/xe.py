@@ -17,6 +17,8 @@ def xe_loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """Mean negative log-likelihood, in nats, of the words of `tokens` [B, T] (</s> included, PAD beyond).
 
+    HRL eq. 26; Shi et al. eq. 8; Li and Gong eq. 2; of Stack-Cap summed over its stages (Stack-Cap eq. 9, 10).
+
     `sampling_probability`: that an input word is drawn from the policy instead of taken from the caption.
     `boundaries` [B, T]: where segments end, in place of HRL's boundary critic's; not together with sampling.
     """
@@ -41,9 +43,10 @@ def _exact(logits: Tensor) -> torch.dtype:
 def _scheduled_sampling(
     policy: Policy, memory: TensorBatch, tokens: Tensor, sampling_probability: float
 ) -> tuple[list[Tensor], Tensor]:
-    """Every prediction's logits [W, V] of the words of `tokens`, and their places [W], as of `Policy.teacher_forced_hidden`.
+    """Every prediction's logits [W, V] of the words of `tokens`, and their places [W].
 
-    Each input word after <s> is, with `sampling_probability`, the policy's own draw.
+    Places are as of `Policy.teacher_forced_hidden`. Each input word after <s> is, with `sampling_probability`, the
+    policy's own draw.
     """
     order, active, places = active_rows(tokens)
     memory = memory.select(order)

@@ -27,7 +27,8 @@ class FeatureBatches:
     A frame is one vector, or where the store has a grid, as many as that has cells, one after the other.
 
     A longer clip is thinned to `max_frames` frames, evenly over its whole length: cutting its tail off would hide how
-    it ends. Without `visual_input` it shows one zero frame for every item, so that neither picture nor length tells anything.
+    it ends. Without `visual_input` it shows one zero frame for every item, so that neither picture nor length carries
+    information.
     """
 
     dtype: type = np.float32
