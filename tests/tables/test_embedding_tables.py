@@ -1,4 +1,4 @@
-"""Tables that score captions by a run's image-text embedding."""
+"""Tables that show what a run's embedding thinks of captions."""
 
 import csv
 from pathlib import Path
@@ -14,7 +14,7 @@ from captionrl.tables.table import build, write
 
 YAML = Path(__file__).parents[2] / "papers/policy_value.yaml"
 TABLE = {
-    "title": "Scored by an embedding", "corpus": "coco", "metrics": ["CIDEr-D", "Embedding"], "baseline": "xe",
+    "title": "Judged", "corpus": "coco", "metrics": ["CIDEr-D", "Embedding"], "baseline": "xe",
     "control": "compute-matched",
 }  # fmt: skip
 ROWS = [
@@ -57,7 +57,7 @@ def test_every_format_shows_it_and_that_the_paper_does_not(tmp_path):
     assert read_tables([tmp_path / "e.csv"])["e"]["joint"] == {"CIDEr-D": 75, "Embedding": 62.5}
 
 
-def test_such_a_table_needs_the_reward_model_too():
+def test_such_a_table_needs_the_judge_too():
     assert paper().runs_of("e") == ["xe", "compute-matched", "joint", "reward-model"]
     plain = {**TABLE, "metrics": ["CIDEr-D", "METEOR"], "rows": ROWS}
     assert paper(tables={"e": plain}).runs_of("e") == ["xe", "compute-matched", "joint"]
@@ -66,11 +66,11 @@ def test_such_a_table_needs_the_reward_model_too():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"reward_model": None}, "tables.table1.metrics: Embedding needs a reward_model"),
-        ({"reward_model": "jury"}, "reward_model: no run is called 'jury'; there are no-visual-input, "),
+        ({"reward_model": None}, "tables.table1.metrics: Embedding is a run's judgement; say whose (reward_model:)"),
+        ({"reward_model": "jury"}, "reward_model: no run is called 'jury'; there are blind, "),
         (
             {"reward_model": "no-visual-input"},
-            "reward_model: no-visual-input has learned no embedding of pictures; give a run that has",
+            "reward_model: blind has learned no embedding of pictures; give a run that has",
         ),
         (
             {"reward_model": "other", "runs": {"other": {"model": "nic", "phases": ["xe"]}}},

@@ -42,9 +42,13 @@ COMPARISONS = [
     {"run": "rl-baseline", "to": "hrl-16-compute-matched", "what": "flat | hierarchical, 100%"},
     {"run": "hrl-16", "to": "hrl-16-compute-matched", "what": "nothing"},
 ]
-TABLES = {"t": TABLE, "h": {**TABLE, "rows": HRL_ROWS, "comparisons": COMPARISONS}}
-YAML = Path(__file__).parents[2] / "papers/hrl.yaml"
-PAPER = load_paper(YAML, "mini", {"tables": TABLES})
+NOTED_ROWS = [*ROWS, {**ROWS[1], "method": "again", "note": ROWS[3]["note"]}, {**ROWS[1], "note": "another_one"}]
+TABLES = {
+    "t": TABLE,
+    "h": {**TABLE, "rows": HRL_ROWS, "comparisons": COMPARISONS},
+    "n": {**TABLE, "rows": NOTED_ROWS},
+}
+PAPER = load_paper(Path(__file__).parents[2] / "papers/hrl.yaml", "mini", {"tables": TABLES})
 
 
 def results(quality, seed, items=ITEMS):
@@ -307,9 +311,7 @@ def test_markdown_has_a_row_a_method_with_all_its_cells(scores, tmp_path):
 
 
 def test_notes_of_rows_stand_numbered_below_the_table_and_equal_ones_once(scores, tmp_path):
-    rows = [*ROWS, {**ROWS[1], "method": "again", "note": ROWS[3]["note"]}, {**ROWS[1], "note": "another_one"}]
-    paper = load_paper(YAML, "mini", {"tables": {"n": {**TABLE, "rows": rows}}})
-    write(*build(paper, "n", "mini", "", scores), tmp_path / "n.csv")
+    write(*build(PAPER, "n", "mini", "", scores), tmp_path / "n.csv")
     text = (tmp_path / "n.md").read_text()
     assert text.endswith("\nNotes:\n\n1. as many updates, 100% & more\n2. another_one\n")
     assert [re.findall("<sup>(.*?)</sup>", line) for line in text.splitlines() if line.startswith("| ")][1:] == [

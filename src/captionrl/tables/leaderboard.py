@@ -16,8 +16,8 @@ from captionrl.tables.markup import barred, escaped
 def write(paper: Paper, name: str, scale: str, out: Path) -> None:
     """Write `out` (csv) and, beside it, .md and .tex."""
     if name not in paper.leaderboards:
-        known = ", ".join(paper.leaderboards) or "none"
-        raise UserError(f"papers/{paper.paper}.yaml: leaderboards: no {name!r}; there are {known}")
+        there = ", ".join(paper.leaderboards) or "none"
+        raise UserError(f"papers/{paper.paper}.yaml: leaderboards: no {name!r}; there are {there}")
     board = paper.leaderboards[name]
     note = _note(paper.paper, board, scale)
     write_text(out.with_suffix(".md"), markdown(board, note))
