@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from captionrl import cli, provenance
-from captionrl.config.methods import LEARNERS, MODELS
+from captionrl.config.methods import MODELS, OBJECTIVES
 from captionrl.provenance import code_version, commit, sources
 
 ROOT = Path(__file__).parents[1]
@@ -28,10 +28,11 @@ def package(tmp_path, monkeypatch):
     forget()
 
 
+CAPTIONERS = [model.path for model in MODELS.values()]
 METHODS = {  # what a rule says that its command loads, if it is about all models and objectives
-    "train": [*MODELS.values(), *LEARNERS.values()],
-    "predict": MODELS.values(),
-    "figures": MODELS.values(),
+    "train": [*CAPTIONERS, *(objective.path for objective in OBJECTIVES.values())],
+    "predict": CAPTIONERS,
+    "figures": CAPTIONERS,
 }
 
 

@@ -46,6 +46,6 @@ def test_another_methods_edit_is_nothing_to_a_run():
 
 
 def test_another_class_of_the_same_module_is_another_version():
-    attention, soft = MODELS["attention"], MODELS["soft-attention"]
+    attention, soft = MODELS["attention"].path, MODELS["soft-attention"].path
     assert sources("train", attention) == sources("train", soft)
     assert code_version("train", attention) != code_version("train", soft)
