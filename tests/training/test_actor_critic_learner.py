@@ -148,7 +148,9 @@ class TestValue:
         before = learner.validate()["val_explained_variance"]
         set_trainable(learner, tmp_path, 200)
         assert before < 0
-        assert learner.validate()["val_explained_variance"] > 30  # true values explain 49: what is sampled later is left
+        assert (
+            learner.validate()["val_explained_variance"] > 30
+        )  # true values explain 49: what is sampled later is left
 
     def test_validating_twice_gives_the_same_number_and_draws_nothing_from_the_trainings_chance(self, make):
         learner, _ = make("value")

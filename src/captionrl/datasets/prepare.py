@@ -1,4 +1,4 @@
-"""From a corpus to what the trainers read: tokenised captions, a vocabulary, split lists, a card with the numbers."""
+"""From a corpus to what the trainers read: tokenised captions, a vocabulary, split lists, metadata with the numbers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from captionrl.text.vocabulary import Vocabulary
 
 
 def prepare(corpus: Corpus, out: Path, min_count: int) -> dict[str, Any]:
-    """Write captions.parquet, vocabulary.json, splits/*.txt and, last, card.json below `out`; return the card."""
+    """Write captions.parquet, vocabulary.json, splits/*.txt and, last, card.json below `out`; return what it holds."""
     tokens = tokenize(corpus)
     vocabulary = _vocabulary(corpus, tokens, min_count)
     columns = {
@@ -38,7 +38,7 @@ def prepare(corpus: Corpus, out: Path, min_count: int) -> dict[str, Any]:
 
 
 def describe(corpus: Corpus, min_count: int) -> dict[str, Any]:
-    """The card that `prepare` would write."""
+    """The metadata that `prepare` would write."""
     tokens = tokenize(corpus)
     return _card(corpus, tokens, _vocabulary(corpus, tokens, min_count), min_count)
 

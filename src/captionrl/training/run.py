@@ -38,7 +38,7 @@ class Job:
     features: Path | None  # a feature store; its manifest lies beside it, as .json. A critic needs none
     segments: Path | None  # where the captions' segments end; a critic needs it
     weights: Path | None  # of a CNN that is part of the captioner, where there is no checkpoint to start from
-    attributes: Path | None  # a list of those that clips are taught to tell, where they are
+    attributes: Path | None  # the list of those to predict, if any
     start: Path | None  # the checkpoint this phase starts from
     out: Path  # the checkpoint; .metrics.jsonl, .csv and .json come beside it
     state: Path  # below it lie the states of unfinished trainings
