@@ -182,13 +182,13 @@ def test_the_mini_backbones_weights_are_the_packages(refused, checkpoint, monkey
     assert f"{MINI_WEIGHTS}: other weights of mini than" in message
 
 
-def test_a_blind_checkpoint_captions_no_video(refused, checkpoint):
+def test_a_checkpoint_without_visual_input_captions_no_video(refused, checkpoint):
     assert "attention.safetensors: a no visual input, which sees no video" in refused(checkpoint(visual_input=False))
 
 
 def test_a_checkpoint_of_annotations_captions_no_video(refused, checkpoint):
     message = refused(checkpoint(backbone="annotations"))
-    assert "attention.safetensors: trained on annotations instead of frames; give one trained on mini" in message
+    assert "attention.safetensors: trained on annotations, not on frames; give one trained on mini" in message
 
 
 @pytest.mark.parametrize("model", ["attention", "hrl", "s2vt"])

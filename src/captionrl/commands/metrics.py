@@ -5,7 +5,10 @@ from pathlib import Path
 
 from captionrl.commands import arguments
 
-EXAMPLE = "captionrl metrics hrl --scale mini --tables results/mini/hrl/table1.csv --out metrics.json"
+EXAMPLE = (
+    "captionrl metrics hrl --scale mini --tables results/mini/hrl/table?.csv"
+    " --curves checkpoints/*-mini/hrl/*/*/seed*.csv --out metrics.json"
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
