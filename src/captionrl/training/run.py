@@ -85,7 +85,7 @@ def train_phase(paper: Paper, job: Job) -> None:
     attributes = Attributes.load(job.attributes) if job.attributes and needs_attributes else None
     if attributes and len(attributes.listed) > sizes.attributes:
         more = f"{len(attributes.listed)} attributes, but sizes.attributes is {sizes.attributes}"
-        raise UserError(f"{job.attributes}: {more}; list no more of them with --most")
+        raise UserError(f"{job.attributes}: {more}; list fewer with --max-attributes")
     inputs = {
         "captions": sha256(job.captions / "captions.parquet"),
         "vocabulary": sha256(job.captions / "vocabulary.json"),
