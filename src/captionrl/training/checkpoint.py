@@ -18,7 +18,7 @@ from captionrl.text.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a checkpoint says of itself; equal trainings give equal metadata."""
+    """Metadata of a checkpoint; equal trainings give equal metadata."""
 
     paper: str
     run: str
@@ -36,7 +36,7 @@ class Metadata:
     fps: float
     updates: int
     best_update: int
-    val_score: float  # CIDEr-D of greedy captions; a critic's F1
+    val_score: float  # CIDEr-D of greedy captions; a boundary critic's F1
     config: str  # hash of the phase's configuration
     code: str  # version of the code that trained it
 
