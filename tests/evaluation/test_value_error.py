@@ -14,12 +14,12 @@ from captionrl.decoding.rollout import sample
 from captionrl.errors import UserError
 from captionrl.evaluation import value
 from captionrl.evaluation.bootstrap import interval, paired
-from captionrl.evaluation.predict import open_clips
+from captionrl.evaluation.trained import open_clips
 from captionrl.evaluation.value import (
     CAPTIONS_AN_ITEM,
     SAMPLES,
     Beginnings,
-    judged_phase,
+    rewarded_phase,
     predicted_values,
     render,
     report,
@@ -105,7 +105,7 @@ def checkpoint(world):
 def read(world, path, split="test"):
     policy, metadata = load_checkpoint(path)
     clips = open_clips(path, metadata, world.features, torch.device("cpu"))
-    return predicted_values(policy, metadata, judged_phase(path), clips, world.load()[0], split)
+    return predicted_values(seed, rewarded_phase(path), split)
 
 
 def test_every_beginning_of_a_few_captions_an_item_is_there_once(world, checkpoint):

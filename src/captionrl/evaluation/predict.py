@@ -13,12 +13,11 @@ from captionrl.decoding.lookahead import look_ahead as look_ahead_search
 from captionrl.decoding.rollout import sample
 from captionrl.device import pick_device
 from captionrl.errors import UserError
-from captionrl.features.store import FeatureStore
+from captionrl.evaluation.trained import open_clips
 from captionrl.files import write_json
 from captionrl.models.policy import Features, Policy
 from captionrl.progress import progress
-from captionrl.training.checkpoint import Metadata, load_checkpoint
-from captionrl.training.data import FeatureBatches, clips_of
+from captionrl.training.checkpoint import load_checkpoint
 
 BATCH = 64  # clips at a time; the beam, or the size of a set, multiplies it
 
@@ -120,14 +119,3 @@ def decode(
 
 def _items(captions: Path, split: str) -> list[str]:
     return [item.id for item in load_captions(captions).items[split]]
-
-
-def open_clips(checkpoint: Path, metadata: Metadata, features: Path, device: torch.device) -> FeatureBatches:
-    """The clips of a feature store as the checkpoint with this metadata was trained on them."""
-    store = FeatureStore(features)
-    facts = [store.attributes[name] for name in ("backbone", "weights_sha256", "fps")]
-    if facts != [metadata.backbone, metadata.backbone_sha256, metadata.fps]:
-        raise UserError(
-            f"{features}: features of another backbone or rate than {checkpoint} was trained on; extract them again"
-        )
-    return clips_of(store, metadata.corpus_settings.max_frames, device, visual_input=metadata.visual_input)

@@ -24,8 +24,8 @@ from captionrl.device import pick_device
 from captionrl.errors import UserError
 from captionrl.evaluation.captions import read_hypotheses, read_references
 from captionrl.evaluation.describe import Description, describe
-from captionrl.evaluation.predict import open_clips
 from captionrl.evaluation.recognition import probabilities
+from captionrl.evaluation.trained import open_clips
 from captionrl.features.frames import SUFFIX, unpack
 from captionrl.features.store import FeatureStore, sample_uniformly
 from captionrl.features.video import MediaError

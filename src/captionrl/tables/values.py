@@ -14,7 +14,7 @@ from captionrl.config import MixedRewardPhase, Paper, ValuesFigure
 from captionrl.datasets.prepared import load_captions
 from captionrl.decoding.rollout import sample
 from captionrl.device import pick_device
-from captionrl.evaluation.predict import open_clips
+from captionrl.evaluation.trained import open_clips
 from captionrl.models.actor_critic import WithValueAndReward
 from captionrl.rewards import Bleu, CiderD
 from captionrl.tables.drawing import BLACK, GREY, MARGIN, SEGMENTS, WIDTH, Sheet, plain
