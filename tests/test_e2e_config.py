@@ -7,7 +7,7 @@ import pytest
 from captionrl.config import load_paper
 from captionrl.errors import UserError
 
-YAML = Path(__file__).parents[1] / "papers/e2e.yaml"
+YAML = Path(__file__).parents[1] / "papers/e2e"
 
 
 def test_the_papers_own_numbers():

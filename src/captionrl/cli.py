@@ -177,7 +177,7 @@ def train(args: argparse.Namespace) -> None:
         device=args.device,
         precision=args.precision,
     )
-    train_phase(load_paper(args.papers / f"{name}.yaml", args.scale, args.overrides), job)
+    train_phase(load_paper(args.papers / name, args.scale, args.overrides), job)
 
 
 def predict(args: argparse.Namespace) -> None:
@@ -295,7 +295,7 @@ def table(args: argparse.Namespace) -> None:
     scores: dict[str, list[Path]] = {}
     for path in args.scores:  # …/<run>/seed<k>.json
         scores.setdefault(path.parent.name, []).append(path)
-    paper = load_paper(args.papers / f"{name}.yaml", args.scale, args.overrides)
+    paper = load_paper(args.papers / name, args.scale, args.overrides)
     write(*build(paper, table, args.scale, read_json(args.metadata)["origin"], scores), args.out)
 
 
@@ -304,14 +304,14 @@ def leaderboard(args: argparse.Namespace) -> None:
     from captionrl.tables.leaderboard import write
 
     name, leaderboard = args.leaderboard
-    write(load_paper(args.papers / f"{name}.yaml", args.scale, args.overrides), leaderboard, args.scale, args.out)
+    write(load_paper(args.papers / name, args.scale, args.overrides), leaderboard, args.scale, args.out)
 
 
 def metrics(args: argparse.Namespace) -> None:
     from captionrl.config import load_paper
     from captionrl.tables.metrics import write_metrics
 
-    paper = load_paper(args.papers / f"{args.paper}.yaml", args.scale, args.overrides)
+    paper = load_paper(args.papers / args.paper, args.scale, args.overrides)
     write_metrics(paper, args.tables, args.curves, args.out)
 
 
@@ -320,7 +320,7 @@ def figures(args: argparse.Namespace) -> None:
     from captionrl.tables.examples import Sources, by_captioner, by_system
     from captionrl.tables.figures import draw_figures
 
-    paper = load_paper(args.papers / f"{args.paper}.yaml", args.scale, args.overrides)
+    paper = load_paper(args.papers / args.paper, args.scale, args.overrides)
     sources = Sources(by_captioner(args.checkpoints), by_system(args.predictions), args.work, args.raw, args.device)
     for path in draw_figures(paper, args.scale, args.curves, args.tables, sources, args.out):
         print(path)
@@ -488,8 +488,8 @@ def parser() -> argparse.ArgumentParser:
     sub = command(predict, "caption a split by beam search, or write sets of captions")
     files(sub, checkpoint="of a trained run; several: its seeds", out="{item: caption}; one a checkpoint")
     paths(sub, captions="a prepared corpus", features="its store")
-    how = "write {item: [captions]}: sampled at random (rs), or all that a beam as wide finds (bs)"
-    sub.add_argument("--set", choices=("rs", "bs"), help=how)
+    how = "write {item: [captions]}: sampled at random (sample), or all that a beam as wide finds (beam-set)"
+    sub.add_argument("--set", choices=("sample", "beam-set"), help=how)
     sub.add_argument("--size", type=_positive, default=5, help="captions a set (default: %(default)s)")
     sub.add_argument("--split", choices=("train", "val", "test"), default="test")
     sub.add_argument("--beam", type=_positive, default=5, help="width, without --set (default: %(default)s)")

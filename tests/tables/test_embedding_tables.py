@@ -12,7 +12,7 @@ from captionrl.evaluation.results import Result, write_scores
 from captionrl.tables.metrics import read_tables
 from captionrl.tables.table import build, write
 
-YAML = Path(__file__).parents[2] / "papers/policy_value.yaml"
+YAML = Path(__file__).parents[2] / "papers/policy_value"
 TABLE = {
     "title": "Judged", "corpus": "coco", "metrics": ["CIDEr-D", "Embedding"], "baseline": "xe",
     "control": "compute-matched",

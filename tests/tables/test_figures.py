@@ -165,7 +165,7 @@ def test_all_captions_of_a_set_are_shown(paper, sources, tmp_path):
 @pytest.fixture
 def stages(world, sources, tmp_path):
     """The figure of a run of Stack-Cap on pictures of 2 x 2 cells; its paper, and where its data lie."""
-    stackcap = load_paper(PAPER.with_name("stackcap.yaml"), "mini")
+    stackcap = load_paper(PAPER.with_name("stackcap"), "mini")
     facts = {"title": "Stages", "corpus": CORPUS, "run": "stack-cap", "items": 2}
     changes = {"corpora": tiny_paper().corpora, "figures": Figures.model_validate({"stages": {"figure3": facts}})}
     metadata = {"paper": "stackcap", "run": "stack-cap", "model": "stack-cap", "backbone": "mini-grid"}
@@ -300,7 +300,7 @@ def with_figures(path: Path, figures: dict) -> Path:
 
 def test_the_command_draws_what_the_yaml_says(curves, tmp_path, monkeypatch, capsys):
     drawn = {"curves": {"f5": {"title": "C", "corpus": "msrvtt", "methods": METHODS}}}
-    with_figures(tmp_path / "papers/hrl.yaml", drawn)
+    with_figures(tmp_path / "papers/hrl", drawn)
     monkeypatch.chdir(tmp_path)
     arguments = ["figures", "hrl", "--scale", "mini", "--out", "out", "--curves", *map(str, curves), "--device", "cpu"]
     monkeypatch.setattr(sys, "argv", ["captionrl", *arguments])

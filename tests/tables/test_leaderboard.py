@@ -11,7 +11,7 @@ from captionrl.config import load_paper
 from captionrl.errors import UserError
 from captionrl.tables.leaderboard import write
 
-YAML = Path(__file__).parents[2] / "papers/stackcap.yaml"
+YAML = Path(__file__).parents[2] / "papers/stackcap"
 # As printed: c5 and c40 of BLEU-1 to BLEU-4, METEOR, ROUGE-L, CIDEr, by turns.
 PRINTED = {
     "Google NIC": "71.3 89.5 54.2 80.2 40.7 69.4 30.9 58.7 25.4 34.6 53.0 68.2 94.3 94.6",

@@ -30,7 +30,7 @@ SETS = {
 BEST = {**SETS, "metrics": ["CIDEr-D", "SPICE"], "rows": [{"method": "XE", "run": "xe", "cited": [80.0, 19.2]}]}
 OURS = {**SETS, "rows": [{"method": "XE (rs)", "run": "xe.rs"}]}  # the paper has no such table
 TABLES = {"s": {**SETS, "rows": ROWS, "comparisons": [CONTRAST]}, "b": BEST, "o": OURS}
-PAPER = load_paper(Path(__file__).parents[2] / "papers/sle.yaml", "mini", {"tables": TABLES})
+PAPER = load_paper(Path(__file__).parents[2] / "papers/sle", "mini", {"tables": TABLES})
 SHARES = {
     "xe.rs": 0.6,
     "compute-matched.rs": 0.6,
@@ -139,7 +139,7 @@ def test_a_metric_that_could_not_be_computed_says_why(tmp_path):
 )
 def test_metrics_and_systems_that_do_not_fit_are_named(table, message):
     with pytest.raises(UserError, match=message):
-        load_paper(Path(__file__).parents[2] / "papers/sle.yaml", "mini", {"tables": {"s": table}})
+        load_paper(Path(__file__).parents[2] / "papers/sle", "mini", {"tables": {"s": table}})
 
 
 def legend_of(axes):
@@ -162,7 +162,7 @@ def test_a_tradeoff_is_a_point_a_row_of_ours(table):
         draw_tradeoff(PAPER, figure, {})
 
 
-STACKCAP = Path(__file__).parents[2] / "papers/stackcap.yaml"
+STACKCAP = Path(__file__).parents[2] / "papers/stackcap"
 STAGES = {"title": "Stages", "corpus": "coco", "metrics": ["CIDEr-D"], "baseline": "lstm", "control": "lstm-xe"}
 
 

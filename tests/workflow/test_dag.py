@@ -19,7 +19,7 @@ from captionrl.evaluation.media import WEIGHTS
 ROOT = Path(__file__).parents[2]
 SEEDS = load_params(ROOT / "params.yaml").seeds
 ONE_SEED = ("seeds=[1]",)
-PAPER = load_paper(ROOT / "papers/hrl.yaml", "paper")
+PAPER = load_paper(ROOT / "papers/hrl", "paper")
 TABLES = {name: table for name, table in PAPER.tables.items() if not table.on_request}
 DATA = {"mini": {"world"}, "paper": {"require", "download_weights", "download_corenlp"}}
 Step = tuple[str, str, str]  # (corpus, run, phase)

@@ -35,7 +35,7 @@ def corpus(scale):
 
 @pytest.fixture
 def backbone(scale):
-    return load_paper(ROOT / "papers/stackcap.yaml", scale).backbone
+    return load_paper(ROOT / "papers/stackcap", scale).backbone
 
 
 @pytest.mark.parametrize("part", PARTS)

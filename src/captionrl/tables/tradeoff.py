@@ -12,8 +12,8 @@ from captionrl.errors import UserError
 from captionrl.files import decode_utf8, read_bytes
 from captionrl.tables.drawing import BLACK, GREY, LINES, MARGIN, WIDTH, Sheet, plain
 
-MARKERS = {"": "o", "rs": "o", "bs": "s"}
-KEY = "Circles: sampled (rs); squares: beam (bs)."
+MARKERS = {"": "o", "sample": "o", "beam-set": "s"}
+KEY = "Circles: sampled; squares: beam sets."
 
 
 def draw_tradeoff(paper: Paper, figure: TradeoffFigure, tables: Mapping[str, Path]) -> Sheet:
