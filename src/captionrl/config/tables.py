@@ -97,9 +97,10 @@ class CitedMethod(Strict):
         """Raises a ValueError that names the key below `place`."""
         if self.cited.keys() != set(board.columns):
             raise ValueError(f"{place}.cited: must be of {', '.join(board.columns)}, and no other")
-        for column, numbers in self.cited.items():
-            if len(numbers) != len(board.metrics):
-                raise ValueError(f"{place}.cited.{column}: {len(numbers)} numbers for {len(board.metrics)} metrics")
+        for column in board.columns:
+            count = len(self.cited[column])
+            if count != len(board.metrics):
+                raise ValueError(f"{place}.cited.{column}: {count} numbers for {len(board.metrics)} metrics")
 
 
 class Leaderboard(Strict):

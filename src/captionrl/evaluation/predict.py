@@ -81,8 +81,8 @@ def predict_sets(
 ) -> None:
     """Write {item: [captions]} of every item of `split` to `out`, `size` captions each (SLE section 5.4).
 
-    `sample`: random sampling, seeded with the checkpoint's own seed, so that equal checkpoints give equal captions on the
-    same kind of device. `beam-set`: all that a beam search of width `size` finds, best first.
+    `sample`: random sampling, seeded with the checkpoint's own seed, so that equal checkpoints give equal captions on
+    the same kind of device. `beam-set`: all that a beam search of width `size` finds, best first.
     """
 
     def random(policy: Policy, features: Features, max_tokens: int) -> Tensor:
