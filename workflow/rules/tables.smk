@@ -92,7 +92,7 @@ rule table:
         "Building {output.csv}"
     shell:
         "exec captionrl table {wildcards.paper}/{wildcards.table} --scale {params.scale} --scores {input.scores}"
-        " --card {input.card} --out {output.csv} {params.overrides} 2> >(trap '' TERM INT; exec tee {log} >&2)"
+        " --metadata {input.metadata} --out {output.csv} {params.overrides} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 rule submission:

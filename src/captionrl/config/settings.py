@@ -11,7 +11,7 @@ from captionrl.errors import UserError
 from captionrl.files import decode_utf8, read_bytes
 
 OVERRIDES = "params.yaml overrides"
-WIDTH = 60  # the column that places are aligned at; longer lines have theirs where they end
+WIDTH = 60  # places of lines up to this width are aligned, those of longer ones stand where the line ends
 
 
 def render_settings(directory: Path, scale: str, overrides: dict[str, Any] | None, only: str | None) -> str:
@@ -29,7 +29,7 @@ def render_settings(directory: Path, scale: str, overrides: dict[str, Any] | Non
     if only:
         settings = _below(settings, only, directory)
     lines = _lines(settings, places)
-    column = min(WIDTH, max(len(line) for line, _ in lines))
+    column = max((len(line) for line, _ in lines if len(line) <= WIDTH), default=0)
     return "".join(f"{line:<{column}}  # {place}\n" if place else f"{line}\n" for line, place in lines)
 
 
@@ -53,6 +53,8 @@ def _places_of(value: Any, place: str) -> Any:
     """Likewise of a value that comes from one place."""
     if isinstance(value, dict):
         return {key: _places_of(part, place) for key, part in value.items()}
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        return [_places_of(item, place) for item in value]
     return place
 
 
@@ -62,7 +64,7 @@ def _below(settings: dict[str, Any], only: str, directory: Path) -> dict[str, An
     for depth, key in enumerate(keys):
         if not isinstance(found, dict) or key not in found:
             names = ", ".join(found) if isinstance(found, dict) and found else "none"
-            raise UserError(f"{directory}: no setting {only!r}; {'.'.join(keys[:depth]) or 'there'} has {names}")
+            raise UserError(f"{directory}: no setting {only!r}; {'.'.join(keys[:depth]) or 'it'} has {names}")
         found = found[key]
     for key in reversed(keys):
         found = {key: found}
