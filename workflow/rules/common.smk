@@ -131,7 +131,7 @@ def segments_to_train(wildcards):
 
 
 def attributes_to_train(wildcards):
-    """The list of the attributes that a phase teaches to tell."""
+    """The list of the attributes that a phase learns to predict."""
     paper = PAPERS[wildcards.paper]
     needed = paper.needs_attributes(wildcards.phase, wildcards.corpus)
     return f"work/{wildcards.corpus}/attributes/{paper.corpora[wildcards.corpus].tagger}.tsv" if needed else []
@@ -158,7 +158,9 @@ def most_attributes(wildcards):
     ]
     most = {paper.sizes_of(run, wildcards.corpus).attributes for paper in mining for run in paper.runs}
     if len(most) != 1:
-        raise WorkflowError(f"papers/*/*.yaml: sizes.attributes of {wildcards.corpus}: {most or 'in no paper'}; give one")
+        raise WorkflowError(
+            f"papers/*/*.yaml: sizes.attributes of {wildcards.corpus}: {most or 'in no paper'}; give one"
+        )
     return most.pop()
 
 
@@ -240,7 +242,11 @@ def reward_models(wildcards):
 
 def reward_model_features(wildcards):
     """The manifest of the features that the reward model was trained on."""
-    return manifest(wildcards.paper, wildcards.corpus, PAPERS[wildcards.paper].reward_model) if reward_models(wildcards) else []
+    return (
+        manifest(wildcards.paper, wildcards.corpus, PAPERS[wildcards.paper].reward_model)
+        if reward_models(wildcards)
+        else []
+    )
 
 
 def reward_model_methods(wildcards):
@@ -252,7 +258,9 @@ def reward_model_methods(wildcards):
 def scores_of(wildcards):
     paper = PAPERS[wildcards.paper]
     if wildcards.table not in paper.tables:
-        raise WorkflowError(f"papers/{paper.paper}/paper.yaml: has no {wildcards.table}; there are {', '.join(paper.tables)}")
+        raise WorkflowError(
+            f"papers/{paper.paper}/paper.yaml: has no {wildcards.table}; there are {', '.join(paper.tables)}"
+        )
     return expand(
         "work/{corpus}/scores/{paper}/{run}/seed{seed}.json",
         corpus=paper.tables[wildcards.table].corpus,

@@ -13,7 +13,7 @@ from captionrl.files import decode_utf8, read_bytes
 
 
 class Params(Strict):
-    """params.yaml: the knobs a user turns."""
+    """params.yaml: what a user sets."""
 
     scale: Scale = "mini"
     seeds: list[Annotated[int, Field(ge=0)]] = Field([1, 2, 3], min_length=1)
@@ -42,31 +42,32 @@ def load_paper(directory: Path | str, scale: str, overrides: dict[str, Any] | No
     At the mini scale its corpora are others, and called so: msrvtt-mini. Raises a UserError that names the file, the
     key in it and the fix.
     """
-    raw, paper = resolve(directory, scale, overrides)
+    paper = resolve(directory, scale, overrides)
     if scale != "mini":
         return paper
-    raw["corpora"] = {f"{name}-mini": value for name, value in raw["corpora"].items()}
-    for kind in (raw["tables"], raw.get("leaderboards", {}), *raw.get("figures", {}).values()):
-        kind.update({name: {**part, "corpus": part["corpus"] + "-mini"} for name, part in kind.items()})
+    raw = paper.model_dump(by_alias=True)
+    raw["corpora"] = {f"{name}-mini": corpus for name, corpus in raw["corpora"].items()}
+    for parts in (raw["tables"], raw["leaderboards"], *raw["figures"].values()):
+        for part in parts.values():
+            part["corpus"] += "-mini"
     return Paper.model_validate(raw)
 
 
-def resolve(directory: Path | str, scale: str, overrides: dict[str, Any] | None) -> tuple[dict[str, Any], Paper]:
-    """A paper's settings at `scale` as they stand in its files, its corpora called as there, and the model of them.
+def resolve(directory: Path | str, scale: str, overrides: dict[str, Any] | None) -> Paper:
+    """The paper at `scale`, its corpora called as in its files. Raises likewise.
 
     Every file must leave a valid paper, so that a mistake is found in the file that makes it.
     """
-    raw: dict[str, Any] = {}
     directory = Path(directory)
+    raw: dict[str, Any] = {}
     for path in files_of(directory, scale):
         raw = overlay(raw, _read_yaml(path))
         paper = _validate(Paper, raw, str(path))
         if paper.paper != directory.name:
             raise UserError(f"{path}: paper: {paper.paper}; must be {directory.name}, as the directory is called")
     if overrides:
-        raw = overlay(raw, overrides)
-        paper = _validate(Paper, raw, "params.yaml", f"overrides.{directory.name}")
-    return raw, paper
+        paper = _validate(Paper, overlay(raw, overrides), "params.yaml", f"overrides.{directory.name}")
+    return paper
 
 
 def files_of(directory: Path, scale: str) -> list[Path]:
