@@ -20,7 +20,7 @@ class Sizes(Strict):
     dropout: Annotated[float, Field(ge=0, lt=1)]
     init: Positive  # every parameter starts uniform in [-init, init]
 
-    # HRL and its baselines (projection: also Stack-Cap, policy and value, end-to-end).
+    # HRL and the baselines of its tables; `projection` also policy and value, end-to-end, soft attention.
     projection: PositiveInt = 512  # a frame's feature -> this; policy and value: so do captions
     encoder: PositiveInt = 512  # Bi-LSTM over frames, each direction
 
@@ -35,4 +35,4 @@ class Sizes(Strict):
     stages: Annotated[int, Field(ge=2)] = 3  # the coarse decoder and the fine ones
 
     # End-to-end alone (Li and Gong).
-    attributes: PositiveInt = 400  # most that are predicted
+    attributes: PositiveInt = 400  # how many are predicted at most
