@@ -14,7 +14,7 @@ from captionrl.decoding.rollout import sample
 from captionrl.errors import UserError
 from captionrl.evaluation import value
 from captionrl.evaluation.bootstrap import interval, paired
-from captionrl.evaluation.trained import open_clips
+from captionrl.evaluation.trained import open_seeds
 from captionrl.evaluation.value import (
     CAPTIONS_AN_ITEM,
     SAMPLES,
@@ -103,8 +103,7 @@ def checkpoint(world):
 
 
 def read(world, path, split="test"):
-    policy, metadata = load_checkpoint(path)
-    clips = open_clips(path, metadata, world.features, torch.device("cpu"))
+    (seed,) = open_seeds([path], world.captions, world.features, split, WithValueAndReward, "a value network")
     return predicted_values(seed, rewarded_phase(path), split)
 
 

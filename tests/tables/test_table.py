@@ -43,7 +43,7 @@ CONTRASTS = [
     {"run": "hrl-16", "to": "hrl-16-compute-matched", "what": "nothing"},
 ]
 TABLES = {"t": TABLE, "h": {**TABLE, "rows": HRL_ROWS, "comparisons": CONTRASTS}}
-PAPER = load_paper(Path(__file__).parents[2] / "papers/hrl.yaml", "mini", {"tables": TABLES})
+PAPER = load_paper(Path(__file__).parents[2] / "papers/hrl", "mini", {"tables": TABLES})
 
 
 def results(quality, seed, items=ITEMS):

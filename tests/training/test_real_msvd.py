@@ -86,7 +86,7 @@ def test_the_model_reproduces_a_reference_caption_of_each_real_clip(tmp_path):
     mine(load_captions(captions), "dictionary", 50).save(tmp_path / "attributes.tsv")
     write_cnn(store, tmp_path / "mini.safetensors")
 
-    paper = load_paper(ROOT / "papers/e2e.yaml", "paper", OVERRIDES)
+    paper = load_paper(ROOT / "papers/e2e", "paper", OVERRIDES)
     torch.set_num_threads(2)
     start = None
     for run, phase in (("s2vt", "xe"), ("rfc-plus", "rfc-plus"), ("e2e", "e2e")):

@@ -74,14 +74,14 @@ def predict_sets(
     out: Path,
     *,
     split: str,
-    how: Literal["rs", "bs"],
+    how: Literal["sample", "beam-set"],
     size: int,
     device: str,
 ) -> None:
     """Write {item: [captions]} of every item of `split` to `out`, `size` captions each (SLE section 5.4).
 
-    `rs`: random sampling, seeded with the checkpoint's own seed, so that equal checkpoints give equal captions on the
-    same kind of device. `bs`: all that a beam search of width `size` finds, best first.
+    `sample`: random sampling, seeded with the checkpoint's own seed, so that equal checkpoints give equal captions on
+    the same kind of device. `beam-set`: all that a beam search of width `size` finds, best first.
     """
 
     def random(policy: Policy, features: Features, max_tokens: int) -> Tensor:
@@ -93,7 +93,7 @@ def predict_sets(
     def beam(policy: Policy, features: Features, max_tokens: int) -> Tensor:
         return beam_search(policy, policy.encode(features), max_tokens, size)[0]
 
-    decoder, title = (random, "sampling") if how == "rs" else (beam, "beam search")
+    decoder, title = (random, "sampling") if how == "sample" else (beam, "beam search")
     write_json(out, decode(checkpoint, features, _items(captions, split), decoder, device=device, title=title))
 
 

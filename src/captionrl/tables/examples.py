@@ -54,7 +54,7 @@ class Sources:
     """Where the figures' data lie."""
 
     checkpoints: dict[tuple[str, str], Path]  # by corpus and run
-    predictions: dict[tuple[str, str], Path]  # by corpus and system: RUN.rs, RUN.greedy, …
+    predictions: dict[tuple[str, str], Path]  # by corpus and system: RUN.sample, RUN.greedy, …
     work: Path  # CORPUS/captions/ and CORPUS/features/BACKBONE.h5
     raw: Path  # CORPUS/: the data set's own files; clips that are not there are not shown
     device: str
