@@ -50,7 +50,7 @@ adopt: setup
 # Copy the mini scale's tables and figures into git, after looking at them.
 publish: setup
 	$(BIN)/snakemake all
-	$(BIN)/captionrl publish --results results/mini --out docs/results/mini --readme README.md
+	$(BIN)/captionrl publish --results results/mini --out docs/results/mini
 
 clean:
 	rm -rf data/*-mini work checkpoints results/table*.csv results/mini .snakemake

@@ -1,69 +1,72 @@
-"""Publishing copies tables and figures, and refreshes what the README shows."""
+"""Publishing copies tables and figures, and writes one page that shows them all."""
+
+import re
+from pathlib import Path
 
 import pytest
 
+from captionrl.config import load_paper
 from captionrl.errors import UserError
+from captionrl.tables import figures
 from captionrl.tables.publish import publish
 
-README = """# captionrl
-
-before
-<!-- hrl/table1.md -->
-an old table
-<!-- end -->
-between
-<!-- a remark -->
-<!-- e2e/table1.md -->
-<!-- end -->
-after
-"""
+PAPER = load_paper(Path(__file__).parents[2] / "papers/hrl.yaml", "mini")
+KINDS = ("cells.jsonl", "comparisons.csv", "csv", "md", "png", "tex")
 
 
 @pytest.fixture
 def results(tmp_path):
     for paper in ("hrl", "e2e"):
-        folder = tmp_path / "results" / paper
+        folder = tmp_path / "results/mini" / paper
         folder.mkdir(parents=True)
-        for suffix in ("csv", "md", "tex", "cells.jsonl", "png", "log"):
+        for suffix in (*KINDS, "log"):
             (folder / f"table1.{suffix}").write_text(f"{paper}'s \\1 {suffix}\n")
-    (tmp_path / "README.md").write_text(README)
-    return tmp_path / "results"
+    pictures = {name: tmp_path / f"results/mini/hrl/{name}.png" for name in PAPER.figures.names}
+    for path in pictures.values():
+        path.write_bytes(b"a picture")
+    (tmp_path / "results/mini/hrl/figures.html").write_text(figures.page(PAPER, "mini", pictures))
+    return tmp_path / "results/mini"
 
 
-def run(results):
-    return publish(results, results.parent / "docs", results.parent / "README.md")
+@pytest.fixture
+def page(results, tmp_path):
+    publish(results, tmp_path / "docs/mini")
+    return (tmp_path / "docs/mini/README.md").read_text()
 
 
-def test_tables_and_figures_are_copied_as_they_are(results, tmp_path):
-    run(results)
-    copied = sorted(path.relative_to(tmp_path / "docs").as_posix() for path in (tmp_path / "docs").rglob("*.*"))
-    kinds = ("cells.jsonl", "csv", "md", "png", "tex")
-    assert copied == [f"{paper}/table1.{kind}" for paper in ("e2e", "hrl") for kind in kinds]
+def test_tables_and_figures_are_copied_as_they_are(results, page, tmp_path):
+    copied = {path.relative_to(tmp_path / "docs/mini") for path in (tmp_path / "docs/mini").glob("*/*")}
+    assert copied == {path.relative_to(results) for path in results.glob("*/*") if path.suffix != ".log"}
     for file in copied:
-        assert (tmp_path / "docs" / file).read_bytes() == (results / file).read_bytes()
+        assert (tmp_path / "docs/mini" / file).read_bytes() == (results / file).read_bytes()
 
 
-def test_the_readme_shows_the_new_tables_and_keeps_the_rest(results, tmp_path):
-    run(results)
-    readme = (tmp_path / "README.md").read_text()
-    assert readme == README.replace("an old table\n", "hrl's \\1 md\n").replace(
-        "<!-- e2e/table1.md -->\n", "<!-- e2e/table1.md -->\ne2e's \\1 md\n"
-    )
-    run(results)
-    assert (tmp_path / "README.md").read_text() == readme
+def test_the_page_shows_every_table_and_figure_with_its_title(page):
+    assert page.startswith("# Results at the mini scale\n")
+    for paper in ("hrl", "e2e"):
+        assert f"\n### {paper}/table1\n\n{paper}'s \\1 md\n" in page
+    assert f"\n{PAPER.title}. " in page
+    for drawn in PAPER.figures.kinds.values():
+        for name, figure in drawn.items():
+            assert f"![{figure.title}, {figure.corpus}](hrl/{name}.png)" in page
+
+
+def test_every_link_of_the_page_leads_to_a_published_file(page, tmp_path):
+    links = re.findall(r"\]\(([^)#]+)\)", page)
+    assert {f"{paper}/table1.{kind}" for paper in ("e2e", "hrl") for kind in KINDS if kind != "md"} <= set(links)
+    for link in links:
+        if not link.startswith("../"):
+            assert (tmp_path / "docs/mini" / link).exists()
+
+
+def test_publishing_twice_gives_the_same_page(results, page, tmp_path):
+    publish(results, tmp_path / "docs/mini")
+    assert (tmp_path / "docs/mini/README.md").read_text() == page
 
 
 def test_without_tables_nothing_is_published(tmp_path):
     (tmp_path / "results").mkdir()
-    (tmp_path / "README.md").write_text(README)
+    (tmp_path / "results/curves.png").write_bytes(b"a picture")
     with pytest.raises(UserError, match="no tables; make them first"):
-        run(tmp_path / "results")
-    assert (tmp_path / "README.md").read_text() == README
+        publish(tmp_path / "results", tmp_path / "docs")
     assert not (tmp_path / "docs").exists()
-
-
-def test_a_table_that_the_readme_wants_but_nobody_made_is_named(results, tmp_path):
-    (results / "hrl/table1.md").unlink()
-    with pytest.raises(UserError, match=r"hrl/table1\.md: no such file"):
-        run(results)
-    assert (tmp_path / "README.md").read_text() == README

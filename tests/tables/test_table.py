@@ -38,11 +38,16 @@ HRL_ROWS = [
     {"method": "compute-matched XE", "run": "compute-matched"},
     {"method": "HRL", "run": "hrl-16", "control": "hrl-16-compute-matched"},
 ]
-CONTRASTS = [
+COMPARISONS = [
     {"run": "rl-baseline", "to": "hrl-16-compute-matched", "what": "flat | hierarchical, 100%"},
     {"run": "hrl-16", "to": "hrl-16-compute-matched", "what": "nothing"},
 ]
-TABLES = {"t": TABLE, "h": {**TABLE, "rows": HRL_ROWS, "comparisons": CONTRASTS}}
+NOTED_ROWS = [*ROWS, {**ROWS[1], "method": "again", "note": ROWS[3]["note"]}, {**ROWS[1], "note": "another_one"}]
+TABLES = {
+    "t": TABLE,
+    "h": {**TABLE, "rows": HRL_ROWS, "comparisons": COMPARISONS},
+    "n": {**TABLE, "rows": NOTED_ROWS},
+}
 PAPER = load_paper(Path(__file__).parents[2] / "papers/hrl", "mini", {"tables": TABLES})
 
 
@@ -188,10 +193,10 @@ def mean_of(scores, metric, run):
     return np.mean([read_scores(path)[0][metric].value for path in scores[run]])
 
 
-def test_a_contrast_is_a_difference_of_means_with_an_interval_and_a_test(hrl_scores):
+def test_a_comparison_is_a_difference_of_means_with_an_interval_and_a_test(hrl_scores):
     built, _ = build(PAPER, "h", "mini", "", hrl_scores)
     assert [(comparison.run, comparison.to) for comparison, _ in built.comparisons] == [
-        (c["run"], c["to"]) for c in CONTRASTS
+        (c["run"], c["to"]) for c in COMPARISONS
     ]
     for comparison, differences in built.comparisons:
         assert list(differences) == METRICS
@@ -205,14 +210,14 @@ def test_a_contrast_is_a_difference_of_means_with_an_interval_and_a_test(hrl_sco
     assert all(difference.low < 0 < difference.high and difference.p > 0.05 for difference in equal.values())
 
 
-def test_contrasts_have_a_csv_of_their_own_and_a_second_table_in_markdown(hrl_scores, tmp_path):
+def test_comparisons_have_a_csv_of_their_own_and_a_second_table(hrl_scores, tmp_path):
     built, provenance = build(PAPER, "h", "mini", "", hrl_scores)
     write(built, provenance, tmp_path / "h.csv")
     with open(tmp_path / "h.comparisons.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     places = [(row["run"], row["to"], row["what"], row["scale"], row["corpus"], row["metric"]) for row in rows]
     assert places == [
-        (c["run"], c["to"], c["what"], "mini", "msrvtt-mini", metric) for c in CONTRASTS for metric in METRICS
+        (c["run"], c["to"], c["what"], "mini", "msrvtt-mini", metric) for c in COMPARISONS for metric in METRICS
     ]
     found = [difference for _, differences in built.comparisons for difference in differences.values()]
     for row, difference in zip(rows, found, strict=True):
@@ -224,24 +229,26 @@ def test_contrasts_have_a_csv_of_their_own_and_a_second_table_in_markdown(hrl_sc
     lines = [re.split(r"(?<!\\)\|", line.strip("|")) for line in second.splitlines() if line.startswith("|")]
     assert [cell.strip() for cell in lines[0]] == ["difference", *METRICS]
     assert {len(cells) for cells in lines} == {1 + len(METRICS)}
-    for comparison, cells, (_, differences) in zip(CONTRASTS, lines[2:], built.comparisons, strict=True):
+    for comparison, cells, (_, differences) in zip(COMPARISONS, lines[2:], built.comparisons, strict=True):
         name = cells[0].replace("\\|", "|")
-        assert name.strip().startswith(comparison["run"])
-        assert comparison["to"] in name
-        assert comparison["what"] in name
+        assert name.strip() == f"{comparison['run']} \u2212 {comparison['to']}: {comparison['what']}"
         assert [cell.strip() for cell in cells[1:]] == [
             f"{d.value:+.1f} [{d.low:+.1f}, {d.high:+.1f}]" for d in differences.values()
         ]
 
+    body = (tmp_path / "h.tex").read_text().split("\\midrule\n")[2].split("\\bottomrule")[0].splitlines()
+    assert body[1].startswith(r"hrl-16 $-$ hrl-16-compute-matched: nothing & ")
+    assert [len(re.findall(r"(?<!\\)&", line)) for line in body] == [len(METRICS)] * len(COMPARISONS)
 
-def test_without_contrasts_there_is_one_table(scores, tmp_path):
+
+def test_without_comparisons_there_is_one_table(scores, tmp_path):
     out = written(scores, tmp_path / "t.csv")
     assert "ifference" not in out.with_suffix(".md").read_text()
     assert len(out.with_suffix(".comparisons.csv").read_text().splitlines()) == 1
 
 
 @pytest.mark.parametrize("run", ["hrl-16-compute-matched", "rl-baseline"])
-def test_what_only_a_test_or_a_contrast_needs_must_be_scored_too(hrl_scores, run):
+def test_what_only_a_test_or_a_comparison_needs_must_be_scored_too(hrl_scores, run):
     assert run not in {row["run"] for row in HRL_ROWS}
     del hrl_scores[run]
     with pytest.raises(UserError, match=f"hrl/h: no scores of {run}"):
@@ -298,9 +305,22 @@ def test_markdown_has_a_row_a_method_with_all_its_cells(scores, tmp_path):
     assert len(table) == 2 + len(ROWS)
     assert {len(cells) for cells in table} == {1 + 2 * len(METRICS)}
     names = [cells[0].strip().replace("\\|", "|") for cells in table[2:]]
-    assert names == [row["method"] for row in ROWS]
+    assert names == [row["method"] + ("<sup>1</sup>" if "note" in row else "") for row in ROWS]
     assert "†" in table[4][1]  # RL-baseline differs
     assert "†" not in "".join(table[3])
+
+
+def test_notes_of_rows_stand_numbered_below_the_table_and_equal_ones_once(scores, tmp_path):
+    write(*build(PAPER, "n", "mini", "", scores), tmp_path / "n.csv")
+    text = (tmp_path / "n.md").read_text()
+    assert text.endswith("\nNotes:\n\n1. as many updates, 100% & more\n2. another_one\n")
+    assert [re.findall("<sup>(.*?)</sup>", line) for line in text.splitlines() if line.startswith("| ")][1:] == [
+        [], [], [], ["1"], ["1"], ["2"],
+    ]  # fmt: skip
+    text = (tmp_path / "n.tex").read_text()
+    assert "compute-matched XE$^{1}$ & " in text
+    assert r"$^{1}$ as many updates, 100\% \& more" in text
+    assert r"$^{2}$ another\_one" in text
 
 
 def test_markdown_says_what_the_numbers_are(scores, tmp_path):

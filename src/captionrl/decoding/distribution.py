@@ -7,7 +7,10 @@ from captionrl.text.vocabulary import BOS, PAD, UNK
 
 
 def log_probabilities(logits: Tensor) -> Tensor:
-    """log pi(word) [..., V]: <pad>, <s> and <unk> are never written, so their mass goes to the other words."""
+    """log pi(word) [..., V] from logits [..., V] (HRL eq. 8).
+
+    <pad>, <s> and <unk> are never written, so their mass goes to the other words.
+    """
     never = torch.tensor([PAD, BOS, UNK], device=logits.device)
     exact = torch.promote_types(logits.dtype, torch.float32)  # of halves, too
     return logits.index_fill(-1, never, -torch.inf).log_softmax(-1, dtype=exact)

@@ -63,7 +63,7 @@ class Attention(nn.Module):
 
 
 class Head(nn.Sequential):
-    """Linear -> Tanh -> Linear to the vocabulary (HRL supplement C), after dropout."""
+    """Linear -> Tanh -> Linear to the vocabulary, after dropout (HRL eq. 7, supplement C)."""
 
     def __init__(self, hidden: int, width: int, vocabulary: int, dropout: float) -> None:
         super().__init__(nn.Dropout(dropout), nn.Linear(hidden, width), nn.Tanh(), nn.Linear(width, vocabulary))

@@ -21,6 +21,8 @@ class State(TensorBatch):
 
 
 class S2VT(Policy):
+    """Both LSTMs are torch's (Li and Gong 2019, eq. 1)."""
+
     def __init__(self, features: int, vocabulary: int, sizes: Sizes) -> None:
         super().__init__()
         self.project = nn.Sequential(nn.Linear(features, sizes.projection), nn.Dropout(sizes.dropout))

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def ranking_loss(pictures: Tensor, captions: Tensor, same: Tensor, margin: float) -> Tensor:
-    """How far other captions of the batch, and other pictures, come within `margin` of a pair's own cosine.
+    """How far other captions of the batch, and other pictures, come within `margin` of a pair's own cosine (eq. 5).
 
     Unit vectors [B, J] of both sides of the pairs; `same` [B, B] is True where caption j is of picture i, too, and so
     no rival. The sums of both hinges, averaged over pairs.

@@ -49,9 +49,11 @@ def exploration_loss(
 
         L = -1/s sum_j [alpha (Delta(y_j) - b) + (1 - alpha) 2/s sum_k (d(y_j, y_k) - b')] log p(y_j)    (eq. 15, 16)
 
-    log_probs [B, s] of whole captions, rewards Delta [B, s], distances [B, s, s], symmetric and 0 on the diagonal.
-    Baselines [B, 1] or [B, s] are taken from Delta_j and from the mean distance (1/s) sum_k d_jk, which eq. 16
-    multiplies by two. Without them, and with any that does not depend on y_j, the gradient's expectation is that of
+    It estimates the gradient of L1 by eq. 11 and of L2 by eq. 13, 14; alpha L1 + (1 - alpha) L2 is minus the objective
+    (eq. 8, 9, 10, 12). log_probs [B, s] of whole captions, rewards Delta [B, s] on [0, 1] (eq. 2), distances [B, s, s],
+    symmetric and 0 on the diagonal. Baselines [B, 1] or [B, s] are subtracted from Delta_j and from the mean distance
+    (1/s) sum_k d_jk, which eq. 16 multiplies by two. Without them, and with any that does not depend on y_j, the
+    gradient's expectation is that of
 
         alpha L1 + (1 - alpha) (s - 1) / s L2
 

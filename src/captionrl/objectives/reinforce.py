@@ -6,9 +6,9 @@ from captionrl.decoding.rollout import Rollout
 
 
 def policy_gradient_loss(rollout: Rollout, advantage: Tensor) -> Tensor:
-    """A scalar whose gradient estimates that of minus the expected return of a caption (HRL eq. 14).
+    """A scalar whose gradient estimates that of minus the expected return of a caption.
 
-        L = -sum_t A_t log pi(a_t | s_t)
+        L = -sum_t A_t log pi(a_t | s_t)        (HRL eq. 11-14; SLE eq. 5, 11 with a greedy baseline; E2E eq. 3-5)
 
     advantage A [B, T] of each word, or [B, 1] where all words of a caption have the same: the return minus a baseline
     that does not depend on the word at its own position or later ones. No gradient goes through it. Summed over words

@@ -21,7 +21,9 @@ def staged_advantage(sampled: Tensor, greedy: Tensor) -> Tensor:
 
 
 def staged_loss(log_probs: Tensor, advantage: Tensor) -> Tensor:
-    """L = -sum_i Delta r_i log p(Y_i), whose gradient is eq. 14: both arguments [B, F], of the fine stages' samples.
+    """L = -sum_i Delta r_i log p(Y_i): both arguments [B, F], of the fine stages' samples.
+
+    Its gradient is eq. 14, the estimate with a baseline (eq. 12, 13 without) of that of the expected reward (eq. 11).
 
     Summed over stages, averaged over the batch.
     """

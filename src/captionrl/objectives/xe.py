@@ -17,6 +17,8 @@ def xe_loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """Mean negative log-likelihood, in nats, of the words of `tokens` [B, T] (</s> included, PAD beyond).
 
+    HRL eq. 26; Shi et al. eq. 8; Li and Gong eq. 2; of Stack-Cap summed over its stages (Stack-Cap eq. 9, 10).
+
     `sampling_probability`: that an input word is drawn from the policy instead of taken from the caption.
     `boundaries` [B, T]: where segments end, in place of HRL's boundary critic's; not together with sampling.
     """

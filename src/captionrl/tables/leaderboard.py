@@ -1,6 +1,6 @@
-"""A server's leaderboard: what a paper printed of it, and what to upload for a line of one's own.
+"""A server's leaderboard: the numbers that a paper cites from it, and the files to upload for a row of ours.
 
-The captions of the test images are the server's secret: our line has no numbers.
+Only the server holds the references of the test images, so our row has no numbers.
 """
 
 import csv
@@ -26,7 +26,7 @@ def write(paper: Paper, name: str, scale: str, out: Path) -> None:
 
 
 def as_csv(board: Leaderboard, note: str, scale: str) -> str:
-    """One line a method, cited ones first; a column METRIC_COLUMN each, as printed."""
+    """One row a method, cited ones first; columns METRIC_COLUMN hold the numbers as printed."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = [f"{metric}_{column}" for metric in board.metrics for column in board.columns]
@@ -57,7 +57,7 @@ def latex(board: Leaderboard, note: str) -> str:
 
 
 def _lines(board: Leaderboard) -> list[list[str]]:
-    """A method and its numbers as printed, metric by metric, a line each; ours last."""
+    """A row a method: its name and its numbers as printed, metric by metric; ours last."""
     lines = []
     for row in board.rows:
         numbers = [row.cited[column][i] for i in range(len(board.metrics)) for column in board.columns]
@@ -70,7 +70,7 @@ def _legend(board: Leaderboard, note: str) -> str:
 
 
 def _note(paper: str, board: Leaderboard, scale: str) -> str:
-    """Why our line has no numbers, and how it gets them."""
+    """Why our row has no numbers, and how to get them."""
     first, second = (f"results/paper/{paper}/captions_{part}_{paper}_results.json" for part in ("test2014", "val2014"))
     mini = f" Those of {board.corpus} have the same format, but no such server." if scale == "mini" else ""
     how = f"Put {first} and {second} into results.zip, and upload that to {board.server}."

@@ -1,27 +1,69 @@
-"""Copy a scale's tables and figures into git, and the tables that the README shows into the README."""
+"""Copy a scale's tables and figures into the documentation, with one page that shows all of them."""
 
 import re
 import shutil
+from html import unescape
 from pathlib import Path
 
 from captionrl.errors import UserError
 from captionrl.files import atomic, decode_utf8, read_bytes, write_text
 
 KINDS = (".csv", ".md", ".tex", ".jsonl", ".png", ".html")
+BESIDE = (
+    (".csv", "CSV"), (".comparisons.csv", "differences as CSV"), (".tex", "LaTeX"),
+    (".cells.jsonl", "provenance of every cell"),
+)  # fmt: skip
+FIGURES = "figures.html"
 
 
-def publish(results: Path, out: Path, readme: Path) -> list[Path]:
-    """Copy every table and figure below `results` to `out`; refresh `<!-- FILE -->…<!-- end -->` in `readme`."""
+def publish(results: Path, out: Path) -> list[Path]:
+    """Copy every table and figure below `results` to `out`, and write `out`/README.md, which shows them all.
+
+    Returns the copied files of `results`. Raises UserError where there is no table.
+    """
     files = [path for path in sorted(results.rglob("*")) if path.suffix in KINDS]
-    if not files:
+    if not any(path.suffix == ".md" for path in files):
         raise UserError(f"{results}: no tables; make them first with `snakemake all`")
     for path in files:
         with atomic(out / path.relative_to(results)) as temporary:
             shutil.copyfile(path, temporary)
-
-    def shown(match: re.Match[str]) -> str:
-        return f"<!-- {match[1]} -->\n{decode_utf8(read_bytes(results / match[1]), match[1])}<!-- end -->"
-
-    text = decode_utf8(read_bytes(readme), readme)
-    write_text(readme, re.sub(r"<!-- (\S+\.md) -->\n(?:(?!<!-- \S+\.md).)*?<!-- end -->", shown, text, flags=re.DOTALL))
+    write_text(out / "README.md", page(results))
     return files
+
+
+def page(results: Path) -> str:
+    """The tables and figures of all papers below `results` in Markdown, with links relative to `results`."""
+    papers = sorted({path.parent for path in results.glob("*/*.md")})
+    titles = {paper: _titles(paper / FIGURES) for paper in papers}
+    lines = [
+        f"# Results at the {results.name} scale",
+        "",
+        "Written by `captionrl publish` from the tables and figures of `snakemake all`. Provenance names each number's "
+        "checkpoints, signature and commit; the commands in it are those of that commit.",
+        "",
+        *(f"- [{paper.name}](#{paper.name}): {titles[paper].get('', paper.name)}" for paper in papers),
+    ]
+    for paper in papers:
+        lines += ["", f"## {paper.name}", "", f"{titles[paper].get('', paper.name)}. [Notes](../../{paper.name}.md)"]
+        if (paper / FIGURES).exists():
+            lines[-1] += f", [all figures on one page]({paper.name}/{FIGURES})"
+        for table in sorted(paper.glob("*.md")):
+            beside = [(table.with_suffix(suffix), what) for suffix, what in BESIDE]
+            links = ", ".join(f"[{what}]({paper.name}/{path.name})" for path, what in beside if path.exists())
+            text = decode_utf8(read_bytes(table), table).strip()
+            lines += ["", f"### {paper.name}/{table.stem}", "", text, "", f"Files: {links}"]
+        for figure in sorted(paper.glob("*.png")):
+            title = titles[paper].get(figure.stem, figure.stem)
+            lines += ["", f"### {paper.name}/{figure.stem}", "", f"{title}.", ""]
+            lines += [f"![{title}]({paper.name}/{figure.name})"]
+    return "\n".join(lines) + "\n"
+
+
+def _titles(figures: Path) -> dict[str, str]:
+    """The title of each figure by name, and of the paper under "", as the page of a paper's figures has them."""
+    if not figures.exists():
+        return {}
+    text = decode_utf8(read_bytes(figures), figures)
+    heading = re.search("<h1>Figures of (.*)</h1>", text)
+    titles = dict(re.findall('<figure id="(.*?)">.*?\n<img alt="(.*?)"', text))
+    return {name: unescape(title) for name, title in {"": heading[1] if heading else "", **titles}.items()}

@@ -19,6 +19,7 @@ from captionrl.provenance import commit
 from captionrl.tables.markup import barred, escaped
 
 SAMPLES = 2000  # bootstrap resamples
+DIFFERENCES = "Differences, with their 95 % bootstrap intervals over items"
 SHARES = ("Div-1", "Div-2", "mBleu-4", "self-CIDEr")  # printed between 0 and 1; all other metrics times 100
 
 
@@ -47,7 +48,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Difference:
-    """A metric of one run less that of another: the mean over seeds, its 95 % interval over items, p."""
+    """A metric of one run minus that of another: the mean over seeds, its 95 % interval over items, p."""
 
     value: float
     low: float
@@ -145,7 +146,7 @@ def build(
 
 def write(built: Built, provenance: list[dict[str, Any]], out: Path) -> None:
     """Write `out` (csv) and, beside it, .comparisons.csv, .md, .tex and .cells.jsonl."""
-    write_text(out.with_suffix(".comparisons.csv"), contrasts_csv(built))
+    write_text(out.with_suffix(".comparisons.csv"), comparisons_csv(built))
     write_text(out.with_suffix(".md"), markdown(built))
     write_text(out.with_suffix(".tex"), latex(built))
     write_text(out.with_suffix(".cells.jsonl"), "".join(json.dumps(cell, sort_keys=True) + "\n" for cell in provenance))
@@ -182,8 +183,8 @@ def as_csv(built: Built) -> str:
     return text.getvalue()
 
 
-def contrasts_csv(built: Built) -> str:
-    """One line a difference between two runs and a metric."""
+def comparisons_csv(built: Built) -> str:
+    """One line a comparison of two runs and a metric."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["run", "to", "what", "scale", "corpus", "metric", "difference", "low", "high", "p"])
@@ -196,36 +197,69 @@ def contrasts_csv(built: Built) -> str:
 
 
 def markdown(built: Built) -> str:
-    metrics = built.table.metrics
+    """The rows, their notes by number, and the differences between runs."""
+    metrics, notes = built.table.metrics, _notes(built)
     columns = [*metrics, *(f"paper: {metric}" for metric in _cited(built))]
     rows = [f"| method | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
-    rows += [f"| {barred(line.row.method)} | {' | '.join(_fields(built, line))} |" for line in built.lines]
+    for line in built.lines:
+        mark = f"<sup>{notes[line.row.note]}</sup>" if line.row.note else ""
+        rows.append(f"| {barred(line.row.method)}{mark} | {' | '.join(_fields(built, line))} |")
     text = f"**{built.table.title}.** {_legend(built)}\n\n" + "\n".join(rows) + "\n"
+    if notes:
+        text += "\nNotes:\n\n" + "".join(f"{number}. {note}\n" for note, number in notes.items())
     if not built.comparisons:
         return text
     rows = [f"| difference | {' | '.join(metrics)} |", "|---" * (1 + len(metrics)) + "|"]
     for comparison, differences in built.comparisons:
-        cells = [
-            "{} [{}, {}]".format(*(_number(number, metric, sign="+") for number in (d.value, d.low, d.high)))
-            if (d := differences.get(metric))
-            else "n/a"
-            for metric in metrics
-        ]
-        rows.append(f"| {comparison.run} less {comparison.to}: {barred(comparison.what)} | {' | '.join(cells)} |")
-    return f"{text}\nDifferences, with their 95 % bootstrap intervals over items:\n\n" + "\n".join(rows) + "\n"
+        name = f"{comparison.run} \u2212 {comparison.to}: {barred(comparison.what)}"
+        rows.append(f"| {name} | {' | '.join(_differences(built, differences))} |")
+    return f"{text}\n{DIFFERENCES}:\n\n" + "\n".join(rows) + "\n"
 
 
 def latex(built: Built) -> str:
+    """As `markdown`; needs the package booktabs."""
+    notes = _notes(built)
     names = [*built.table.metrics, *(f"{metric} (paper)" for metric in _cited(built))]
-    head = " & ".join(["method", *names])
-    rows = [" & ".join([escaped(line.row.method), *_fields(built, line)]) + r" \\" for line in built.lines]
-    body, caption = "\n".join(rows), escaped(f"{built.table.title}. {_legend(built)}")
-    body, caption = (text.replace("†", r"$^\dagger$").replace("‡", r"$^\ddagger$") for text in (body, caption))
-    columns = "l" + "r" * len(names)
+    rows = []
+    for line in built.lines:
+        mark = f"$^{{{notes[line.row.note]}}}$" if line.row.note else ""
+        rows.append([escaped(line.row.method) + mark, *_fields(built, line)])
+    parts = [_tabular(["method", *names], rows)]
+    parts += [f"{{\\footnotesize\\par $^{{{number}}}$ {escaped(note)}\\par}}" for note, number in notes.items()]
+    if built.comparisons:
+        rows = [
+            [f"{escaped(c.run)} $-$ {escaped(c.to)}: {escaped(c.what)}", *_differences(built, differences)]
+            for c, differences in built.comparisons
+        ]
+        parts += [f"\\par\\medskip {escaped(DIFFERENCES)}:\\par", _tabular(["difference", *built.table.metrics], rows)]
+    parts.append(f"\\caption{{{escaped(f'{built.table.title}. {_legend(built)}')}}}")
+    text = "\n".join(parts).replace("†", r"$^\dagger$").replace("‡", r"$^\ddagger$")
+    return f"\\begin{{table}}\n\\centering\n{text}\n\\end{{table}}\n"
+
+
+def _tabular(head: list[str], rows: list[list[str]]) -> str:
+    body = "\n".join(" & ".join(row) + r" \\" for row in rows)
+    columns = "l" + "r" * (len(head) - 1)
     return (
-        f"\\begin{{table}}\n\\centering\n\\begin{{tabular}}{{{columns}}}\n\\toprule\n{head} \\\\\n\\midrule\n{body}\n"
-        f"\\bottomrule\n\\end{{tabular}}\n\\caption{{{caption}}}\n\\end{{table}}\n"
+        f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{' & '.join(head)} \\\\\n\\midrule\n{body}\n"
+        f"\\bottomrule\n\\end{{tabular}}"
     )
+
+
+def _notes(built: Built) -> dict[str, int]:
+    """The numbers of the rows' notes, from 1; rows with the same note share its number."""
+    notes = dict.fromkeys(line.row.note for line in built.lines if line.row.note)
+    return {note: number for number, note in enumerate(notes, 1)}
+
+
+def _differences(built: Built, differences: dict[str, Difference]) -> list[str]:
+    """A comparison's cells as text, metric by metric."""
+    return [
+        "{} [{}, {}]".format(*(_number(number, metric, sign="+") for number in (d.value, d.low, d.high)))
+        if (d := differences.get(metric))
+        else "n/a"
+        for metric in built.table.metrics
+    ]
 
 
 def _cited(built: Built) -> list[str]:
