@@ -1,10 +1,12 @@
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from toy import POLICIES, toy_policy
 
+from captionrl import cli
 from captionrl.models import Policy
 
 LONGEST = ("tests/slurm/", "tests/workflow/test_random_kills.py")  # they mostly wait, and so begin first
@@ -18,6 +20,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def policy(request: pytest.FixtureRequest) -> Policy:
     """Each captioner in turn, as a toy."""
     return toy_policy(request.param)
+
+
+@pytest.fixture
+def command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int | str, str, str]]:
+    """(exit status, stdout, stderr) of `captionrl` with these arguments."""
+
+    def call(*arguments: object) -> tuple[int | str, str, str]:
+        monkeypatch.setattr(sys, "argv", ["captionrl", *map(str, arguments)])
+        status: int | str = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            status = end.code or 0
+        return status, *capsys.readouterr()
+
+    return call
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """`captionrl caption`: any video, GIF or image gets the caption that the pipeline would give it."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,6 @@ import torch
 from PIL import Image
 from tiny import World, tiny_world
 
-from captionrl import cli
 from captionrl.datasets.corpus import SPLITS, Corpus, Item
 from captionrl.datasets.mini import write
 from captionrl.datasets.prepare import prepare
@@ -58,18 +56,12 @@ def checkpoint(world, weights):
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, weights):
+def run(command_line, weights):
     """(exit status, stdout, stderr) of `captionrl caption`."""
 
     def call(*arguments, weights=weights):
         options = ["--beam", BEAM, "--device", "cpu", *(["--weights", weights] if weights else [])]
-        monkeypatch.setattr(sys, "argv", ["captionrl", "caption", *map(str, [*arguments, *options])])
-        try:
-            cli.main()
-            status = 0
-        except SystemExit as end:
-            status = end.code or 0
-        return status, *capsys.readouterr()
+        return command_line("caption", *options, *arguments)
 
     return call
 
@@ -143,6 +135,17 @@ def test_a_file_that_is_no_video_stops_no_other(run, media, checkpoint, tmp_path
     assert [one["file"] for one in json.loads(out)] == [str(first), str(second)]
 
 
+def test_a_file_name_that_begins_with_a_dash_comes_after_two(run, media, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-clip.mp4").symlink_to(next(iter(media.values())))
+    assert run(checkpoint(), "--", "-clip.mp4")[1].startswith("-clip.mp4: ")
+    assert run("--", checkpoint(), "-clip.mp4")[1].startswith("-clip.mp4: ")
+    status, out, err = run(checkpoint(), "-clip.mp4")
+    assert (status, out) == (2, "")
+    hint = "if it is a file, put -- before it"
+    assert err == f"captionrl caption: unknown option -clip.mp4; {hint} (see `captionrl caption --help`)\n"
+
+
 @pytest.fixture
 def refused(run, media):
     """The one line with which a checkpoint or option is refused."""
@@ -179,13 +182,13 @@ def test_the_mini_backbones_weights_are_the_packages(refused, checkpoint, monkey
     assert f"{MINI_WEIGHTS}: other weights of mini than" in message
 
 
-def test_a_blind_checkpoint_captions_no_video(refused, checkpoint):
+def test_a_checkpoint_without_visual_input_captions_no_video(refused, checkpoint):
     assert "attention.safetensors: a no visual input, which sees no video" in refused(checkpoint(visual_input=False))
 
 
 def test_a_checkpoint_of_annotations_captions_no_video(refused, checkpoint):
     message = refused(checkpoint(backbone="annotations"))
-    assert "attention.safetensors: trained on annotations instead of frames; give one trained on mini" in message
+    assert "attention.safetensors: trained on annotations, not on frames; give one trained on mini" in message
 
 
 @pytest.mark.parametrize("model", ["attention", "hrl", "s2vt"])

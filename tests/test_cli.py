@@ -1,50 +1,41 @@
 """The command line: its help, its errors in one line, and the commands that users call themselves."""
 
+import ast
 import json
 import math
 import os
 import re
 import resource
+import shlex
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from captionrl import __version__, cli
-from captionrl.config import Params
+from captionrl.cli import COMMANDS, GROUPS, load_command
+from captionrl.config import Params, load_paper
+from captionrl.datasets.manifest import manifest
+from captionrl.datasets.mini.write import NAMES
+from captionrl.datasets.read import READERS
 from captionrl.evaluation.aggregate import METRICS
+from captionrl.evaluation.media import WEIGHTS
 from captionrl.files import write_json
 from captionrl.state import open_state
 
 PAPERS = Path(__file__).parents[1] / "papers"
-COMMANDS = tuple(cli.parser()._subparsers._group_actions[0].choices)
 TRAIN = ["--seed", "1", "--captions", "c", "--features", "f.h5", "--out", "o", "--scale", "mini"]
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """(exit status, stdout, stderr) of a command."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["captionrl", *map(str, arguments)])
-        try:
-            cli.main()
-            status = 0
-        except SystemExit as end:
-            status = end.code or 0
-        return status, *capsys.readouterr()
-
-    return call
-
-
-@pytest.fixture
-def refused(run):
+def refused(command_line):
     """The one line of stderr with which a command refuses its arguments' content."""
 
     def call(*arguments):
-        status, out, err = run(*arguments)
+        status, out, err = command_line(*arguments)
         assert (status, out) == (2, "")
         assert err.startswith(f"captionrl {arguments[0]}: ")
         assert err.count("\n") == 1
@@ -76,23 +67,85 @@ def captions(tmp_path):
     return ["--references", tmp_path / "references.json", "--hypotheses", tmp_path / "hypotheses.json"]
 
 
-def test_help_lists_every_command(run):
-    status, out, _ = run("--help")
+def test_help_lists_every_command_in_its_group(command_line):
+    status, out, _ = command_line("--help")
     assert status == 0
-    # The longest name touches, or leaves, the column in which argparse explains them.
-    assert re.findall(r"^    (\w+)(?= |$)", out, re.MULTILINE) == list(COMMANDS)
-    assert {"corpus", "world", "train", "predict", "evaluate", "table", "score", "state", "publish"} <= set(COMMANDS)
+    groups = {title: re.findall(r"^  ([\w-]+) +[A-Z].+\.$", body, re.MULTILINE) for title, body in sections(out)}
+    assert groups == {title: names.split() for title, names in GROUPS.items()}
+    assert max(map(len, out.splitlines())) <= 110
+
+
+def sections(text):
+    return re.findall(r"^([A-Z][\w ]+):\n((?:  .+\n)+)", text, re.MULTILINE)
+
+
+def test_a_command_is_a_module_with_a_line_of_help_its_options_and_what_it_does():
+    """The version of a command's code is about `run`: so nothing of the package that it calls stands outside."""
+    for command in COMMANDS:
+        path = Path(load_command(command).__file__)
+        tree = ast.parse(path.read_text())
+        assert "\n" not in ast.get_docstring(tree)
+        functions = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+        assert [node.name for node in functions] == ["add_arguments", "run"], command
+        imports = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
+        ours = {module for module in imports if module.startswith("captionrl")}
+        assert ours <= {"captionrl.commands", "captionrl.errors"}, command
+    shared = {"__init__", "arguments", "extraction"}
+    modules = {path.stem for path in path.parent.glob("*.py")} - shared
+    assert modules == {command.replace("-", "_") for command in COMMANDS}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(run, command):
-    status, out, _ = run(command, "--help")
+def test_every_command_explains_itself(command_line, command):
+    status, out, _ = command_line(command, "--help")
     assert status == 0
     assert out.startswith(f"usage: captionrl {command} ")
+    assert out.endswith(f"\nexample:\n  {load_command(command).EXAMPLE}\n")
 
 
-def test_version(run):
-    assert run("--version") == (0, f"{__version__}\n", "")
+def test_every_default_is_shown(command_line):
+    assert "--allowed-failures N  broken videos to leave out (default: 0)\n" in command_line("features", "--help")[1]
+    out = " ".join(command_line("evaluate", "--help")[1].split())
+    assert "--split {train,val,test} the items to use (default: test)" in out
+    assert out.count("default") == 1  # nothing is said of None and of no files
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_example_of_a_command_parses_and_names_what_the_papers_make(command):
+    program, name, *arguments = shlex.split(load_command(command).EXAMPLE)
+    assert (program, name) == ("captionrl", command)
+    cli.parser().parse_args([name, *arguments])
+    for place in re.findall(r"checkpoints/(\S+)/seed1.safetensors", " ".join(arguments)):
+        corpus, paper, run, phase = place.split("/")
+        settings = load_paper(PAPERS / f"{paper}.yaml", "mini")
+        assert corpus in settings.corpora
+        assert phase in settings.runs[run].phases
+
+
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        ("render", NAMES),
+        ("check-data", READERS),
+        ("corpus", READERS),
+        ("features", WEIGHTS),
+        ("frames", ["mini-frames", "inception-resnet-v2-frames"]),
+        ("download", manifest()),
+    ],
+)
+def test_help_names_all_data_sets_and_backbones(command_line, command, names):
+    out = re.sub(r"-\n +", "-", command_line(command, "--help")[1])  # argparse breaks lines at hyphens
+    assert set(names) <= set(re.findall(r"[\w-]+", out))
+
+
+def test_help_and_errors_import_nothing_slow():
+    script = "import sys; from captionrl.cli import parser; parser().format_help(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not {"torch", "numpy", "pydantic", "yaml"} & set(done.stdout.split())
+
+
+def test_version(command_line):
+    assert command_line("--version") == (0, f"{__version__}\n", "")
 
 
 def test_the_installed_command_runs():
@@ -104,30 +157,41 @@ def test_the_installed_command_runs():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "the following arguments are required: COMMAND"),
-        (["paint"], "invalid choice: 'paint'"),
-        (["corpus", "msrvtt"], "the following arguments are required: --raw"),
-        (["corpus", "msrvtt", "--raw", ".", "--min-count", "0"], "'0' is no positive whole number"),
-        (["corpus", "msrvtt", "--raw", ".", "--min-count", "two"], "'two' is no positive whole number"),
-        (["world", "msrvtt-mini", "--raw", ".", "--workers", "-1"], "--workers"),
-        (["train", "hrl/xe-baseline", "--corpus", "msrvtt"], "'hrl/xe-baseline' needs 3 names with / between them"),
-        (["train", "hrl/xe-baseline/xe", "--corpus", "m", *TRAIN, "--seed", "one"], "--seed: invalid int value"),
-        (["train", "hrl/xe-baseline/xe", "--corpus", "m", *TRAIN, "--scale", "big"], "--scale: invalid choice: 'big'"),
-        (["train", "hrl/xe-baseline/xe", "--corpus", "m", *TRAIN, "--overrides", "{"], "argument --overrides"),
-        (["train", "hrl/xe-baseline/xe", "--corpus", "m", *TRAIN, "--overrides", "[1]"], "argument --overrides"),
-        (["train", "hrl/xe-baseline/xe", "--corpus", "m", *TRAIN, "--device", "gpu"], "--device: invalid choice"),
-        (["table", "hrl", "--scale", "mini"], "'hrl' needs 2 names with / between them"),
-        (["predict", "--look-ahead", "1.5"], "argument --look-ahead: '1.5' is no number from 0 to 1"),
-        (["predict", "--look-ahead", "nan"], "argument --look-ahead: 'nan' is no number from 0 to 1"),
-        (["predict", "--look-ahead", "half"], "argument --look-ahead: 'half' is no number from 0 to 1"),
-        (["state", "burn"], "argument what: invalid choice: 'burn'"),
+        ([], "captionrl: the following arguments are required: COMMAND"),
+        (["paint"], "captionrl: argument COMMAND: invalid choice: 'paint'; choose from render, check-data, download"),
+        (["trian"], "captionrl: argument COMMAND: invalid choice: 'trian'; did you mean 'train'?"),
+        (["check_data"], "captionrl: argument COMMAND: invalid choice: 'check_data'; did you mean 'check-data'?"),
+        (["--verison"], "captionrl: unknown option --verison; did you mean --version?"),
+        (["train", "--fetures=f.h5"], "captionrl train: unknown option --fetures; did you mean --features?"),
+        (["train", "--feat", "f.h5"], "captionrl train: unknown option --feat; "),  # no abbreviations
+        (["score", "--references", "-x.json"], "unknown option -x.json; if it is a file, write ./-x.json"),
+        (["goals", "-x.safetensors"], "unknown option -x.safetensors; if it is a file, put -- before it"),
+        (["corpus", "msrvtt"], "captionrl corpus: the following arguments are required: --raw"),
+        (["corpus", "msrvtt", "--raw", ".", "--min-count", "0"], "--min-count: '0' is not a positive integer"),
+        (["corpus", "msrvtt", "--raw", ".", "--min-count", "two"], "--min-count: 'two' is not a positive integer"),
+        (["render", "msrvtt-mini", "--raw", ".", "--workers", "-1"], "--workers: '-1' is not a positive integer"),
+        (["train", "hrl/xe-baseline", "--corpus", "msrvtt"], "'hrl/xe-baseline' is not 3 names with / between them"),
+        (["train", "hrl/xe-baseline/xe", "--corpus", "m", *TRAIN, "--seed", "one"], "--seed: invalid int value: 'one'"),
+        (
+            ["train", "hrl/xe-baseline/xe", "--corpus", "m", *TRAIN, "--scale", "papr"],
+            "--scale: invalid choice: 'papr'",
+        ),
+        (["train", "hrl/xe-baseline/xe", "--corpus", "m", *TRAIN, "--overrides", "{"], "--overrides: '{' is not JSON"),
+        (["train", "hrl/xe-baseline/xe", "--corpus", "m", *TRAIN, "--overrides", "[1]"], "'[1]' is not a JSON object"),
+        (["train", "hrl/xe-baseline/xe", "--corpus", "m", *TRAIN, "--device", "gpu"], "choose from auto, cpu, cuda"),
+        (["table", "hrl", "--scale", "mini"], "'hrl' is not 2 names with / between them"),
+        (["predict", "--look-ahead", "1.5"], "argument --look-ahead: '1.5' is not a number from 0 to 1"),
+        (["predict", "--look-ahead", "nan"], "argument --look-ahead: 'nan' is not a number from 0 to 1"),
+        (["predict", "--look-ahead", "half"], "argument --look-ahead: 'half' is not a number from 0 to 1"),
+        (["state", "burn"], "argument what: invalid choice: 'burn'; choose from list, prune"),
     ],
 )
-def test_a_bad_option_is_explained(run, arguments, message):
-    status, out, err = run(*arguments)
+def test_a_wrong_call_is_one_line_that_says_what_to_do(command_line, arguments, message):
+    status, out, err = command_line(*arguments)
     assert (status, out) == (2, "")
-    assert message in err.splitlines()[-1]
-    assert err.startswith("usage: captionrl")
+    assert message in err
+    program = "captionrl" if err.startswith("captionrl:") else f"captionrl {arguments[0]}"
+    assert re.fullmatch(rf"{program}: .+ \(see `{program} --help`\)\n", err)
 
 
 @pytest.mark.parametrize("other", [("--set", "rs"), ("--stage", "0")])
@@ -165,9 +229,16 @@ def test_training_what_no_paper_knows_is_one_line(refused, tmp_path, phase, corp
 
 
 def test_a_table_that_no_paper_knows_is_one_line(refused, tmp_path):
-    write_json(tmp_path / "card.json", {"origin": "x"})
-    write_json(tmp_path / "blind/seed1.json", {"scores": {}, "provenance": {}})
-    files = ["--card", tmp_path / "card.json", "--scores", tmp_path / "blind/seed1.json", "--out", tmp_path / "t.csv"]
+    write_json(tmp_path / "metadata.json", {"origin": "x"})
+    write_json(tmp_path / "no-visual-input/seed1.json", {"scores": {}, "provenance": {}})
+    files = [
+        "--metadata",
+        tmp_path / "metadata.json",
+        "--scores",
+        tmp_path / "no-visual-input/seed1.json",
+        "--out",
+        tmp_path / "t.csv",
+    ]
     assert "table9" in refused("table", "hrl/table9", *files, "--papers", PAPERS, "--scale", "mini")
 
 
@@ -184,32 +255,42 @@ def test_a_full_disk_is_one_line_with_the_files_name(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_systems_refusal_is_one_line_with_the_files_name(run, tmp_path):
+def test_the_systems_refusal_is_one_line_with_the_files_name(command_line, tmp_path):
     (tmp_path / "file").write_text("")
-    status, out, err = run("schema", "--out", tmp_path / "file/below")
+    status, out, err = command_line("schema", "--out", tmp_path / "file/below")
     assert (status, out) == (1, "")
     assert err == f"captionrl schema: {tmp_path / 'file/below'}: Not a directory\n"
 
 
 def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
-    def schema(args):
+    def run(args):
         raise RuntimeError("ours")
 
-    monkeypatch.setattr(cli, "schema", schema)
+    monkeypatch.setattr(load_command("schema"), "run", run)
     monkeypatch.setattr(sys, "argv", ["captionrl", "schema", "--out", "."])
     with pytest.raises(RuntimeError, match="ours"):
         cli.main()
 
 
-def test_schemas_are_written(run, tmp_path):
-    assert run("schema", "--out", tmp_path)[0] == 0
+def test_schemas_are_written(command_line, tmp_path):
+    assert command_line("schema", "--out", tmp_path)[0] == 0
     schema = json.loads((tmp_path / "params.schema.json").read_text())
     assert set(schema["properties"]) == set(Params.model_fields) > {"scale", "seeds", "overrides"}
     assert "phases" in json.loads((tmp_path / "paper.schema.json").read_text())["properties"]
 
 
-def test_corpus_prints_what_was_read(run, msrvtt):
-    status, out, _ = run("corpus", "msrvtt", "--raw", msrvtt)
+def test_config_prints_the_settings_of_a_paper_or_of_one_key(command_line, monkeypatch):
+    called = []
+    settings = ModuleType("captionrl.config.settings")
+    settings.render_settings = lambda *arguments: called.append(arguments) or "beam: 5"
+    monkeypatch.setitem(sys.modules, settings.__name__, settings)
+    assert command_line("config", "hrl", "--scale", "mini") == (0, "beam: 5\n", "")
+    command_line("config", "hrl", "beam", "--scale", "paper", "--papers", "p", "--overrides", '{"beam": 5}')
+    assert called == [(Path("papers/hrl"), "mini", None, None), (Path("p/hrl"), "paper", {"beam": 5}, "beam")]
+
+
+def test_corpus_prints_what_was_read(command_line, msrvtt):
+    status, out, _ = command_line("corpus", "msrvtt", "--raw", msrvtt)
     assert status == 0
     lines = [line.split() for line in out.splitlines()]
     assert lines[0][0] == "msrvtt:"
@@ -218,8 +299,8 @@ def test_corpus_prints_what_was_read(run, msrvtt):
     assert lines[4][:3] == ["vocabulary", "of", "8"]  # four words and the specials
 
 
-def test_corpus_as_json_is_the_card(run, msrvtt, tmp_path):
-    metadata = json.loads(run("corpus", "msrvtt-mini", "--raw", msrvtt, "--json", "--min-count", 3)[1])
+def test_corpus_as_json_is_the_metadata(command_line, msrvtt, tmp_path):
+    metadata = json.loads(command_line("corpus", "msrvtt-mini", "--raw", msrvtt, "--json", "--min-count", 3)[1])
     assert (metadata["name"], metadata["vocabulary"], metadata["min_count"]) == ("msrvtt-mini", 7, 3)
     assert {split: numbers["items"] for split, numbers in metadata["splits"].items()} == {
         "train": 2,
@@ -228,22 +309,22 @@ def test_corpus_as_json_is_the_card(run, msrvtt, tmp_path):
     }
     out = tmp_path / "prepared"
     assert (
-        json.loads(run("corpus", "msrvtt-mini", "--raw", msrvtt, "--json", "--min-count", 3, "--out", out)[1])
+        json.loads(command_line("corpus", "msrvtt-mini", "--raw", msrvtt, "--json", "--min-count", 3, "--out", out)[1])
         == metadata
     )
-    assert json.loads((out / "card.json").read_text()) == metadata
+    assert json.loads((out / "metadata.json").read_text()) == metadata
 
 
 @pytest.mark.slow
-def test_score_prints_every_metric(run, captions):
-    status, out, _ = run("score", *captions, "--json", "--items")
+def test_score_prints_every_metric(command_line, captions):
+    status, out, _ = command_line("score", *captions, "--json", "--items")
     assert status == 0
     report = json.loads(out)
     assert tuple(report) == METRICS
     assert report["BLEU-1"]["value"] == pytest.approx(100 * 7 / 9 * math.exp(1 - 11 / 9))  # 7 of 9 words, where 11
     assert all(score["low"] <= score["value"] <= score["high"] for score in report.values())
     assert report["CIDEr-D"]["items"]["v1"] > report["CIDEr-D"]["items"]["v2"]
-    text = run("score", *captions)[1]
+    text = command_line("score", *captions)[1]
     assert text.startswith("BLEU-1")
     assert f"{report['METEOR']['value']:.2f}" in text
 
@@ -259,8 +340,8 @@ def states(tmp_path):
     return tmp_path / "state"
 
 
-def test_state_list_shows_every_training_the_oldest_first(run, states):
-    status, out, _ = run("state", "list", "--state", states)
+def test_state_list_shows_every_training_the_oldest_first(command_line, states):
+    status, out, _ = command_line("state", "list", "--state", states)
     assert status == 0
     old, new, count = out.splitlines()
     assert "1.0 MiB" in old
@@ -271,14 +352,14 @@ def test_state_list_shows_every_training_the_oldest_first(run, states):
     assert len(list(states.iterdir())) == 2
 
 
-def test_state_prune_deletes_only_the_untouched(run, states):
-    assert run("state", "prune", "--state", states)[1].splitlines()[-1] == "1 deleted"
-    out = run("state", "list", "--state", states)[1]
+def test_state_prune_deletes_only_the_untouched(command_line, states):
+    assert command_line("state", "prune", "--state", states)[1].splitlines()[-1] == "1 deleted"
+    out = command_line("state", "list", "--state", states)[1]
     assert "new" in out
     assert "old" not in out
-    assert run("state", "prune", "--state", states, "--days", "1")[1].splitlines()[-1] == "1 deleted"
+    assert command_line("state", "prune", "--state", states, "--days", "1")[1].splitlines()[-1] == "1 deleted"
     assert list(states.iterdir()) == []
 
 
-def test_no_states_is_no_error(run, tmp_path):
-    assert run("state", "list", "--state", tmp_path / "none")[:2] == (0, "0 kept\n")
+def test_no_states_is_no_error(command_line, tmp_path):
+    assert command_line("state", "list", "--state", tmp_path / "none")[:2] == (0, "0 kept\n")

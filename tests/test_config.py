@@ -109,7 +109,7 @@ def test_paper_scale_has_the_supplements_numbers():
     assert (sizes.dropout, sizes.init) == (0.5, 0.1)
     steps = {name: (corpus.max_frames, corpus.max_words) for name, corpus in paper.corpora.items()}
     assert (steps["msrvtt"], steps["charades"]) == ((50, 30), (150, 60))
-    assert (sizes.manager_encoder, sizes.manager, sizes.critic_input) == (256, 256, "this")
+    assert (sizes.manager_encoder, sizes.manager, sizes.critic_input) == (256, 256, "current")
     assert {paper.sizes_of(f"hrl-{goal}", "charades").goal == goal for goal in (16, 32, 64)} == {True}
     assert [paper.sizes_of("critic", corpus).critic for corpus in ("msrvtt", "charades")] == [128, 64]
     captioning = {name: phase for name, phase in paper.phases.items() if name != "boundary-critic"}

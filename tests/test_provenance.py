@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from captionrl import cli, provenance
-from captionrl.config.methods import LEARNERS, MODELS
+import captionrl
+from captionrl import provenance
+from captionrl.cli import COMMANDS
+from captionrl.config import MODELS, OBJECTIVES
 from captionrl.provenance import code_version, commit, sources
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = tuple(cli.parser()._subparsers._group_actions[0].choices)
 
 
 @pytest.fixture
@@ -28,11 +29,8 @@ def package(tmp_path, monkeypatch):
     forget()
 
 
-METHODS = {  # what a rule says that its command loads, if it is about all models and objectives
-    "train": [*MODELS.values(), *LEARNERS.values()],
-    "predict": MODELS.values(),
-    "figures": MODELS.values(),
-}
+METHODS = {command: [model.path for model in MODELS.values()] for command in ("train", "predict", "figures")}
+METHODS["train"] += [objective.path for objective in OBJECTIVES.values()]  # all that a rule may say that it loads
 
 
 def forget():
@@ -106,15 +104,20 @@ def importers(package: Path) -> dict[Path, set[str]]:
         return {name for name in names | around if name in paths and not name.startswith("captionrl.config")}
 
     graph = {name: imported(ast.parse(path.read_text(encoding="utf-8"))) for name, path in paths.items()}
-    functions = {node.name: node for node in ast.parse((package / "cli.py").read_text()).body if hasattr(node, "name")}
     found: dict[Path, set[str]] = {path: set() for path in modules}
     for command in COMMANDS:
         methods = {method.partition(":")[0] for method in METHODS.get(command, ())}
-        reached = set(methods | {name.rpartition(".")[0] for name in methods} | imported(functions[command]))
+        run = function(package / f"commands/{command.replace('-', '_')}.py", "run")
+        reached = set(methods | {name.rpartition(".")[0] for name in methods} | imported(run))
         while more := set().union(*(graph[name] for name in reached)) - reached:
             reached |= more
         for name in reached:
             found[paths[name]].add(command)
+    return found
+
+
+def function(path: Path, name: str) -> ast.FunctionDef:
+    (found,) = (node for node in ast.parse(path.read_text()).body if getattr(node, "name", None) == name)
     return found
 
 
@@ -131,14 +134,23 @@ def test_every_command_has_a_version_of_its_own():
     assert len(set(found.values())) == len(found)
 
 
-def test_a_commands_own_lines_count_but_those_of_others_do_not(package):
+@pytest.mark.parametrize(
+    ("file", "old", "new", "changed"),
+    [
+        ("train", "paper, run, phase = args.phase\n", "paper, run, phase = args.phase[:]\n", {"train"}),
+        ("extraction", 'args.state / "features"', 'args.state / "media"', {"features", "frames"}),
+        ("train", "type=int, required=True", "type=int, default=1", set()),  # options do not count
+        ("arguments", '"default": 5', '"default": 6', set()),  # nor do shared ones
+    ],
+)
+def test_what_a_command_does_counts_for_it_and_its_options_do_not(package, file, old, new, changed):
     before = versions()
-    text = (package / "cli.py").read_text(encoding="utf-8")
-    edited = text.replace("    name, run, phase = args.phase\n", "    name, run, phase = args.phase[:]\n")
-    assert edited != text
-    (package / "cli.py").write_text("# a comment\n" + edited, encoding="utf-8")
+    path = package / f"commands/{file}.py"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
     after = versions()
-    assert {command for command in COMMANDS if before[command] != after[command]} == {"train"}
+    assert {command for command in COMMANDS if before[command] != after[command]} == changed
 
 
 def test_a_new_import_deep_below_counts(package):
@@ -156,9 +168,9 @@ def test_a_new_import_deep_below_counts(package):
 
 
 def test_the_place_of_the_package_does_not_count(package):
-    copied = versions("train", "score", "world")
-    provenance.PACKAGE = Path(cli.__file__).parent
-    assert versions("train", "score", "world") == copied
+    copied = versions("train", "score", "render")
+    provenance.PACKAGE = Path(captionrl.__file__).parent
+    assert versions("train", "score", "render") == copied
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -172,12 +184,12 @@ def git(folder: Path, *arguments: str) -> str:
 def test_the_commit_says_whether_files_differ_from_it(tmp_path, monkeypatch):
     monkeypatch.setattr(provenance, "PACKAGE", tmp_path)
     git(tmp_path, "init", "-q")
-    (tmp_path / "cli.py").write_text("1")
+    (tmp_path / "a.py").write_text("1")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-qm", "one")
     git(tmp_path, "tag", "-am", "one", "v1")  # a tag must not take the hash's place
     assert commit() == git(tmp_path, "rev-parse", "HEAD")[:12]
-    (tmp_path / "cli.py").write_text("2")
+    (tmp_path / "a.py").write_text("2")
     assert commit() == git(tmp_path, "rev-parse", "HEAD")[:12] + "+"
 
 

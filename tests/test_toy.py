@@ -21,7 +21,7 @@ MARGIN = 1e-9  # of float64, whose sums differ by 1e-15 from one processor, or n
 CLIPS = ((4, 1, 3), (4, 2, 3))
 
 
-@pytest.mark.parametrize("reads", ["this", "previous"])
+@pytest.mark.parametrize("reads", ["current", "previous"])
 @pytest.mark.parametrize("vocabulary", [5, VOCABULARY])
 @pytest.mark.parametrize("seed", [None, 27])
 def test_no_segment_of_a_toy_ends_by_a_hair(reads, vocabulary, seed):

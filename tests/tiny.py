@@ -111,7 +111,14 @@ SEEING: dict[str, Any] = {  # runs with a CNN of their own; what they learn from
         | {"objective": "multitask-xe", "epochs": 3},
         "step2": CAPTIONING | {"objective": "multitask", "samples": 2, "epochs": 1},
         "step3": CAPTIONING
-        | {"objective": "multitask", "samples": 2, "epochs": 1, "batch": 4, "accumulate": 2, "alpha": 0.5}
+        | {
+            "objective": "multitask",
+            "samples": 2,
+            "epochs": 1,
+            "batch": 4,
+            "gradient_accumulation_steps": 2,
+            "alpha": 0.5,
+        }
         | {"cnn_rate": 0.5, "augmentation": {"crop": 0.2, "flip": True}, "frames_at_once": 5},
     },
 }

@@ -17,8 +17,11 @@ PACKAGE = Path(__file__).parent
 
 @cache
 def code_version(command: str, *methods: str) -> str:
-    """A hash of the function `command` of cli.py, of its `sources`, and of which methods it uses."""
-    digest = hashlib.sha256("\n".join([_dump(_function(command)), *sorted(methods)]).encode())
+    """A hash of the function `run` of a command's module, of its `sources`, and of which methods it uses.
+
+    What a command's module imports outside `run` are options and their types, which do not count.
+    """
+    digest = hashlib.sha256("\n".join([_dump(_run(command)), *sorted(methods)]).encode())
     for path in sorted(sources(command, *methods)):
         digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + _digest(_read(path)))
     return digest.hexdigest()[:16]
@@ -27,13 +30,12 @@ def code_version(command: str, *methods: str) -> str:
 @cache
 def sources(command: str, *methods: str) -> frozenset[Path]:
     """The files of this package that a command comes to import; `methods`: what YAML has it load, MODULE:NAME each."""
-    return _closure(_imports(_function(command)) | {method.partition(":")[0] for method in methods})
+    return _closure(_imports(_run(command)) | {method.partition(":")[0] for method in methods})
 
 
-def _function(command: str) -> ast.FunctionDef:
-    tree = _parse(_read(PACKAGE / "cli.py"))
-    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    return functions[command.replace("-", "_")]
+def _run(command: str) -> ast.FunctionDef:
+    tree = _parse(_read(PACKAGE / "commands" / f"{command.replace('-', '_')}.py"))
+    return next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "run")
 
 
 def commit() -> str:

@@ -60,7 +60,7 @@ def test_annotations_alone_are_the_same_corpus_without_media(tmp_path, name):
     assert (alone.name, alone.captions, alone.origin) == (name, whole.captions, whole.origin)
     assert alone.items == [replace(item, media=None) for item in whole.items]
     assert all(item.media for item in whole.items)
-    # So both csv files are all that a user must have: `captionrl require` asks for no video.
+    # So both csv files are all that a user must have: `captionrl check-data` asks for no video.
     assert require(alone, tmp_path).keys() == {"Charades_v1_train.csv", "Charades_v1_test.csv"}
     with pytest.raises(UserError, match=r"Charades_v1_480/AAAA1\.mp4: missing"):
         require(whole, tmp_path)

@@ -46,7 +46,7 @@ def test_the_files(tmp_path, fast_tokens):
     assert table["item"].to_pylist() == ["b", "t", "a", "a", "v"]
     assert table["index"].to_pylist() == [0, 0, 0, 1, 0]
     assert (tmp_path / "splits/train.txt").read_text() == "b\tb.mp4\na\t\n"
-    assert json.loads((tmp_path / "card.json").read_text()) == metadata
+    assert json.loads((tmp_path / "metadata.json").read_text()) == metadata
     assert Vocabulary.load(tmp_path / "vocabulary.json").words[4:] == ("a",)
     assert not list(tmp_path.rglob(".*"))  # no temporary file is left
 

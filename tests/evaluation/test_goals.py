@@ -164,7 +164,7 @@ def test_a_critic_is_refused(world, tmp_path):
         build_module("boundary-critic", 0, len(metadata.words), Sizes(**metadata.sizes)),
         metadata,
     )
-    assert "internal critic, which writes no captions" in refusal(world, tmp_path / "c.safetensors")
+    assert "boundary critic, which writes no captions" in refusal(world, tmp_path / "c.safetensors")
 
 
 def test_features_of_another_backbone_are_refused(world, checkpoint, tmp_path):

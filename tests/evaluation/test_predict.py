@@ -79,8 +79,8 @@ def test_captions_are_no_longer_than_the_checkpoints_corpus_allows(captions_of, 
     assert max(len(caption.split()) for caption in written.values()) == 3  # a caption may be cut before its </s>
 
 
-def test_a_blind_checkpoint_says_the_same_of_every_clip(captions_of, world, tmp_path):
-    written = captions_of(checkpoint=world.untrained(tmp_path / "blind.safetensors", visual_input=False))
+def test_without_visual_input_all_clips_have_the_same_caption(captions_of, world, tmp_path):
+    written = captions_of(checkpoint=world.untrained(tmp_path / "no-visual-input.safetensors", visual_input=False))
     assert len(set(written.values())) == 1
 
 
@@ -154,7 +154,7 @@ def test_a_beams_captions_are_different_ones(sets_of):
 
 def test_samples_are_drawn_with_the_policys_probabilities(sets_of, world, tmp_path):
     """Of one clip, often enough: how often each first word comes, against the policy's own distribution."""
-    checkpoint = world.untrained(tmp_path / "blind.safetensors", visual_input=False)
+    checkpoint = world.untrained(tmp_path / "no-visual-input.safetensors", visual_input=False)
     policy, metadata = load_checkpoint(checkpoint)
     clips = FeatureBatches(world.load()[2], metadata.settings["max_frames"], torch.device("cpu"), visual_input=False)
     memory = policy.encode(clips.batch([world.load()[0].items["test"][0].id]))

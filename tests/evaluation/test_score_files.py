@@ -7,7 +7,7 @@ import pytest
 
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import METRICS
-from captionrl.evaluation.command import render, score_files
+from captionrl.evaluation.score_files import render, score_files
 from captionrl.evaluation.metrics import evaluate
 from captionrl.evaluation.results import read_scores, write_scores
 

@@ -30,7 +30,7 @@ def scored(world, checkpoint, tmp_path, monkeypatch):
     def scored(predictions, visual_input=True):
         given = SimpleNamespace()
         trained = {
-            "config": {"run": {"no-visual-input": blind}},
+            "config": {"run": {"visual_input": visual_input}},
             "inputs": {"features": {"backbone": "mini"}},
             "machine": "x86",
         }
@@ -70,7 +70,7 @@ def test_a_score_says_where_it_came_from(scored, checkpoint, tmp_path, world):
     }
 
 
-def test_a_blind_control_sees_no_features(scored, world):
+def test_a_control_without_visual_input_has_no_features(scored, world):
     _, provenance = scored({world.load()[0].items["test"][0].id: "A man."}, visual_input=False)
     assert provenance["features"] == "none"
 

@@ -12,7 +12,7 @@ from captionrl.text.vocabulary import EOS
 CAPTIONS = torch.tensor([[4, 5, 6, 4, 5, EOS], [6, 6, 5, 4, 4, EOS], [5, 4, 4, 6, 6, EOS]])
 
 
-@pytest.fixture(params=["this", "previous"])
+@pytest.fixture(params=["current", "previous"])
 def policy(request) -> HRL:
     return toy_policy("hrl", critic_input=request.param)
 
@@ -62,16 +62,17 @@ def test_noise_is_added_to_the_goal_of_its_segment(policy):
 def test_given_boundaries_replace_the_critics(policy):
     memory = policy.encode(batch(toy_clips(4, 2, 3)))
     ends = policy.boundary_critic(CAPTIONS) > 0
-    torch.testing.assert_close(policy.read(CAPTIONS, memory, ends), policy.read(CAPTIONS, memory))
-    others, _ = policy.read(CAPTIONS, memory, ~ends)
-    assert not torch.allclose(others, policy.read(CAPTIONS, memory)[0])
+    given, own = policy.teacher_forced_hidden(CAPTIONS, memory, ends), policy.teacher_forced_hidden(CAPTIONS, memory)
+    torch.testing.assert_close(given, own)
+    others, _ = policy.teacher_forced_hidden(CAPTIONS, memory, ~ends)
+    assert not torch.allclose(others, policy.teacher_forced_hidden(CAPTIONS, memory)[0])
 
 
 def test_the_critic_reads_the_word_itself_or_only_those_before_it():
     """HRL eq. 9 against eq. 10."""
     captions = every_caption()
-    for reads, depends in (("this", True), ("previous", False)):
-        first = toy_policy("hrl", critic_input=reads).critic(captions)[:, 0]
+    for reads, depends in (("current", True), ("previous", False)):
+        first = toy_policy("hrl", critic_input=reads).boundary_critic(captions)[:, 0]
         assert (first.std() > 1e-3) == depends
 
 

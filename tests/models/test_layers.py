@@ -46,7 +46,7 @@ def test_an_lstm_reads_each_clip_of_a_batch_as_if_it_were_alone():
 def test_a_bilstm_is_torchs_on_each_clip_alone_so_its_backward_direction_begins_at_the_clips_last_frame():
     torch.manual_seed(0)
     ours, torchs = BiLSTM(5, 3), nn.LSTM(5, 3, batch_first=True, bidirectional=True)
-    for direction, suffix in ((ours.forth, ""), (ours.back, "_reverse")):
+    for direction, suffix in ((ours.forward_lstm, ""), (ours.backward_lstm, "_reverse")):
         for name, parameter in direction.named_parameters():
             getattr(torchs, name + suffix).data.copy_(parameter)
     inputs = torch.randn(3, 4, 5)

@@ -89,7 +89,7 @@ def test_stages_share_the_words_embedding_and_nothing_else(policy):
 
 @pytest.mark.parametrize("stage", [0, 1, 2])
 def test_the_loss_of_each_stage_reaches_its_own_decoder_and_its_own_words(policy, stage):
-    hidden, places = policy.read(CAPTIONS, policy.encode(batch(toy_clips(4, 1, 3))))
+    hidden, places = policy.teacher_forced_hidden(CAPTIONS, policy.encode(batch(toy_clips(4, 1, 3))))
     loss = nn.functional.cross_entropy(policy.predictions(hidden)[stage], CAPTIONS.flatten()[places])
     loss.backward()
     decoders = [policy.coarse, *policy.fine]

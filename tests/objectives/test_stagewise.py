@@ -13,7 +13,7 @@ def world(request):
     """A policy, the log-probability [C, 3] of every caption as every stage's, and a reward of each [C]."""
     policy, captions = toy_policy(request.param), every_caption()
     memory = policy.encode(batch(toy_clips(4))).select(torch.zeros(len(captions), dtype=torch.long))
-    hidden, places = policy.read(captions, memory)
+    hidden, places = policy.teacher_forced_hidden(captions, memory)
     words = captions.flatten()[places]
     columns = []
     for logits in policy.predictions(hidden):

@@ -20,7 +20,7 @@ WORDS = (CAPTIONS != PAD).sum(1)
 def by_hand(policy, inputs, targets):
     """The mean negative log-likelihood of `targets` after `inputs` [B, T], of all stages if a policy has some."""
     memory = policy.encode(batch(CLIPS))
-    stages = range(policy.stages) if hasattr(policy, "stages") else [None]
+    stages = range(policy.decoder_stages) if policy.decoder_stages > 1 else [None]
     losses = []
     for stage in stages:
         state = policy.start(memory) if stage is None else policy.start_stages(memory, [stage] * len(CLIPS))
@@ -48,7 +48,7 @@ def test_it_is_the_mean_negative_log_likelihood_of_the_words(policy):
     assert statistics["loss"] == loss.item()
 
 
-@pytest.mark.parametrize("own_words", [0.0, 1e-12])
+@pytest.mark.parametrize("sampling_probability", [0.0, 1e-12])
 def test_padding_of_frames_and_captions_changes_neither_loss_nor_gradients(policy, sampling_probability):
     plain, _ = xe_loss(policy, batch(CLIPS), CAPTIONS, sampling_probability)
     padded, _ = xe_loss(
@@ -136,8 +136,8 @@ def test_training_on_one_caption_teaches_it(policy):
     assert torch.equal(logits.argmax(-1), caption)
 
 
-def test_the_share_of_own_words_grows_from_its_start_to_its_most():
-    schedule = ScheduledSampling(start=2, per_epoch=0.05, most=0.25)
+def test_the_sampling_probability_grows_from_its_start_to_its_maximum():
+    schedule = ScheduledSampling(start=2, per_epoch=0.05, max_probability=0.25)
     shares = [scheduled_probability(schedule, epoch / 10) for epoch in range(200)]
     assert shares == sorted(shares)
     assert shares[0] == scheduled_probability(schedule, 2) == 0

@@ -34,7 +34,7 @@ pytestmark = [
 ]
 
 GPU_RULES = {"features", "train", "predict"}
-CPU_RULES = {"world", "captions", "segments", "score"}
+CPU_RULES = {"render", "captions", "segments", "score"}
 
 # What a user of a cluster with a partition for GPUs uncomments in the profile.
 SITE = re.compile(r"^( *)# (?=slurm_partition:|set-resources:|  \w+: [&*]gpu)", re.MULTILINE)
@@ -166,7 +166,7 @@ def project(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Proje
     project = Project(path, cluster.environment)
     (path / "small.json").write_text(json.dumps(SMALL_TABLE))
     files = ["--configfile", str(ROOT / ".ci/smoke.yaml"), "small.json"]
-    threads = ["--set-threads", "features=1", "world=1"]  # two are slow beside anything else on two cores
+    threads = ["--set-threads", "features=1", "render=1"]  # two are slow beside anything else on two cores
     with project.submitted(path / "table1.log", *OFTEN, *threads, *files, *MINI, "--", "results/table1.csv") as success:
         success()
     return project

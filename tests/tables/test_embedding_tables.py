@@ -66,11 +66,14 @@ def test_such_a_table_needs_the_judge_too():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"reward_model": None}, "tables.table1.metrics: Embedding is a run's judgement; say whose (reward_model:)"),
-        ({"reward_model": "jury"}, "reward_model: no run is called 'jury'; there are blind, "),
+        (
+            {"reward_model": None},
+            "tables.table1.metrics: Embedding needs a reward_model, the run whose embedding it is about; add that key",
+        ),
+        ({"reward_model": "jury"}, "reward_model: no run is called 'jury'; there are no-visual-input, "),
         (
             {"reward_model": "no-visual-input"},
-            "reward_model: blind has learned no embedding of pictures; give a run that has",
+            "reward_model: no-visual-input has learned no embedding of pictures; give a run that has",
         ),
         (
             {"reward_model": "other", "runs": {"other": {"model": "nic", "phases": ["xe"]}}},

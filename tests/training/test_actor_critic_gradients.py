@@ -15,7 +15,7 @@ from captionrl.training.learners.actor_critic import ActorCriticLearner, mixed_r
 ITEM, CAPTIONS = "picture1", every_caption()
 PHASE = ActorCriticPhase(
     objective="actor-critic", epochs=1, batch=1, optimiser="adam", learning_rate=0.1, eos_in_reward=True,
-    embedding=0.5, baseline="value", steps=None,
+    embedding_weight=0.5, baseline="value", steps=None,
 )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from captionrl.training.learners.embedding import EmbeddingLearner
 from captionrl.training.learners.xe import XELearner
 from captionrl.training.loop import Training
 
-SIZES = {"projection": 12, "decoder": 16, "attention": 4, "embedding_weight": 12, "init": 0.3}
+SIZES = {"projection": 12, "decoder": 16, "attention": 4, "embedding": 12, "init": 0.3}
 ITEMS = ["picture0", "picture1", "picture2", "picture3"]
 COMMON = {"epochs": 1, "batch": 32, "optimiser": "adam", "learning_rate": 0.01}
 ACTOR_CRITICS = COMMON | {"eos_in_reward": True, "embedding_weight": 0.5}
@@ -145,10 +145,12 @@ class TestValue:
     def test_it_explains_rewards_of_captions_it_has_not_seen(self, make, tmp_path):
         learner, _ = make("value")
         learner.validation_items *= 32  # one sample of each would be too few
-        before = learner.validate()["val_explained"]
+        before = learner.validate()["val_explained_variance"]
         set_trainable(learner, tmp_path, 200)
         assert before < 0
-        assert learner.validate()["val_explained"] > 30  # true values explain 49: what is sampled later is left
+        assert (
+            learner.validate()["val_explained_variance"] > 30
+        )  # true values explain 49: what is sampled later is left
 
     def test_validating_twice_gives_the_same_number_and_draws_nothing_from_the_trainings_chance(self, make):
         learner, _ = make("value")
@@ -195,9 +197,9 @@ class TestActorCritic:
     def test_sampled_captions_come_to_earn_more(self, make, tmp_path, baseline, steps, embedding):
         learner, policy = make("embedding")
         set_trainable(learner, tmp_path / "embedding", 40)
-        learner, _ = make("value", policy, embedding=embedding)
+        learner, _ = make("value", policy, embedding_weight=embedding)
         set_trainable(learner, tmp_path / "value", 60)
-        learner, _ = make("joint", policy, baseline=baseline, steps=steps, embedding=embedding)
+        learner, _ = make("joint", policy, baseline=baseline, steps=steps, embedding_weight=embedding)
         before, best = expected_reward(learner), rewards_of_all(learner).amax(1).mean().item()
         set_trainable(learner, tmp_path / "joint", 200)
         after = expected_reward(learner)
@@ -205,7 +207,7 @@ class TestActorCritic:
 
     @pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
     def test_the_reward_is_the_weighted_sum_that_the_phase_says(self, make, weight):
-        learner, policy = make("joint", embedding=weight)
+        learner, policy = make("joint", embedding_weight=weight)
         features = learner.clips.batch(ITEMS)
         rollout = sample(policy, policy.encode(features), MAX_TOKENS)
         reward, stats = mixed_reward(
@@ -229,7 +231,7 @@ class TestActorCritic:
     @pytest.mark.parametrize("steps", [None, 1, 2])
     @pytest.mark.parametrize("weight", [0.0, 1.0])
     def test_its_loss_is_that_of_its_captions_and_their_values(self, make, steps, weight):
-        learner, policy = make("joint", steps=steps, embedding=weight)
+        learner, policy = make("joint", steps=steps, embedding_weight=weight)
         with recording() as rollouts:
             loss, stats = learner.loss(0, 0)
         (rollout,) = rollouts
@@ -291,12 +293,12 @@ class TestActorCritic:
         assert all(weight.grad.isfinite().all() for weight in policy.parameters() if weight.grad is not None)
 
     @pytest.mark.parametrize("steps", [None, 1])
-    @pytest.mark.parametrize(("kept", "learns"), [("policy_gradient_loss", "captioner"), ("mse_loss", "value")])
+    @pytest.mark.parametrize(("kept", "learns"), [("actor_loss", "captioner"), ("value_loss", "value")])
     def test_neither_loss_has_a_gradient_for_the_others_network_nor_any_for_the_embedding(
         self, make, steps, kept, learns
     ):
         learner, policy = make("joint", steps=steps)
-        other = {"policy_gradient_loss": "mse_loss", "mse_loss": "policy_gradient_loss"}[kept]
+        other = {"actor_loss": "value_loss", "value_loss": "actor_loss"}[kept]
         with mock.patch.object(actor_critic, other, return_value=torch.zeros(())):
             learner.loss(0, 0)[0].backward()
         for name, parameter in policy.named_parameters():

@@ -66,7 +66,7 @@ def test_what_is_kept_in_memory_changes_nothing(store, monkeypatch, room):
     assert clips._cached <= room
 
 
-def test_a_blind_clip_is_one_zero_frame_whatever_it_shows(store, monkeypatch):
+def test_without_visual_input_a_clip_is_one_zero_frame_whatever_it_shows(store, monkeypatch):
     monkeypatch.setattr(FeatureStore, "read", lambda *_: pytest.fail("looked"))
     features = FeatureBatches(store, max_frames=5, device=CPU, visual_input=False).batch(store.items)
     assert torch.equal(features.frames, torch.zeros(9, 1, DIM))

@@ -121,7 +121,7 @@ class TestTurns:
         spreads = []
         start = learner.policy.start
 
-        def recorded(memory, noise=None):
+        def recorded(memory, noise=None, detach_segments=False):
             if noise is not None:
                 spreads.append(noise.std().item())
             return start(memory, noise)
@@ -154,7 +154,7 @@ def test_hrl_starts_around_the_critic_and_keeps_it_to_the_end(world, critic, war
     trained = load_file(critic)
     for checkpoint in (warm, out):
         inside = load_file(checkpoint)
-        assert all(torch.equal(inside[f"critic.{name}"], tensor) for name, tensor in trained.items())
+        assert all(torch.equal(inside[f"boundary_critic.{name}"], tensor) for name, tensor in trained.items())
     kinds = {key for row in rows(out, "train") for key in row}
     assert {"sample_reward", "reward_with_noise", "segments", "worker_loss", "manager_loss"} <= kinds
 
@@ -181,7 +181,7 @@ def test_true_boundaries_can_hold_under_teacher_forcing(world, critic, tmp_path)
 
 
 def test_what_a_phase_cannot_do_without_is_named(world, critic, tmp_path):
-    with pytest.raises(UserError, match=r"critic/critic: cannot be trained without --segments"):
+    with pytest.raises(UserError, match=r"boundary-critic/boundary-critic: cannot be trained without --segments"):
         world.train("boundary-critic", "boundary-critic", tmp_path / "a.safetensors", segments=None, features=None)
     with pytest.raises(UserError, match=r"xe-baseline/xe: cannot be trained without --features"):
         world.train("xe-baseline", "xe", tmp_path / "a.safetensors", features=None)
@@ -190,11 +190,11 @@ def test_what_a_phase_cannot_do_without_is_named(world, critic, tmp_path):
 def test_hrl_starts_from_a_critic_of_its_own_words_and_width_only(world, critic, tmp_path):
     with pytest.raises(UserError, match=r"seed1\.safetensors: another model or vocabulary"):
         world.train(
-            "hrl-16-warm", "xe-warm", tmp_path / "a.safetensors", {"corpora": {"msrvtt": {"sizes": {"critic": 9}}}},
+            "hrl-16-warm", "xe-warm", tmp_path / "a.safetensors", {"corpora": {"msrvtt": {"sizes": {"boundary_critic": 9}}}},
             start=critic,
         )  # fmt: skip
 
 
 def test_a_critic_writes_no_captions(critic):
-    with pytest.raises(UserError, match="internal critic, which writes no captions"):
+    with pytest.raises(UserError, match="boundary critic, which writes no captions"):
         load_checkpoint(critic)

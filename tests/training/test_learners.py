@@ -23,7 +23,8 @@ from captionrl.training.loop import Training
 
 CPU = torch.device("cpu")
 SIZES = Sizes(
-    projection=16, encoder=4, manager_encoder=4, decoder=16, manager=4, goal=2, boundary_critic=4, critic_input="current",
+    projection=16, encoder=4, manager_encoder=4, decoder=16, manager=4, goal=2,
+    boundary_critic=4, critic_input="current",
     attention=4, embedding=16, dropout=0, init=0.3,
 )  # fmt: skip
 REFERENCES = {"clip0": "a b", "clip1": "b c", "clip2": "c a", "clip3": "a c"}

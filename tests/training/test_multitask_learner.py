@@ -74,7 +74,7 @@ def test_the_cnn_changes_in_step_3_and_only_there(world, tmp_path, monkeypatch):
     better = count()  # so that the last weights are kept
     monkeypatch.setattr(learners.CaptionLearner, "validate", lambda self: {self.metric: float(next(better))})
     cnn = world.cnn()
-    before = {f"eyes.trunk.{name}": value for name, value in load_file(cnn["weights"]).items()}
+    before = {f"cnn.trunk.{name}": value for name, value in load_file(cnn["weights"]).items()}
     before = {name: value for name, value in before.items() if "heads" not in name}
     found, start = {}, None
     for step in ("step1", "step2", "step3"):
@@ -88,10 +88,10 @@ def test_the_cnn_changes_in_step_3_and_only_there(world, tmp_path, monkeypatch):
             assert found["step3"][name].equal(value)
     changed = [name for name, value in before.items() if not found["step3"][name].equal(value)]
     assert len(changed) > 20
-    assert "eyes.trunk.stem.0.weight" in changed
+    assert "cnn.trunk.stem.0.weight" in changed
     assert not found["step1"]["head.1.weight"].equal(found["step2"]["head.1.weight"])
-    assert found["step1"]["tell.weight"].equal(found["step2"]["tell.weight"])
-    assert not found["step2"]["tell.weight"].equal(found["step3"]["tell.weight"])
+    assert found["step1"]["attribute_head.weight"].equal(found["step2"]["attribute_head.weight"])
+    assert not found["step2"]["attribute_head.weight"].equal(found["step3"]["attribute_head.weight"])
     module, metadata = load_module(start)
     assert (metadata.backbone, metadata.features, metadata.model) == ("mini-frames", 128, "e2e")
     assert not module.training
@@ -111,8 +111,8 @@ def test_where_attributes_are_taught_the_start_is_not_kept(world, tmp_path, monk
 @pytest.mark.parametrize("step", ["step1", "step3"])
 def test_with_alpha_1_attributes_get_no_gradient(learner, step):
     found = gradient(learner(step, alpha=1, cnn_rate=1))
-    assert all(value is None for value in named(found, "tell.").values())
-    assert moved(named(found, "eyes."))
+    assert all(value is None for value in named(found, "attribute_head.").values())
+    assert moved(named(found, "cnn."))
     assert all(moved(named(found, part)) for part in DECODER)
 
 
@@ -120,16 +120,16 @@ def test_with_alpha_1_attributes_get_no_gradient(learner, step):
 def test_with_alpha_0_the_decoder_gets_no_gradient(learner, step):
     found = gradient(learner(step, alpha=0, cnn_rate=1))
     assert all(value is None for value in named(found, *DECODER).values())
-    assert moved(named(found, "eyes."))
-    assert moved(named(found, "tell."))
+    assert moved(named(found, "cnn."))
+    assert moved(named(found, "attribute_head."))
     assert moved(named(found, "project."))
 
 
 @pytest.mark.parametrize("step", ["step1", "step3"])
 def test_a_frozen_cnn_gets_no_gradient(learner, step):
     found = gradient(learner(step, alpha=0.5, cnn_rate=0, augmentation={"crop": 0, "flip": False}))
-    assert all(value is None for value in named(found, "eyes.").values())
-    assert moved(named(found, "tell."))
+    assert all(value is None for value in named(found, "cnn.").values())
+    assert moved(named(found, "attribute_head."))
 
 
 def test_the_loss_of_both_tasks_is_eq_8(learner):
@@ -223,7 +223,7 @@ def test_reading_ahead_gives_the_same_frames(world):
     assert not ahead._coming
 
 
-def test_the_blind_control_sees_one_black_frame(world):
+def test_without_visual_input_there_is_one_black_frame(world):
     store = FeatureStore(world.cnn()["features"])
     batch = clips_of(store, 5, CPU, visual_input=False).batch(["clip0", "clip1"])
     assert batch.frames.shape == (2, 1, 64, 64, 3)
@@ -250,7 +250,7 @@ def test_without_a_file_the_cnn_has_the_packages_weights(world, tmp_path):
     brief = overlay(SEEING, {"phases": {"step1": {"epochs": 0.1}}})  # which leaves the CNN as it is
     checkpoint = world.train("first", "step1", tmp_path / "a.safetensors", brief, **world.cnn() | {"weights": None})
     found, shipped = load_file(checkpoint), load_file(MINI_WEIGHTS)
-    assert torch.equal(found["eyes.trunk.stem.0.weight"], shipped["stem.0.weight"])
+    assert torch.equal(found["cnn.trunk.stem.0.weight"], shipped["stem.0.weight"])
 
 
 def test_weights_of_another_network_are_refused(world, tmp_path):

@@ -34,13 +34,13 @@ STAGES = {
         | {"objective": "stagewise", "epochs": 3}
     },
 }
-EYES = {
+CNN = {
     "runs": {"end": {"model": "e2e", "backbone": "mini-frames", "phases": ["step3"]}},
     "phases": {"step3": {"epochs": 3}},
 }
 ACTOR_CRITICS = {key: value for key, value in OVERRIDES["phases"]["rl"].items() if key != "baseline"} | {"epochs": 3}
 REWARD_MODELS = {
-    "runs": {"actor_critic": {"model": "actor-critic", "phases": ["reward-model", "value", "joint"]}},
+    "runs": {"actor-critic": {"model": "actor-critic", "phases": ["reward-model", "value", "joint"]}},
     "phases": {
         "reward-model": {
             key: ACTOR_CRITICS[key] for key in ("epochs", "validate_every", "batch", "optimiser", "learning_rate")
@@ -54,24 +54,24 @@ REWARD_MODELS = {
 
 
 @pytest.fixture(
-    params=["cross-entropy", "greedy", "linear", "stages", "hrl", "critic", "reward-model", "value", "joint", "eyes"]
+    params=["cross-entropy", "greedy", "linear", "stages", "hrl", "boundaries", "reward-model", "value", "joint", "cnn"]
 )
 def train(request, world, xe, warm) -> Callable[[Path], Path]:
     """Train a phase into a file: cross-entropy with scheduled sampling, REINFORCE, at every stage, too, HRL's own, and
-    those of a policy with reward_models or with a CNN of its own."""
+    those of a policy with a value network or with a CNN of its own."""
     if request.param == "hrl":
         return partial(world.train, "hrl-16", "hrl", overrides={"phases": {"hrl": {"epochs": 3}}}, start=warm)
-    if request.param == "boundary-critic":
+    if request.param == "boundaries":
         return partial(world.train, "boundary-critic", "boundary-critic", features=None)
     if request.param == "cross-entropy":
         return partial(world.train, "xe-baseline", "xe", overrides={"phases": {"xe": {"epochs": 5}}})
-    if request.param == "eyes":
-        return partial(world.train, "end", "step3", overrides=overlay(SEEING, EYES), **world.cnn())
+    if request.param == "cnn":
+        return partial(world.train, "end", "step3", overrides=overlay(SEEING, CNN), **world.cnn())
     if request.param == "stages":
         return partial(world.train, "stages", "c2f", overrides=STAGES)
     if request.param in REWARD_MODELS["phases"]:
         start = world.untrained(world.root / "untrained/actor-critic.safetensors", model="actor-critic")
-        return partial(world.train, "actor_critic", request.param, overrides=REWARD_MODELS, start=start)
+        return partial(world.train, "actor-critic", request.param, overrides=REWARD_MODELS, start=start)
     overrides = {"phases": {"rl": {"baseline": request.param, "epochs": 3}}}
     return partial(world.train, "rl-baseline", "rl", overrides=overrides, start=xe)
 

@@ -21,7 +21,7 @@ SEEDS = load_params(ROOT / "params.yaml").seeds
 ONE_SEED = ("seeds=[1]",)
 PAPER = load_paper(ROOT / "papers/hrl.yaml", "paper")
 TABLES = {name: table for name, table in PAPER.tables.items() if not table.on_request}
-DATA = {"mini": {"world"}, "paper": {"require", "download_weights", "download_corenlp"}}
+DATA = {"mini": {"render"}, "paper": {"check_data", "download_weights", "download_corenlp"}}
 Step = tuple[str, str, str]  # (corpus, run, phase)
 
 
@@ -162,7 +162,7 @@ def test_a_table_on_request_comes_on_request_only_and_from_annotation_alone(proj
         "--printshellcmds", f"results/{scale}/hrl/table2-annotations.csv", config=(*ONE_SEED, f"scale={scale}")
     )
     corpus = "charades-annotations" + ("-mini" if scale == "mini" else "")
-    maker = "world" if scale == "mini" else "require"
+    maker = "render" if scale == "mini" else "check_data"
     made = {rule: alone.jobs[rule] for rule in (maker, "captions", "segments", "annotations", "table")}
     assert made == dict.fromkeys(made, 1)
     assert f" --raw data/{corpus} " in alone.text
@@ -198,12 +198,12 @@ def test_the_first_papers_tables_are_copied_to_where_everybody_looks(project):
 def test_missing_data_stop_with_one_line_that_says_what_to_put_where(project):
     status, output = project.snakemake("--cores", "1", "data/msrvtt/raw.json", config=("scale=paper",))
     assert status != 0
-    (complaint,) = {line for line in output.splitlines() if line.startswith("captionrl require: ")}
+    (complaint,) = {line for line in output.splitlines() if line.startswith("captionrl check-data: ")}
     assert "data/msrvtt/train_val_videodatainfo.json: no such file" in complaint  # which
     assert "put either into data/msrvtt" in complaint  # where to
     assert re.search(r"\(MSR-VTT annotation of .+; from: .+\)$", complaint)  # where from
     assert "Traceback" not in output
-    assert (project.path / "work/log/require/msrvtt.log").read_text() == complaint + "\n"
+    assert (project.path / "work/log/check_data/msrvtt.log").read_text() == complaint + "\n"
     assert not (project.path / "data/msrvtt/raw.json").exists()
 
 
@@ -273,7 +273,7 @@ def test_another_setting_trains_what_it_concerns_and_what_builds_on_that(done, c
     assert 0 < len(retrained) < len(TRAININGS)
     assert plan.trainings == of("mini", retrained, 1)
     assert plan.jobs["predict"] == len({(corpus, run) for corpus, run, _ in retrained} & SCORED)
-    assert not set(plan.jobs) & {"captions", "features", "backbone", "world"}
+    assert not set(plan.jobs) & {"captions", "features", "backbone", "render"}
     assert plan.jobs["segments"] == ("corpora" in change and "segmentation" in change["corpora"]["msrvtt"])
 
 
@@ -294,7 +294,7 @@ def test_noise_concerns_the_last_phase_of_hrl_alone():
 def test_other_sizes_train_everything(done):
     plan = done.plan("hrl", config=(*ONE_SEED, 'overrides={"hrl":{"sizes":{"decoder":9}}}'))
     assert plan.trainings == of("mini", TRAININGS, 1)
-    assert not set(plan.jobs) & {"captions", "segments", "features", "backbone", "world"}
+    assert not set(plan.jobs) & {"captions", "segments", "features", "backbone", "render"}
 
 
 def test_another_precision_trains_everything(done):
@@ -351,7 +351,7 @@ LEARNING = {"train", "predict", "figures_hrl"} | SCORING
         ("text/shallow.py", {"segments"} | LEARNING),
         ("features/extract.py", {"features"} | LEARNING),
         ("datasets/prepare.py", {"captions", "segments", "features"} | LEARNING),
-        ("datasets/mini/draw.py", {"world", "captions", "segments", "features"} | LEARNING),
+        ("datasets/mini/draw.py", {"render", "captions", "segments", "features"} | LEARNING),
         ("models/s2vt.py", {"train", "predict"} | SCORING),
         ("config/results.py", set()),  # the values that it reads are what counts
     ],

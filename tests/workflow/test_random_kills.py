@@ -25,7 +25,7 @@ SHORT = {"boundary-critic": {"epochs": 0.5}, "xe-warm": {"epochs": 0.5}, "hrl": 
 CONFIG = ["seeds=[1]", "device=cpu"]
 if "CAPTIONRL_KILLS" not in os.environ:
     CONFIG.append("overrides=" + json.dumps({"hrl": {"phases": SHORT}}, separators=(",", ":")))
-BEFORE = ["work/msrvtt-mini/captions/card.json"]
+BEFORE = ["work/msrvtt-mini/captions/metadata.json"]
 LAST = "checkpoints/msrvtt-mini/hrl/hrl-16/hrl/seed1.safetensors"
 
 

@@ -37,7 +37,7 @@ def test_the_rules_are_formatted():
 
 def test_all_rules_are_seen_here():
     assert len(re.findall(r"^ *rule( \w+)?:", TEXT, re.MULTILINE)) == len(RULES)
-    assert {"world", "require", "captions", "segments", "backbone", "features", "annotations"} <= set(COMPUTING)
+    assert {"render", "check_data", "captions", "segments", "backbone", "features", "annotations"} <= set(COMPUTING)
     assert {"train", "predict", "score", "table", "figures"} <= set(COMPUTING)
 
 
@@ -63,7 +63,7 @@ def test_a_rule_hands_its_process_over_to_the_command(rule):
 @pytest.mark.parametrize("rule", [name for name in COMPUTING if not name.startswith("download_")])
 def test_a_rule_depends_on_the_code_of_its_own_command(rule):
     """But for downloads: the manifest's checksum says what a file must be, and no code makes it another."""
-    (command,) = re.findall(r"captionrl (\w+)", COMPUTING[rule].partition("    shell:\n")[2])
+    (command,) = re.findall(r"captionrl ([\w-]+)", COMPUTING[rule].partition("    shell:\n")[2])
     assert re.search(
         rf'^    params:\n(?: {{8}}.+\n)*? {{8}}code=(lambda wildcards: )?code_version\(\s*"{command}"[,)]',
         COMPUTING[rule],

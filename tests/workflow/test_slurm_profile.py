@@ -18,7 +18,7 @@ PROFILE = yaml.safe_load((ROOT / "slurm/config.yaml").read_text())
 DEFAULT = yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text())
 GPU_RULES = {"backbone", "features", "test_features", "train", "predict", "submission"}
 ON_REQUEST = "results/{scale}/stackcap/captions_test2014_stackcap_results.json"
-ON_THE_LOGIN_NODE = {"require", "download_weights", "download_corenlp", "table"}
+ON_THE_LOGIN_NODE = {"check_data", "download_weights", "download_corenlp", "table"}
 
 pytestmark = pytest.mark.skipif(
     not importlib.util.find_spec("snakemake_executor_plugin_slurm"), reason="no snakemake-executor-plugin-slurm"
@@ -100,7 +100,7 @@ def test_gpu_jobs_and_they_alone_ask_for_a_gpu(requests):
 def test_what_needs_the_internet_or_next_to_nothing_stays_on_the_login_node(requests):
     local = {rule for rule, asked in requests.items() if asked.local}
     assert ON_THE_LOGIN_NODE & requests.keys() <= local
-    assert not local & {*GPU_RULES, "world", "captions", "segments", "score", "figures_hrl"}
+    assert not local & {*GPU_RULES, "render", "captions", "segments", "score", "figures_hrl"}
 
 
 def test_every_other_job_says_how_much_memory_and_time_it_needs(requests):

@@ -2,44 +2,44 @@
 
 
 localrules:
-    require,
+    check_data,
     download_weights,
     download_corenlp,
 
 
-rule world:
+rule render:
     output:
         "data/{corpus}-mini/raw.json",
     log:
-        "work/log/world/{corpus}-mini.log",
+        "work/log/render/{corpus}-mini.log",
     benchmark:
-        "work/benchmark/world/{corpus}-mini.tsv"
+        "work/benchmark/render/{corpus}-mini.tsv"
     threads: 2
     resources:
         mem_mb=2000,
         runtime=30,
     params:
-        code=code_version("world"),
+        code=code_version("render"),
     message:
         "Rendering {wildcards.corpus}-mini, the mini world in {wildcards.corpus}'s own file formats"
     shell:
-        "exec captionrl world {wildcards.corpus}-mini --raw data/{wildcards.corpus}-mini --workers {threads} 2> >(trap '' TERM INT; exec tee {log} >&2)"
+        "exec captionrl render {wildcards.corpus}-mini --raw data/{wildcards.corpus}-mini --workers {threads} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
-rule require:
+rule check_data:
     output:
         "data/{corpus}/raw.json",
     log:
-        "work/log/require/{corpus}.log",
+        "work/log/check_data/{corpus}.log",
     params:
-        code=code_version("require"),
+        code=code_version("check-data"),
     message:
         "Checking that the files of {wildcards.corpus} are in data/{wildcards.corpus}"
     shell:
-        "exec captionrl require {wildcards.corpus} --raw data/{wildcards.corpus} 2> >(trap '' TERM INT; exec tee {log} >&2)"
+        "exec captionrl check-data {wildcards.corpus} --raw data/{wildcards.corpus} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
-ruleorder: world > require
+ruleorder: render > check_data
 
 
 rule download_weights:
@@ -71,7 +71,7 @@ rule captions:
     output:
         captions="work/{corpus}/captions/captions.parquet",
         vocabulary="work/{corpus}/captions/vocabulary.json",
-        metadata="work/{corpus}/captions/card.json",
+        metadata="work/{corpus}/captions/metadata.json",
         splits=expand("work/{{corpus}}/captions/splits/{split}.txt", split=["train", "val", "test"]),
     log:
         "work/log/captions/{corpus}.log",
@@ -133,9 +133,9 @@ rule attributes:
     params:
         code=code_version("attributes"),
         corenlp=lambda wildcards, input: option("corenlp", input.corenlp),
-        most=most_attributes,
+        max_attributes=most_attributes,
     message:
         "Listing the attributes of {wildcards.corpus} ({wildcards.tagger})"
     shell:
         "exec captionrl attributes --captions work/{wildcards.corpus}/captions --tagger {wildcards.tagger} {params.corenlp}"
-        " --most {params.most} --workers {threads} --out {output} 2> >(trap '' TERM INT; exec tee {log} >&2)"
+        " --max-attributes {params.max_attributes} --workers {threads} --out {output} 2> >(trap '' TERM INT; exec tee {log} >&2)"

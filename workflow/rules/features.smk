@@ -173,11 +173,11 @@ rule frames:
     params:
         code=code_version("frames"),
         fps=lambda wildcards: fps_of(wildcards.corpus, wildcards.backbone),
-        most=frames_of,
+        max_frames=frames_of,
         allowed_failures=PARAMS.allowed_failures,
     message:
         "Keeping frames of {wildcards.corpus} for {wildcards.backbone}"
     shell:
-        "exec env OMP_NUM_THREADS={threads} captionrl frames --backbone {wildcards.backbone} --most {params.most}"
+        "exec env OMP_NUM_THREADS={threads} captionrl frames --backbone {wildcards.backbone} --max-frames {params.max_frames}"
         " --raw data/{wildcards.corpus} --captions work/{wildcards.corpus}/captions --out {output.store} --fps {params.fps}"
         " --allowed-failures {params.allowed_failures} --workers {threads} 2> >(trap '' TERM INT; exec tee {log} >&2)"

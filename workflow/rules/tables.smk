@@ -72,7 +72,7 @@ rule score:
 rule table:
     input:
         scores=scores_of,
-        metadata=lambda wildcards: f"work/{PAPERS[wildcards.paper].tables[wildcards.table].corpus}/captions/card.json",
+        metadata=lambda wildcards: f"work/{PAPERS[wildcards.paper].tables[wildcards.table].corpus}/captions/metadata.json",
     output:
         csv=f"results/{SCALE}/{{paper}}/{{table}}.csv",
         comparisons=f"results/{SCALE}/{{paper}}/{{table}}.comparisons.csv",
@@ -92,7 +92,7 @@ rule table:
         "Building {output.csv}"
     shell:
         "exec captionrl table {wildcards.paper}/{wildcards.table} --scale {params.scale} --scores {input.scores}"
-        " --card {input.card} --out {output.csv} {params.overrides} 2> >(trap '' TERM INT; exec tee {log} >&2)"
+        " --metadata {input.metadata} --out {output.csv} {params.overrides} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 rule submission:

@@ -36,8 +36,8 @@ class Attributes:
 
     def of(self, captions: Sequence[Sequence[str]]) -> list[bool]:
         """Which of the attributes an item with these tokenised captions has."""
-        said = {token for tokens in captions for token in tokens}
-        return [not said.isdisjoint(attribute.forms) for attribute in self.listed]
+        words = {token for tokens in captions for token in tokens}
+        return [not words.isdisjoint(attribute.forms) for attribute in self.listed]
 
     def save(self, path: Path) -> None:
         rows = ("\t".join((a.name, a.part, str(a.captions), str(a.clips), " ".join(a.forms))) for a in self.listed)

@@ -105,13 +105,13 @@ def _read_csv(name: str, raw: Path) -> Corpus:
             texts = (" ".join(text.split()) for text in [row["script"], *row["descriptions"].split(";")])
             captions[split][row["id"]] = list(dict.fromkeys(text for text in texts if text))
             if not captions[split][row["id"]]:
-                raise UserError(f"{at}: {row['id']} is verified but has neither script nor description; mend the row")
+                raise UserError(f"{at}: {row['id']} is verified but has neither script nor description; fix the row")
     origin = f"Charades v1 csv: scripts and descriptions of verified videos; val drawn from train with seed {SEED}"
     return _corpus(name, captions, origin, tuple(dict.fromkeys(files)))
 
 
 def _read_authors(name: str, raw: Path) -> Corpus:
-    """`CharadesCaptions.zip`: a JSON or tab-separated member per split, told by `train`, `val`, `test` in its name.
+    """`CharadesCaptions.zip`: a JSON or tab-separated member per split, known by `train`, `val`, `test` in its name.
 
     Untested on the original. People who had it write that it names no validation videos (github.com/syuqings/
     video-paragraph/issues/8); without a `val` member they are drawn from train, as for the csv files.

@@ -69,7 +69,7 @@ def read_media(path: Path | str) -> dict[str, str]:
 
 
 def part_of(image: str, place: str) -> str:
-    """The part of COCO, such as test2014, that a file name of 2014 tells; the images lie in a folder of that name."""
+    """The part of COCO, such as test2014, in a file name of 2014; the images lie in a folder of that name."""
     found = re.match("COCO_([a-z0-9]+)_", image)
     if not found:
         raise UserError(f"{place}: {image}: not called COCO_PART_NUMBER.jpg; give a file that lists images of 2014")

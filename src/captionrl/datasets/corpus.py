@@ -25,7 +25,7 @@ class Item:
 class Corpus:
     """Items in the order of their annotation, and the captions of each.
 
-    `origin` says what the captions were read from, for the corpus card; `files` are the annotation files,
+    `origin` says what the captions were read from, for the corpus' metadata; `files` are the annotation files,
     relative to the raw directory.
     """
 
@@ -51,7 +51,7 @@ class Corpus:
             if not captions or not all(caption.strip() for caption in captions):
                 raise UserError(f"{self.name}: item {item.id}: no caption, or an empty one; caption it or drop it")
             if SURROGATE.search("".join(captions)):
-                raise UserError(f"{self.name}: item {item.id}: a caption holds half a character (a surrogate); mend it")
+                raise UserError(f"{self.name}: item {item.id}: a caption holds half a character (a surrogate); fix it")
         for split in SPLITS:
             if not any(item.split == split for item in self.items):
                 raise UserError(f"{self.name}: no item in split {split}; a corpus needs all of {', '.join(SPLITS)}")

@@ -68,7 +68,7 @@ def _transfer(url: str, entry: Entry, part: Path, opener: Callable[..., Any]) ->
     try:
         response = opener(request, timeout=60)
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing is left to send: `part` is whole, or wrong, and verify() will tell
+        if error.code == 416:  # nothing is left to send: `part` is whole, or wrong, and verify() finds out
             return
         raise
     with response:

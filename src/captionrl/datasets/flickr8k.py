@@ -50,7 +50,7 @@ def _captions(data: bytes, place: str) -> dict[str, list[str]]:
     for at, line in lines(data, place):
         match = _LINE.fullmatch(line)
         if match is None:
-            raise UserError(f"{at}: {line[:80]!r}; must be NAME.jpg#NUMBER<TAB>CAPTION; mend the line")
+            raise UserError(f"{at}: {line[:80]!r}; must be NAME.jpg#NUMBER<TAB>CAPTION; fix the line")
         image, index, caption = match.groups()
         if (image, index) in seen:
             raise UserError(f"{at}: {image}#{index} is listed twice; keep one")

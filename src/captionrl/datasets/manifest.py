@@ -27,8 +27,8 @@ class Entry(BaseModel):
     into: str
     url: Url | None = None
     mirrors: tuple[Url, ...] = ()
-    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{8,64}$")  # whole, or the prefix its publisher tells
-    sha1: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")  # where nobody tells a SHA-256
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{8,64}$")  # whole, or the prefix its publisher gives
+    sha1: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")  # where nobody gives a SHA-256
     bytes: int | None = Field(default=None, gt=0)
     by_hand: bool = False
     source: str | None = Field(default=None, alias="from")

@@ -51,7 +51,7 @@ def _tags(tree: Tree) -> list[tuple[str, str]]:
 def _count(
     train: Mapping[str, Sequence[Sequence[str]]], content: Mapping[tuple[str, ...], list[Content | None]], most: int
 ) -> Attributes:
-    said: Counter[str] = Counter()  # captions, by lemma
+    counts: Counter[str] = Counter()  # captions, by lemma
     clips: Counter[str] = Counter()
     parts: dict[str, Counter[str]] = defaultdict(Counter)
     forms: dict[str, Counter[str]] = defaultdict(Counter)
@@ -63,10 +63,10 @@ def _count(
                 parts[lemma][part] += 1
                 forms[lemma][token] += 1
             lemmas = {lemma for _, lemma, _ in words}
-            said.update(lemmas)
+            counts.update(lemmas)
             of_clip |= lemmas
         clips.update(of_clip)
-    ranked = sorted(said, key=lambda lemma: (-said[lemma], lemma))[:most]
+    ranked = sorted(counts, key=lambda lemma: (-counts[lemma], lemma))[:most]
     if not ranked:
         raise UserError(
             "the training captions have no noun, verb or adjective that the tagger knows; are they English?"
@@ -76,7 +76,7 @@ def _count(
             Attribute(
                 lemma,
                 min(parts[lemma], key=lambda part: (-parts[lemma][part], part)),
-                said[lemma],
+                counts[lemma],
                 clips[lemma],
                 tuple(sorted(forms[lemma], key=lambda token: (-forms[lemma][token], token))),
             )

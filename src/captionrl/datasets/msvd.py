@@ -24,7 +24,7 @@ def read(name: str, raw: Path) -> Corpus:
         match = re.fullmatch(r"(\S+)\s+vid(\d+)", line)
         number = int(match[2]) if match else 0
         if match is None or not 1 <= number <= MSVD_LAST["test"]:
-            raise UserError(f"{at}: {line[:80]!r}; must be CLIP vidN, N from 1 to {MSVD_LAST['test']}; mend the line")
+            raise UserError(f"{at}: {line[:80]!r}; must be CLIP vidN, N from 1 to {MSVD_LAST['test']}; fix the line")
         if number in numbered:
             raise UserError(f"{at}: vid{number} is listed already ({numbered[number][1]}); keep one")
         numbered[number] = (plain_name(match[1], at), at)
@@ -47,6 +47,6 @@ def _captions(data: bytes, place: str) -> dict[str, list[str]]:
             continue
         clip, _, caption = line.partition(" ")
         if not caption.strip():
-            raise UserError(f"{at}: {line[:80]!r}; must be CLIP CAPTION; mend the line")
+            raise UserError(f"{at}: {line[:80]!r}; must be CLIP CAPTION; fix the line")
         captions.setdefault(clip, []).append(caption.strip())
     return captions

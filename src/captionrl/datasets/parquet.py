@@ -10,7 +10,7 @@ from captionrl.files import read_bytes
 
 
 def read_table(path: Path, schema: pa.Schema, fix: str) -> pa.Table:
-    """The table in a file, in the columns and types of `schema`; `mend` says what to do with a file that is none."""
+    """The table in a file, in the columns and types of `schema`; `fix` says what to do with a file that is none."""
     try:
         table = pq.ParquetFile(pa.BufferReader(read_bytes(path))).read()
         return table.select(schema.names).cast(schema)

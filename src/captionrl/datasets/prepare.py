@@ -1,4 +1,4 @@
-"""From a corpus to what the trainers read: tokenised captions, a vocabulary, split lists, a card with the numbers."""
+"""From a corpus to what the trainers read: tokenised captions, a vocabulary, split lists, statistics."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from captionrl.text.vocabulary import Vocabulary
 
 
 def prepare(corpus: Corpus, out: Path, min_count: int) -> dict[str, Any]:
-    """Write captions.parquet, vocabulary.json, splits/*.txt and, last, card.json below `out`; return the card."""
+    """Write captions.parquet, vocabulary.json, splits/*.txt and, last, metadata.json below `out`, and return that."""
     tokens = tokenize(corpus)
     vocabulary = _vocabulary(corpus, tokens, min_count)
     columns = {
@@ -32,15 +32,15 @@ def prepare(corpus: Corpus, out: Path, min_count: int) -> dict[str, Any]:
     for split in SPLITS:
         lines = [f"{item.id}\t{item.media or ''}\n" for item in corpus.split(split)]
         write_text(out / "splits" / f"{split}.txt", "".join(lines))
-    metadata = _card(corpus, tokens, vocabulary, min_count)
-    write_json(out / "card.json", metadata)
+    metadata = _metadata(corpus, tokens, vocabulary, min_count)
+    write_json(out / "metadata.json", metadata)
     return metadata
 
 
 def describe(corpus: Corpus, min_count: int) -> dict[str, Any]:
-    """The card that `prepare` would write."""
+    """The metadata that `prepare` would write."""
     tokens = tokenize(corpus)
-    return _card(corpus, tokens, _vocabulary(corpus, tokens, min_count), min_count)
+    return _metadata(corpus, tokens, _vocabulary(corpus, tokens, min_count), min_count)
 
 
 def tokenize(corpus: Corpus) -> dict[str, list[list[str]]]:
@@ -57,7 +57,9 @@ def _vocabulary(corpus: Corpus, tokens: dict[str, list[list[str]]], min_count: i
     return Vocabulary.build((caption for item in corpus.split("train") for caption in tokens[item.id]), min_count)
 
 
-def _card(corpus: Corpus, tokens: dict[str, list[list[str]]], vocabulary: Vocabulary, min_count: int) -> dict[str, Any]:
+def _metadata(
+    corpus: Corpus, tokens: dict[str, list[list[str]]], vocabulary: Vocabulary, min_count: int
+) -> dict[str, Any]:
     """The numbers of the corpus: lengths in PTB tokens with punctuation, coverage as the share of those tokens that
     the vocabulary holds, the vocabulary's size with its four specials."""
 

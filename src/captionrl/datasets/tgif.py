@@ -39,7 +39,7 @@ def _captions(data: bytes, place: str) -> dict[str, list[str]]:
     for at, line in lines(data, place):
         url, _, caption = line.partition("\t")
         if not caption.strip():
-            raise UserError(f"{at}: {line[:80]!r}; must be URL<TAB>CAPTION; mend the line")
+            raise UserError(f"{at}: {line[:80]!r}; must be URL<TAB>CAPTION; fix the line")
         captions.setdefault(url.strip(), []).append(caption.strip())
     return captions
 
@@ -47,5 +47,5 @@ def _captions(data: bytes, place: str) -> dict[str, list[str]]:
 def _id(url: str, at: str) -> str:
     name = url.rpartition("/")[2]
     if not name.endswith(".gif"):
-        raise UserError(f"{at}: {url[:80]!r}; must be the url of a .gif; mend the line")
+        raise UserError(f"{at}: {url[:80]!r}; must be the url of a .gif; fix the line")
     return plain_name(name.removesuffix(".gif"), at)

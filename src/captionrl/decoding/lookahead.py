@@ -1,4 +1,4 @@
-"""Beam search that also asks what a beginning will come to (after Ren et al. 2017), over the decoder protocol."""
+"""Beam search guided by a value network (after Ren et al. 2017), over the decoder protocol."""
 
 from typing import Any, Protocol
 
@@ -25,10 +25,10 @@ def look_ahead(
 ) -> tuple[Tensor, Tensor]:
     """The `width` captions found that score best, best first: tokens [B, W, T] and scores [B, W].
 
-    A beginning scores `weight` * log pi + (1 - weight) * v: its log-probability, and the reward that `value`, which
-    starts from the state `expected`, promises of it. (Ren et al. add up the values of all beginnings on the way, which
+    A prefix scores `weight` * log pi + (1 - weight) * v: its log-probability, and the reward that `value`, which
+    starts from the state `expected`, promises of it. (Ren et al. add up the values of all prefixes on the way, which
     favours long captions: here, as in `beam_search`, one that has ended competes with those still growing.) Of every
-    beginning the `width` most probable next words are looked at; so with weight 1 this is `beam_search`.
+    prefix the `width` most probable next words are looked at; so with weight 1 this is `beam_search`.
     """
     words = memory.first_words()
     batch, places = len(words), torch.arange(len(words) * width, device=words.device)

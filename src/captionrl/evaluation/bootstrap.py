@@ -32,12 +32,12 @@ def difference_interval(
 def paired(metric: str, ours: Sequence[Array], baseline: Sequence[Array], samples: int = 1000, seed: int = 0) -> float:
     """Two-sided p-value of the difference of the seed-averaged metric between two systems on the same items.
 
-    With d the difference on all items and d_b that on resample b, drawn jointly for both systems, the d_b less their
+    With d the difference on all items and d_b that on resample b, drawn jointly for both systems, the d_b minus their
     mean stand for the difference where there is none, so
 
         p = (1 + #{b: |d_b - mean(d)| >= |d|}) / (1 + samples)
 
-    which is never 0. This is sacreBLEU's paired bootstrap but for two points: it compares |d_b| less its mean, which
+    which is never 0. This is sacreBLEU's paired bootstrap but for two points: it compares |d_b| minus its mean, which
     is one-sided, and it counts > where we count >=, so that there a system differs from itself and here p = 1.
     """
     difference = _value(metric, ours) - _value(metric, baseline)

@@ -1,4 +1,4 @@
-"""How well HRL's internal critic finds the ends of segments, against the best rule that sees the last word alone."""
+"""F1 of HRL's boundary critic, against the best rule that sees the last word alone."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -31,7 +31,7 @@ def score_boundaries(checkpoint: Path, captions: Path, segments: Path, split: st
     """
     critic, metadata = load_module(checkpoint)
     if not isinstance(critic, BoundaryCritic):
-        raise UserError(f"{checkpoint}: a captioner ({metadata.model}); give a checkpoint of an internal critic")
+        raise UserError(f"{checkpoint}: a captioner ({metadata.model}); give a checkpoint of a boundary critic")
     if not critic.reads_current:
         raise UserError(f"{checkpoint}: a critic that reads the previous word; the last-word rule would see more")
     corpus = load_captions(captions)

@@ -11,7 +11,7 @@ from captionrl.files import decode_utf8, parse_json, read_bytes
 def read_references(path: Path | str) -> dict[str, list[str]]:
     """{"images": [{"id"}], "annotations": [{"image_id", "caption"}]} or {id: [captions]}; "images" may be left out.
 
-    Ids are compared as strings. Every fault is a UserError that names the file, the place and the mend.
+    Ids are compared as strings. Every fault is a UserError that names the file, the place and the fix.
     """
     content = _read(path)
     if not isinstance(content, dict):
@@ -34,7 +34,7 @@ def read_references(path: Path | str) -> dict[str, list[str]]:
 def read_hypotheses(path: Path | str) -> dict[str, str]:
     """[{"image_id", "caption"}], COCO's result format, or {id: caption}; one hypothesis an id.
 
-    Ids are compared as strings. Every fault is a UserError that names the file, the place and the mend.
+    Ids are compared as strings. Every fault is a UserError that names the file, the place and the fix.
     """
     content = _read(path)
     if isinstance(content, dict):

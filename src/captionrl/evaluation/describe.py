@@ -1,4 +1,4 @@
-"""Captions with what a captioner shows of how it came to them: segments and attention."""
+"""Captions with their segments and attention."""
 
 from dataclasses import dataclass, replace
 from itertools import pairwise

@@ -123,7 +123,7 @@ def _items(captions: Path, split: str) -> list[str]:
 
 
 def open_clips(checkpoint: Path, metadata: Metadata, features: Path, device: torch.device) -> FeatureBatches:
-    """The clips of a feature store as the checkpoint with this card was trained to read them."""
+    """The clips of a feature store as the checkpoint with this metadata was trained on them."""
     store = FeatureStore(features)
     facts = [store.attributes[name] for name in ("backbone", "weights_sha256", "fps")]
     if facts != [metadata.backbone, metadata.backbone_sha256, metadata.fps]:

@@ -1,8 +1,8 @@
-"""How well a captioner's attributes branch tells what is in a clip: mean average precision against its prior.
+"""Mean average precision of a captioner's attribute head, against that of the prior.
 
 An item has an attribute if one of its captions has a form of it. The average precision of an attribute is the mean,
 over the items that have it, of the share of such items among all that are at least as probable to; its prior is the
-share of items that have it, which is the average precision of who says the same of every clip. Both are averaged over
+share of items that have it, which is the average precision of equal predictions for all clips. Both are averaged over
 the attributes that some item of the split has.
 """
 
@@ -68,9 +68,7 @@ def probabilities(
     policy, metadata = load_checkpoint(checkpoint)
     attribute_head: Any = getattr(policy, "attributes", None)
     if attribute_head is None or attributes > metadata.sizes["attributes"]:
-        raise UserError(
-            f"{checkpoint}: has no branch that tells {attributes} attributes; give a run that was taught them"
-        )
+        raise UserError(f"{checkpoint}: has no head for {attributes} attributes; give a run that was trained on them")
     where = pick_device(device)
     clips, policy = open_clips(checkpoint, metadata, features, where), policy.to(where)
     with torch.inference_mode():
@@ -117,7 +115,7 @@ def _resampled(seeds: Sequence[Numbers], present: Numbers) -> Numbers:
 
 
 def _percent(value: float, resampled: Numbers) -> dict[str, float]:
-    """The percentiles less the resamples' bias: an item drawn twice ranks beside itself, so they score too high."""
+    """The percentiles minus the resamples' bias: an item drawn twice ranks beside itself, so they score too high."""
     low, high = np.percentile(resampled, [2.5, 97.5]) - (resampled.mean() - value)
     return {"value": 100 * float(value), "low": 100 * float(low), "high": 100 * float(high)}
 

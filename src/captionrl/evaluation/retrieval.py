@@ -1,4 +1,4 @@
-"""How well an embedding tells which captions and pictures belong together: recall both ways, and what chance has.
+"""Recall of an image-text embedding, both ways, and that of chance.
 
 Pictures are taken some at a time, as the field does: COCO's 5,000 test pictures are five folds of 1,000.
 """
@@ -33,7 +33,7 @@ Numbers = NDArray[np.int64]
 def retrieval_scores(checkpoints: list[Path], captions: Path, features: Path, split: str, fold: int) -> dict[str, Any]:
     """Recall at 1, 5 and 10 (times 100, with 95 % intervals over pictures) both ways, the mean over seeds.
 
-    A caption looks for its picture in its fold, a picture for any of its captions among all of its fold's. Folds are
+    A caption retrieves its picture from its fold, a picture any of its captions from all of its fold's. Folds are
     `fold` pictures each, in the corpus' order; pictures that fill none are left out. Every query counts once. Beside
     it: what a random order has, and the median rank of a query's best answer, 1 the first.
     """

@@ -27,8 +27,8 @@ def evaluate_predictions(
     """Score the predictions of every seed against the raw captions of `split`; each score file says where from.
 
     Predictions are {item: caption}, or sets, {item: [captions]}, alike for all seeds. With `spice` (Stanford CoreNLP),
-    SPICE is scored too, or the file says why it was not. With `reward_models`, a checkpoint for every seed, and the store of
-    the features that they see, single captions are scored with their embedding too.
+    SPICE is scored too, or the file says why it was not. With `reward_models`, a checkpoint for every seed, and the
+    store of their features, single captions are scored with their embedding too.
     """
     corpus = load_captions(captions)
     contents = [_read(path) for path in predictions]

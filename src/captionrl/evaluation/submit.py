@@ -78,7 +78,7 @@ def validate(path: Path, images: Mapping[int, str]) -> None:
 
 
 def _check_name(path: Path, images: Mapping[int, str], place: str) -> None:
-    """Complain of a name that does not tell the server which part of COCO the images are."""
+    """Complain of a name that does not let the server know which part of COCO the images are."""
     parts = sorted({part_of(name, place) for name in images.values()})
     if len(parts) != 1:
         raise UserError(f"{place}: images of {', '.join(parts) or 'no part'}; a file for the server is about one part")

@@ -32,7 +32,7 @@ PHASES: dict[str, type[MixedRewardPhase]] = {"value": ValuePhase, "actor-critic"
 
 
 @dataclass(frozen=True)
-class Beginnings:
+class Prefixes:
     """Of sampled captions, in flat arrays: whose, how many words, what was foreseen, what the caption earned."""
 
     item: NDArray[np.int64]
@@ -41,10 +41,10 @@ class Beginnings:
     reward: Array
 
     def squared_errors(self) -> dict[str, Array]:
-        """Of the network, and of the two best predictors, on these very beginnings, of those that see less."""
+        """Of the network, and of the two best predictors, on these very prefixes, of the predictors that see less."""
         of_length = np.bincount(self.words, self.reward) / np.maximum(1, np.bincount(self.words))
         predictions = (self.value, self.reward.mean(), of_length[self.words])
-        return {name: (said - self.reward) ** 2 for name, said in zip(PREDICTORS, predictions, strict=True)}
+        return {name: (predicted - self.reward) ** 2 for name, predicted in zip(PREDICTORS, predictions, strict=True)}
 
     def over_items(self, numbers: Array, weights: Array) -> Array:
         """Statistics [items, 2] whose ratio of sums is the mean of `numbers`, or what they are of `weights`."""
@@ -54,7 +54,7 @@ class Beginnings:
 def value_errors(checkpoints: list[Path], captions: Path, features: Path, split: str) -> dict[str, Any]:
     """The report on the value networks of a run's seeds, on captions that their own policies write of a split.
 
-    The reward is that of the phase that taught the checkpoint.
+    The reward is that of the checkpoint's last phase.
     """
     corpus, seeds = load_captions(captions), []
     for checkpoint in checkpoints:
@@ -71,12 +71,12 @@ def value_errors(checkpoints: list[Path], captions: Path, features: Path, split:
 
 
 def judged_phase(checkpoint: Path) -> MixedRewardPhase:
-    """The phase that taught a checkpoint, as the file beside it tells, if it has a reward for a value network."""
+    """The last phase of a checkpoint, from the file beside it, if it has a reward for a value network."""
     path = checkpoint.with_suffix(".json")
     try:
         phase = read_json(path)["config"]["phase"]
         if phase["objective"] not in PHASES:
-            what = f"its last phase ({phase['objective']}) teaches no value network"
+            what = f"its last phase ({phase['objective']}) trains no value network"
             raise UserError(f"{checkpoint}: {what}; give one whose last phase is {' or '.join(PHASES)}")
         return PHASES[phase["objective"]].model_validate(phase)
     except (KeyError, TypeError, ValidationError):
@@ -91,8 +91,8 @@ def predicted_values(
     clips: FeatureBatches,
     captions: Captions,
     split: str,
-) -> Beginnings:
-    """All beginnings of captions sampled of every item, seeded with the checkpoint's own seed."""
+) -> Prefixes:
+    """All prefixes of captions sampled of every item, seeded with the checkpoint's own seed."""
     metric = reward_of(phase, captions, metadata.words, split)
     ids = [item.id for item in captions.items[split]]
     found: list[tuple[Tensor, ...]] = []
@@ -110,17 +110,17 @@ def predicted_values(
             value = policy.value(features, rollout.tokens)[there]
             found.append((rows[caption], words, value, reward[caption]))
     items, lengths, values, rewards = (torch.cat(parts) for parts in zip(*found, strict=True))
-    return Beginnings(items.numpy(), lengths.numpy(), values.double().numpy(), rewards.double().numpy())
+    return Prefixes(items.numpy(), lengths.numpy(), values.double().numpy(), rewards.double().numpy())
 
 
-def report(seeds: list[Beginnings]) -> dict[str, Any]:
+def report(seeds: list[Prefixes]) -> dict[str, Any]:
     """Of each predictor the mean squared error, and the share of the variance, in per cent, that it explains.
 
     Both are means over seeds, with 95 % intervals over items; `p` is the paired bootstrap's for an error and that of
     the network. `lengths` takes the seeds together.
     """
     errors = [seed.squared_errors() for seed in seeds]
-    found: dict[str, Any] = {"beginnings": sum(len(seed.item) for seed in seeds)}
+    found: dict[str, Any] = {"prefixes": sum(len(seed.item) for seed in seeds)}
     means = {
         name: [seed.over_items(of[name], np.ones_like(of[name])) for seed, of in zip(seeds, errors, strict=True)]
         for name in PREDICTORS
@@ -141,7 +141,7 @@ def _numbers(statistics: list[Array]) -> dict[str, float]:
     return {"value": value, "low": low, "high": high}
 
 
-def _by_length(seeds: list[Beginnings], errors: list[dict[str, Array]]) -> list[dict[str, float]]:
+def _by_length(seeds: list[Prefixes], errors: list[dict[str, Array]]) -> list[dict[str, float]]:
     words = np.concatenate([seed.words for seed in seeds])
     counts = np.bincount(words)
     columns = {
@@ -149,7 +149,7 @@ def _by_length(seeds: list[Beginnings], errors: list[dict[str, Array]]) -> list[
         for name in ("value network", "constant a length")
     }
     return [
-        {"words": length, "beginnings": int(count), **{name: float(column[length]) for name, column in columns.items()}}
+        {"words": length, "prefixes": int(count), **{name: float(column[length]) for name, column in columns.items()}}
         for length, count in enumerate(counts)
     ]
 
@@ -164,10 +164,10 @@ def render(report: dict[str, Any]) -> str:
             f"{name:<18} squared error {error['value']:.4f} [{error['low']:.4f}, {error['high']:.4f}], explains"
             f" {share['value']:.1f} % [{share['low']:.1f}, {share['high']:.1f}]{against}"
         )
-    lines += ["", "words so far  beginnings  value network  constant a length"]
+    lines += ["", "words so far    prefixes  value network  constant a length"]
     for row in report["lengths"]:
         errors = f"{row['value network']:>15.4f}{row['constant a length']:>19.4f}"
-        lines.append(f"{row['words']:>12}{row['beginnings']:>12}{errors}")
+        lines.append(f"{row['words']:>12}{row['prefixes']:>12}{errors}")
     seeds = f", {report['seeds']} seeds" if report["seeds"] > 1 else ""
     what = f"{CAPTIONS_AN_ITEM} sampled captions of each of {report['items']} {report['split']} items{seeds}"
     return "\n".join([*lines, "", f"{what}; p: paired bootstrap over items, against the value network"])

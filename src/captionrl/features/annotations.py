@@ -1,6 +1,6 @@
-"""Charades' annotations as a feature store: what a clip shows, read from the csv files in place of its pixels.
+"""Charades' annotations as a feature store: ground truth of the csv files in place of pixels.
 
-A second visual input whose recognition is perfect: it tells how much of a captioner's error is the backbone's. The
+A second visual input whose recognition is perfect: it shows how much of a captioner's error is the backbone's. The
 frames are those that extraction samples, at 0, 1/fps, 2/fps, ... seconds; a frame stands for the 1/fps seconds from
 its time on, so no action that starts in the clip is too short to be seen.
 """

@@ -86,7 +86,7 @@ class MiniResNet(nn.Module):
     """A ResNet of four stages for 64x64 images, 0.3 M parameters; features are 128-d, pooled over the picture.
 
     Half of them by their mean, half by their maximum, in which a small object is not drowned by the backdrop. `heads`
-    names the attributes that it learns to tell, and how many values each has; only its training needs them.
+    names the attributes that it learns to predict, and how many values each has; only its training needs them.
     Where things are survives the pooling as far as those labels ask for it.
     """
 
@@ -164,7 +164,7 @@ def load_inception_resnet_v2(path: Path | str | None) -> nn.Module:
     import timm  # isort: skip
 
     model: nn.Module = timm.create_model("inception_resnet_v2", pretrained=False, num_classes=0)
-    if path is not None:  # its classifier tells 1,001 classes, TensorFlow's background among them
+    if path is not None:  # its classifier has 1,001 classes, TensorFlow's background among them
         weights = {name: value for name, value in _read_weights(Path(path)).items() if not name.startswith("classif.")}
         _fill(model, weights, Path(path), "timm's Inception-ResNet-v2")
     return model
@@ -212,7 +212,7 @@ def load_trunk(name: str, weights: Path | str | None = None) -> nn.Module:
     if name != "mini":
         raise UserError(f"backbone {name!r} cannot be trained; choose inception-resnet-v2 or mini")
     model = MiniResNet({}) if weights is None else load_mini(weights)
-    model.heads = nn.ModuleDict()  # what its own training tells apart is another matter
+    model.heads = nn.ModuleDict()  # of its own training alone
     return model
 
 
@@ -235,7 +235,7 @@ def load_backbone(
 
 
 def _load_torchvision(name: str, last: str, path: Path | str, what: str) -> nn.Module:
-    """torchvision's model called `name`, its layer `last`, which tells the 1000 classes, cut off."""
+    """torchvision's model called `name`, its layer `last`, the classifier of 1000 classes, cut off."""
     from captionrl.features.torchvision_cpu import torchvision  # seconds to import, and the mini scale needs none
 
     with torch.device("meta"):  # no random numbers for millions of weights that are replaced at once

@@ -120,7 +120,7 @@ def _complaint(failures: dict[str, str], items: int, allowed: int) -> str:
     if len(failures) > SHOWN:
         lines.append(f"  ... and {len(failures) - SHOWN} more")
     return (
-        f"{len(failures)} of {items} items have no features ({allowed} may fail); mend or fetch their files and run "
+        f"{len(failures)} of {items} items have no features ({allowed} may fail); repair or fetch their files and run "
         "again, the others are kept:\n" + "\n".join(lines)
     )
 

@@ -78,7 +78,7 @@ def write_store(
 ) -> dict[str, Any]:
     """Write a store (or a shard of one) item by item; `path` appears only when whole.
 
-    Returns what its manifest tells: the attributes, the numbers of items and frames, a SHA-256 of the contents. The
+    Returns its manifest: the attributes, the numbers of items and frames, a SHA-256 of the contents. The
     latter stands for the weights where the attributes name none.
     """
     items, frames, digest = [], 0, hashlib.sha256()

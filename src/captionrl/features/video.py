@@ -25,7 +25,7 @@ def sample_frames(
 
     Each is the frame on show at that time: the last one whose presentation time is not after it. Clips of any or
     varying frame rate give duration x fps frames to +-1; one shorter than 1/fps gives one, as do stills and GIFs of
-    one frame. The first bytes tell what a file is, not its name.
+    one frame. The first bytes decide what a file is, not its name.
     Raises MediaError for what is missing, empty, no video, corrupt or truncated, if need be after the last frame:
     use no frame of a clip before all have come.
     """
@@ -64,7 +64,7 @@ def _sample(
     start = end = reached = 0.0  # seconds: the first frame's time; then, from there, the video's and the file's end
     shown: av.VideoFrame | None = None
     sampled = 0
-    for packet in container.demux():  # all streams: the others tell how far the file reaches
+    for packet in container.demux():  # all streams: the others show how far the file reaches
         if packet.pts is not None and packet.time_base:
             reached = max(reached, float((packet.pts + (packet.duration or 0)) * packet.time_base))
         if packet.stream.index != stream.index:

@@ -1,4 +1,4 @@
-"""Captioners over the decoder protocol, one file a method; HRL's internal critic, too."""
+"""Captioners over the decoder protocol, one file a method; and HRL's boundary critic."""
 
 from typing import Any
 

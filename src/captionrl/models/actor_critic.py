@@ -1,6 +1,6 @@
 """A policy with a value network and an image-text embedding, its reward model (Shi et al. 2018).
 
-The three share nothing but the picture's feature; a phase of training teaches one or two of them. Equation numbers are
+The three share nothing but the picture's feature; a phase trains one or two of them. Equation numbers are
 the paper's; where its print is damaged, docs/policy_value.md says how it was read.
 """
 
@@ -81,11 +81,11 @@ class ValueNetwork(nn.Module):
         return ValueState(state.picture, *lstm_step(self.embedding.lstm, words, state.hidden, state.cell))
 
     def value(self, state: ValueState) -> Tensor:
-        """v [B] of the beginnings read so far."""
+        """v [B] of the prefixes read so far."""
         return self._expect(state.picture, state.hidden)
 
     def forward(self, features: Features, tokens: Tensor) -> Tensor:
-        """v [B, T + 1] of every beginning of captions [B, T]: before the first word, and after each.
+        """v [B, T + 1] of every prefix of captions [B, T]: before the first word, and after each.
 
         What stands beyond a caption's end means nothing.
         """

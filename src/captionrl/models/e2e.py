@@ -1,4 +1,4 @@
-"""S2VT with its CNN in it, and a branch that tells attributes (Li and Gong 2019, section 3.1; figure 2).
+"""S2VT with its CNN in it, and a head that predicts attributes (Li and Gong 2019, section 3.1; figure 2).
 
     frames -> CNN -> linear -> two LSTMs that read the frames, and then write the words
                          \\-> mean over the frames -> linear, sigmoid: attributes, for training alone

@@ -80,7 +80,7 @@ class Features(TensorBatch):
 
 @dataclass(frozen=True)
 class Extras(TensorBatch):
-    """What a step shows beside its logits."""
+    """Outputs of a step beside its logits."""
 
     hidden: Tensor  # [B, H] what the logits are computed from, for baselines
     attention: Tensor | None = None  # [B, N] weights over the frames
@@ -132,7 +132,7 @@ class Policy(nn.Module, ABC, Generic[M, S]):
         return Step(self.head(extras.hidden), state, extras)
 
     def predictions(self, hidden: Tensor) -> list[Tensor]:
-        """Logits [..., V] of every prediction of a word that cross-entropy teaches, the last one the policy's own."""
+        """Logits [..., V] of every prediction of a word that cross-entropy trains, the last one the policy's own."""
         return [self.head(hidden)]
 
     def teacher_forced_hidden(

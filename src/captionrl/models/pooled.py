@@ -38,7 +38,7 @@ class Pooled(Policy):
     """The mean feature, projected, is the LSTM's state before the first word; after that it sees words alone.
 
     The paper says that "the hidden state is initialized"; here the cell is too. With a cell of zero the picture has
-    only one pass through the gates to reach it, and the captioner learns little more than one without visual input: docs/sle.md.
+    only one pass through the gates to reach it, and the captioner learns little from it: docs/sle.md.
     """
 
     def __init__(self, features: int, vocabulary: int, sizes: Sizes) -> None:

@@ -18,8 +18,8 @@ from captionrl.models.policy import Extras, Features, Policy, Step, TensorBatch
 @dataclass(frozen=True)
 class Memory(TensorBatch):
     mean: Tensor  # [B, D] f(V)
-    values: tuple[Tensor, ...]  # [B, N, H] the regions as each fine stage adds them up, computed once a caption
-    keys: tuple[Tensor, ...]  # [B, N, A] and as it looks for them
+    values: tuple[Tensor, ...]  # [B, N, H] each fine stage's attention values, computed once a caption
+    keys: tuple[Tensor, ...]  # [B, N, A] and its attention keys
     mask: Tensor  # [B, N] bool
 
 

@@ -1,6 +1,6 @@
 """LSTM with top-down attention (Anderson et al. 2018), as a baseline of Stack-Cap (Gu et al. 2018).
 
-One LSTM looks: it reads the mean region and directs the attention. Another one writes, from what was found.
+The attention LSTM reads the mean region and directs the attention; the language LSTM writes words from the context.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The internal critic's objective, and how well it finds the ends of segments (HRL eq. 9, 10)."""
+"""The boundary critic's loss, and its precision and recall (HRL eq. 9, 10)."""
 
 import torch
 from torch import Tensor

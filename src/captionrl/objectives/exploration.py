@@ -1,4 +1,4 @@
-"""Sequence-level exploration (Chen and Jin 2020): samples of an item shall be good, and differ from one another.
+"""Sequence-level exploration (Chen and Jin 2020): samples of an item are to score high and to differ from one another.
 
     L = alpha L1 + (1 - alpha) L2,   L1 = -E[Delta(y)],   L2 = -E E[d(y, y')]           (SLE eq. 9, 10, 12)
 

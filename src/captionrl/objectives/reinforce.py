@@ -10,7 +10,7 @@ def policy_gradient_loss(rollout: Rollout, advantage: Tensor) -> Tensor:
 
         L = -sum_t A_t log pi(a_t | s_t)
 
-    advantage A [B, T] of each word, or [B, 1] where all words of a caption have the same: the return less a baseline
+    advantage A [B, T] of each word, or [B, 1] where all words of a caption have the same: the return minus a baseline
     that does not depend on the word at its own position or later ones. No gradient goes through it. Summed over words
     and averaged over captions: dividing by the number of words would favour short captions and is no longer the
     gradient of the expected return.

@@ -41,7 +41,7 @@ def _exact(logits: Tensor) -> torch.dtype:
 def _scheduled_sampling(
     policy: Policy, memory: TensorBatch, tokens: Tensor, sampling_probability: float
 ) -> tuple[list[Tensor], Tensor]:
-    """Every prediction's logits [W, V] of the words of `tokens`, and their places [W], as of `Policy.teacher_forced_hidden`.
+    """Every prediction's logits [W, V] of the words of `tokens`, and their places [W] as of `teacher_forced_hidden`.
 
     Each input word after <s> is, with `sampling_probability`, the policy's own draw.
     """

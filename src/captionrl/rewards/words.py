@@ -186,7 +186,7 @@ class Reward:
             )
             bad[part] = row if row < 0 else low + row
 
-        # The loop lets go of the GIL. Plain threads, unlike a pool, leave nothing behind for a fork to trip over.
+        # The loop releases the GIL. Plain threads, for a thread pool would deadlock after a fork.
         helpers = [threading.Thread(target=work, args=(part,)) for part in range(1, len(bad))]
         for helper in helpers:
             helper.start()

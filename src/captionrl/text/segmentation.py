@@ -44,7 +44,7 @@ def boundaries(tree: Tree) -> list[bool]:
     HRL prints examples but no rule. They leave open where an adverb before the verb goes: in the text "then tidies
     his area" is one chunk, in Figure 4 "then | walks out ." is two. Here the parser decides: an ADVP inside the VP
     stays in it, an ADVP between subject and VP is a chunk of its own. No example has a modified subject. It is
-    divided because the critic reads only what is written so far: after "a man" nothing tells whether "in red" or "is"
+    divided because the critic reads only what is written so far: after "a man" it is not known whether "in red" or "is"
     follows; and because the paper speaks of NP and VP labels, and a participle has its own.
     """
     leaves = tree.leaves()

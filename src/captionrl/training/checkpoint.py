@@ -18,7 +18,7 @@ from captionrl.text.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a checkpoint says of itself; equal trainings give equal cards."""
+    """Metadata of a checkpoint; equal trainings give equal metadata."""
 
     paper: str
     run: str
@@ -36,7 +36,7 @@ class Metadata:
     fps: float
     updates: int
     best_update: int
-    val_score: float  # CIDEr-D of greedy captions; a critic's F1
+    val_score: float  # CIDEr-D of greedy captions; a boundary critic's F1
     config: str  # hash of the phase's configuration
     code: str  # version of the code that trained it
 
@@ -56,25 +56,25 @@ def save_checkpoint(path: Path, module: nn.Module, metadata: Metadata) -> None:
 
 
 def load_checkpoint(path: Path) -> tuple[Policy, Metadata]:
-    """The policy, in evaluation mode on the CPU, and its card."""
+    """The policy, in evaluation mode on the CPU, and its metadata."""
     module, metadata = load_module(path)
     if not isinstance(module, Policy):
-        raise UserError(f"{path}: HRL's internal critic, which writes no captions; give a run's last checkpoint")
+        raise UserError(f"{path}: a boundary critic, which writes no captions; give a run's last checkpoint")
     return module, metadata
 
 
 def load_module(path: Path) -> tuple[nn.Module, Metadata]:
-    """Likewise, or HRL's internal critic."""
+    """Likewise, or a boundary critic."""
     try:
         with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
+            header = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except FileNotFoundError:
         raise UserError(f"{path}: no such checkpoint") from None
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: not a safetensors file ({error}); train it again") from None
     try:
-        metadata = Metadata(**json.loads(metadata["captionrl"]))
+        metadata = Metadata(**json.loads(header["captionrl"]))
         module = build_module(
             metadata.model, metadata.features, len(metadata.words), Sizes(**metadata.sizes), metadata.backbone
         )

@@ -26,8 +26,8 @@ class FeatureBatches:
 
     A frame is one vector, or where the store has a grid, as many as that has cells, one after the other.
 
-    A longer clip is thinned to `max_frames` frames, evenly over its whole length: cutting its tail off would hide how
-    it ends. Without `visual_input` it shows one zero frame for every item, so that neither picture nor length tells anything.
+    A longer clip is sampled uniformly, `max_frames` frames over its whole length: cutting its tail off would hide how
+    it ends. Without `visual_input` every item is one zero frame: neither picture nor length has information.
     """
 
     dtype: type = np.float32
@@ -69,7 +69,7 @@ class FeatureBatches:
 class FrameBatches(FeatureBatches):
     """Clips as their frames themselves, uint8 [B, N, S, S, 3], which threads read ahead (features/frames.py).
 
-    Without `visual_input` it shows one black frame for every item.
+    Without `visual_input` every item is one black frame.
     """
 
     dtype = np.uint8
@@ -135,7 +135,7 @@ class Data:
     device: torch.device
     clips: FeatureBatches | None = None
     boundaries: dict[str, list[list[bool]]] | None = None  # as of the captions' tokens: True ends a segment
-    attributes: Attributes | None = None  # those that clips are taught to tell
+    attributes: Attributes | None = None  # those that are predicted
 
 
 class CaptionPairs:

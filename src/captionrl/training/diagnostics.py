@@ -1,4 +1,4 @@
-"""Statistics of sampled captions that tell early when reinforcement goes wrong."""
+"""Statistics of sampled captions: early signs of reinforcement that goes wrong."""
 
 import torch
 from torch import Tensor
@@ -11,7 +11,8 @@ def rollout_diagnostics(sampled: Rollout, reward: Tensor, stop_words: Tensor) ->
     """Of B sampled captions with these rewards [B]: their mean reward, entropy in nats a word, length in words, and the
     share that ends in a stop word.
 
-    Stop words [K] are tokens that no training caption ends with ("a", "in", ...); a reward without </s> teaches to.
+    Stop words [K] are tokens that no training caption ends with ("a", "in", ...). Such endings are what a reward
+    without </s> leads to.
     """
     assert sampled.entropy is not None
     lengths = sampled.lengths

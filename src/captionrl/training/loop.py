@@ -29,7 +29,7 @@ ParameterGroups = list[tuple[list[nn.Parameter], float]]
 
 
 class Learner(Protocol):
-    """What a phase teaches: a module, a loss on each batch, and a score that says how good it is."""
+    """What a phase trains: a module, a loss on each batch, and a validation score."""
 
     module: nn.Module  # all that is trained
     batches: int  # in an epoch
@@ -74,7 +74,7 @@ def train(
     run = Training(learner, phase, state, seed, half)
     total = run.total
     interval = max(1, round(phase.validate_every * run.updates))
-    due = time.monotonic()  # when to save next
+    next_save = time.monotonic()  # when to save next
     items = phase.batch * phase.gradient_accumulation_steps
     bar = progress(total=total, initial=run.progress.update, title=title, unit="item", unit_scale=items)
     with bar, stop_flag() as stopped:
@@ -86,8 +86,8 @@ def train(
             if run.progress.update % interval == 0 or run.progress.update == total:
                 scores = run.validate()
                 bar.set_postfix({**statistics, **scores}, refresh=False)
-            if stopped or time.monotonic() >= due:
-                due = time.monotonic() + min(run.save() / saving, SELDOM)
+            if stopped or time.monotonic() >= next_save:
+                next_save = time.monotonic() + min(run.save() / saving, SELDOM)
             if stopped:
                 raise Interrupted
     run.save()

@@ -38,7 +38,7 @@ class Job:
     features: Path | None  # a feature store; its manifest lies beside it, as .json. A critic needs none
     segments: Path | None  # where the captions' segments end; a critic needs it
     weights: Path | None  # of a CNN that is part of the captioner, where there is no checkpoint to start from
-    attributes: Path | None  # a list of those that clips are taught to tell, where they are
+    attributes: Path | None  # the list of those to predict, if any
     start: Path | None  # the checkpoint this phase starts from
     out: Path  # the checkpoint; .metrics.jsonl, .csv and .json come beside it
     state: Path  # below it lie the states of unfinished trainings
@@ -85,7 +85,7 @@ def train_phase(paper: Paper, job: Job) -> None:
     attributes = Attributes.load(job.attributes) if job.attributes and needs_attributes else None
     if attributes and len(attributes.listed) > sizes.attributes:
         more = f"{len(attributes.listed)} attributes, but sizes.attributes is {sizes.attributes}"
-        raise UserError(f"{job.attributes}: {more}; list no more of them with --most")
+        raise UserError(f"{job.attributes}: {more}; list fewer with --max-attributes")
     inputs = {
         "captions": sha256(job.captions / "captions.parquet"),
         "vocabulary": sha256(job.captions / "vocabulary.json"),

@@ -52,7 +52,7 @@ def write_world(name: str, raw: Path, *, version: str, workers: int = 1) -> dict
     marker = raw / ".version"
     media = [path for path in raw.rglob("*") if path.suffix in MEDIA]
     if media and not marker.exists():
-        raise UserError(f"{raw}: holds clips or pictures not rendered by `captionrl world`; name an empty directory")
+        raise UserError(f"{raw}: holds clips or pictures not rendered by `captionrl render`; name an empty directory")
     if not marker.exists() or marker.read_text() != version:
         for path in media:
             path.unlink()

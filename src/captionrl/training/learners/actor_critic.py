@@ -25,7 +25,7 @@ def mixed_reward(
     lengths: Tensor,
     items: list[str],
 ) -> tuple[Tensor, dict[str, float]]:
-    """The reward [B] of captions [B, T]: their cosine and their metric, weighted as the phase says; both means."""
+    """The reward [B] of captions [B, T]: a weighted sum of cosine and metric; and the means of both."""
     with torch.no_grad():
         policy.similarity.eval()  # no dropout: a reward is deterministic
         cosine = policy.similarity(features, tokens)
@@ -67,7 +67,7 @@ class ValueLearner(CaptionLearner):
         return {self.metric: 100 * explained_variance(values, rewards).item()}
 
     def _values_and_rewards(self, items: list[str], metric: CiderD | Bleu) -> tuple[Tensor, Tensor]:
-        """The values [N] of all beginnings of a sampled caption an item, and what each of these captions earns [N]."""
+        """The values [N] of all prefixes of a sampled caption an item, and the reward [N] of each one's caption."""
         features = self.clips.batch(items)
         with torch.no_grad():
             rollout = sample(self.policy, self.policy.encode(features), self.max_tokens)

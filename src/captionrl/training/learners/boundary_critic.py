@@ -1,4 +1,4 @@
-"""The captions' segments teach HRL's internal critic."""
+"""The learner of HRL's boundary critic."""
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from captionrl.training.loop import ParameterGroups
 
 
 class BoundaryCriticLearner:
-    """HRL's internal critic learns where segments end, from the captions alone."""
+    """Trains the boundary critic on the segments of captions, without visual input."""
 
     metric = "boundary_f1"
 

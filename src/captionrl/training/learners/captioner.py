@@ -1,4 +1,4 @@
-"""What all learners share who teach a policy to caption."""
+"""What all learners of captioners share."""
 
 import torch
 from torch import Tensor, nn

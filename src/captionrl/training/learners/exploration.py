@@ -1,4 +1,4 @@
-"""Sequence-level exploration teaches a captioner (Chen and Jin 2020, Algorithm 1)."""
+"""The learner of sequence-level exploration (Chen and Jin 2020, Algorithm 1)."""
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ MAXIMUM = {"CIDEr-D": 10.0, "BLEU-4": 1.0}  # of a reward, which eq. 2 wants in 
 
 
 class ExplorationLearner(RewardLearner):
-    """Several sampled captions of each item of a batch: good ones, and unlike one another."""
+    """Several sampled captions of each item of a batch: rewarded for their score and for their differences."""
 
     def __init__(self, policy: Policy, data: Data, phase: ExplorationPhase, seed: int) -> None:
         super().__init__(policy, data, phase, seed)

@@ -21,7 +21,7 @@ from captionrl.training.loop import ParameterGroups
 
 
 class EndToEndLearner(CaptionLearner):
-    """One CNN for both tasks; while it is frozen, it looks at every clip once."""
+    """One CNN for both tasks; while it is frozen, every clip goes through it once."""
 
     policy: EndToEnd
 

@@ -1,4 +1,4 @@
-"""REINFORCE teaches a captioner."""
+"""The learner of REINFORCE."""
 
 import time
 from collections import Counter

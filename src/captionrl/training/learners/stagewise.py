@@ -1,4 +1,4 @@
-"""Rewards at every stage teach Stack-Cap (Gu et al. 2018, eq. 11 to 15)."""
+"""The learner of Stack-Cap's intermediate rewards (Gu et al. 2018, eq. 11 to 15)."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Cross-entropy teaches a captioner."""
+"""The learner of cross-entropy."""
 
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""What `captionrl score` does, without the command line."""
+"""Score a file of captions against a file of references."""
 
 from pathlib import Path
 from typing import Any

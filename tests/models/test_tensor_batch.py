@@ -49,7 +49,7 @@ def test_spread_undoes_select_and_leaves_zero_elsewhere():
 
 def test_first_keeps_the_first_rows():
     numbers, flags = torch.arange(6).view(3, 2), torch.tensor([True, False, True])
-    kept = Outer(numbers, Inner(flags)).first(2)
+    kept = Outer(numbers, Inner(flags)).narrow(2)
     assert (kept.numbers.tolist(), kept.inner.flags.tolist()) == ([[0, 1], [2, 3]], [True, False])
     assert kept.numbers.data_ptr() == numbers.data_ptr()
 

@@ -1,0 +1,22 @@
+"""Check that all files of a data set are there, and list them in raw.json."""
+
+from argparse import ArgumentParser, Namespace
+
+from captionrl.commands import arguments
+
+EXAMPLE = "captionrl check-data msrvtt-mini --raw data/msrvtt-mini"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    from captionrl.datasets.read import READERS
+
+    parser.add_argument("name", help=f"{', '.join(READERS)}, or one of these with -mini")
+    arguments.paths(parser, raw="the directory of the data set's files")
+
+
+def run(args: Namespace) -> None:
+    from captionrl.datasets.manifest import require
+    from captionrl.datasets.read import read_corpus
+    from captionrl.files import write_json
+
+    write_json(args.raw / "raw.json", require(read_corpus(args.name, args.raw), args.raw))

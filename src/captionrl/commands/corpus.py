@@ -1,0 +1,38 @@
+"""Read a data set and print its statistics; with --out, prepare it for training."""
+
+import json
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from captionrl.commands import arguments
+
+EXAMPLE = "captionrl corpus msrvtt-mini --raw data/msrvtt-mini"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    from captionrl.datasets.read import READERS
+
+    parser.add_argument("name", help=f"{', '.join(READERS)}, or one of these with -mini")
+    arguments.paths(parser, raw="the directory of the data set's files")
+    parser.add_argument("--out", type=Path, help="write captions, vocabulary, split lists and metadata here")
+    what = "a word rarer than this in the training captions becomes <unk>"
+    parser.add_argument("--min-count", type=arguments.positive, default=1, metavar="N", help=what)
+    arguments.shared(parser, "json")
+
+
+def run(args: Namespace) -> None:
+    from captionrl.datasets.prepare import describe, prepare
+    from captionrl.datasets.read import read_corpus
+
+    read = read_corpus(args.name, args.raw)
+    metadata = prepare(read, args.out, args.min_count) if args.out else describe(read, args.min_count)
+    if args.json:
+        print(json.dumps(metadata, indent=1, ensure_ascii=False))
+        return
+    print(f"{metadata['name']}: {metadata['origin']}")
+    for split, numbers in metadata["splits"].items():
+        print(
+            f"  {split:5} {numbers['items']:>6} items {numbers['captions']:>7} captions "
+            f"{numbers['mean_length']:6.2f} words each, ids {numbers['split_hash'][:12]}"
+        )
+    print(f"  vocabulary of {metadata['vocabulary']} words seen at least {metadata['min_count']} times in train")

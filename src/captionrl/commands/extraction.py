@@ -1,0 +1,30 @@
+"""From the frames of media files to a store: what the commands features and frames share."""
+
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+
+from captionrl.datasets.prepared import load_captions
+from captionrl.features.extract import Extractor, extract
+from captionrl.provenance import code_version
+
+
+def media_of(captions: Path) -> dict[str, str]:
+    """{id: media file relative to the raw directory} of the items of a prepared corpus that have one."""
+    items = (item for items in load_captions(captions).items.values() for item in items)
+    return {item.id: item.media for item in items if item.media}
+
+
+def extract_media(args: Namespace, media: Mapping[str, str], extractor: Extractor) -> None:
+    """Write what `extractor` makes of the frames of `media` {id: file relative to args.raw} to the store args.out."""
+    extract(
+        [(item, args.raw / path) for item, path in media.items()],
+        extractor,
+        args.out,
+        args.out.with_suffix(".json"),
+        fps=args.fps,
+        state=args.state / "features",
+        allowed_failures=args.allowed_failures,
+        code_version=code_version(args.command),
+        workers=args.workers,
+    )

@@ -1,0 +1,28 @@
+"""Store a few frames of every item, as input of a backbone that is to be trained."""
+
+from argparse import ArgumentParser, Namespace
+from typing import get_args
+
+from captionrl.commands import arguments
+
+EXAMPLE = (
+    "captionrl frames --backbone mini-frames --raw data/msvd-mini --captions work/msvd-mini/captions --out frames.h5"
+)
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    from captionrl.config import Backbone
+
+    names = [name for name in get_args(Backbone) if name.endswith("-frames")]
+    parser.add_argument("--backbone", required=True, help=" or ".join(names))
+    arguments.paths(parser, captions="a prepared corpus, to store the frames of its items")
+    parser.add_argument("--max-frames", type=arguments.positive, default=5, metavar="N", help="frames per item")
+    arguments.paths(parser, raw="the data set's files", out="the store (.h5); .json is written beside it")
+    arguments.shared(parser, *arguments.EXTRACTION)
+
+
+def run(args: Namespace) -> None:
+    from captionrl.commands.extraction import extract_media, media_of
+    from captionrl.features.frame_sampler import frame_sampler
+
+    extract_media(args, media_of(args.captions), frame_sampler(args.backbone, args.max_frames))

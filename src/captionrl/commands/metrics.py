@@ -1,0 +1,25 @@
+"""Collect a paper's numbers and learning curves for DVC."""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from captionrl.commands import arguments
+
+EXAMPLE = (
+    "captionrl metrics hrl --scale mini --tables results/mini/hrl/table?.csv"
+    " --curves checkpoints/*-mini/hrl/*/*/seed*.csv --out metrics.json"
+)
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("paper", metavar="PAPER", help="such as hrl")
+    arguments.paths(parser, out="the numbers (.json); curves/CORPUS-RUN.csv are written beside it")
+    arguments.paths(parser, "+", tables="the paper's tables (.csv)")
+    parser.add_argument("--curves", type=Path, nargs="*", default=[], help="…/CORPUS/PAPER/RUN/PHASE/seedK.csv")
+    arguments.shared(parser, *arguments.PAPER)
+
+
+def run(args: Namespace) -> None:
+    from captionrl.tables.metrics import write_metrics
+
+    write_metrics(arguments.load(args, args.paper), args.tables, args.curves, args.out)

@@ -1,0 +1,41 @@
+"""Caption a split by beam search, or with sets of captions per item."""
+
+from argparse import ArgumentParser, Namespace
+
+from captionrl.commands import arguments
+from captionrl.errors import UserError
+
+EXAMPLE = (
+    "captionrl predict --checkpoint checkpoints/msrvtt-mini/hrl/hrl-16/hrl/seed1.safetensors"
+    " --captions work/msrvtt-mini/captions --features work/msrvtt-mini/features/mini.h5 --out captions.json"
+)
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    arguments.paths(parser, "+", checkpoint="of a run; one per seed", out="{item: caption}; one per checkpoint")
+    arguments.paths(parser, captions="a prepared corpus", features="its feature store")
+    what = "write {item: [captions]}: random samples (rs), or all captions of the beam (bs)"
+    parser.add_argument("--set", choices=("rs", "bs"), help=what)
+    parser.add_argument("--size", type=arguments.positive, default=5, metavar="N", help="--set: captions per item")
+    arguments.shared(parser, "split", "beam", "device")
+    what = "Stack-Cap: the decoder stage that writes the captions, 0 for the coarse one; without it the last one"
+    parser.add_argument("--stage", type=int, metavar="N", help=what)
+    what = "look-ahead search: the weight of the log-probability in a beam's score; the value network has the rest"
+    parser.add_argument("--look-ahead", type=arguments.proportion, metavar="WEIGHT", help=what)
+
+
+def run(args: Namespace) -> None:
+    from captionrl.evaluation.predict import predict, predict_sets
+
+    if args.set and args.stage is not None:
+        raise UserError("--stage: not together with --set, whose captions are the last stage's; leave one of them out")
+    if args.look_ahead is not None and (args.set or args.stage is not None):
+        raise UserError("--look-ahead: not together with --set or --stage; leave one of them out")
+    arguments.check_one_each(args.checkpoint, out=args.out)
+    for checkpoint, out in zip(args.checkpoint, args.out, strict=True):
+        files = (checkpoint, args.captions, args.features, out)
+        if args.set:
+            predict_sets(*files, split=args.split, how=args.set, size=args.size, device=args.device)
+        else:
+            split, beam, stage, look_ahead, device = args.split, args.beam, args.stage, args.look_ahead, args.device
+            predict(*files, split=split, beam=beam, device=device, stage=stage, look_ahead=look_ahead)
