@@ -22,7 +22,9 @@ pytestmark = pytest.mark.slow  # two minutes: DVC and Make start processes of th
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 FILES = {"mini": "dvc.yaml", "paper": "paper/dvc.yaml"}
-PAPERS = {path.stem: load_paper(path, "paper") for path in sorted((ROOT / "papers").glob("*.yaml"))}
+PAPERS = {
+    path.parent.name: load_paper(path.parent, "paper") for path in sorted((ROOT / "papers").glob("*/paper.yaml"))
+}
 CORPORA = {
     name: {table.corpus for table in paper.tables.values() if not table.on_request} for name, paper in PAPERS.items()
 }
@@ -186,8 +188,9 @@ def test_what_a_stage_reads_is_a_dependency_of_it(scale, jobs):
         own = [job for job in jobs(scale, name) if any(below(path, set(stage.outs)) for path in job.outputs)]
         read = set().union(*(job.inputs for job in own))
         assert not {path for path in read if not below(path, {*stage.deps, *stage.outs, *DOWNLOADS})}
-        papers = {paper for paper in PAPERS if name == paper or name in CORPORA[paper]}
-        assert stage.deps - outs == CODE | {f"papers/{paper}.yaml" for paper in papers}
+        papers = {f"papers/{paper}" for paper in PAPERS if name == paper or name in CORPORA[paper]}
+        settings = papers if scale == "mini" else {f"{paper}/paper.yaml" for paper in papers}
+        assert stage.deps - outs == CODE | settings
 
 
 @pytest.mark.parametrize("scale", FILES)
@@ -278,16 +281,16 @@ def test_a_change_concerns_its_stages_and_snakemake_runs_what_depends_on_it(done
         done.run("git", "checkout", "--quiet", "params.yaml")
         assert after("params.yaml", "allowed_failures: 0", "allowed_failures: 1") == DATA
         done.run("git", "checkout", "--quiet", "params.yaml")
-        assert after("papers/hrl.yaml", "\nbeam: 5", "\nbeam: 5 # changed") == hrl
+        assert after("papers/hrl/paper.yaml", "\nbeam: 5", "\nbeam: 5 # changed") == hrl
         assert after("src/captionrl/models/hrl.py", "import torch\n", "import torch  # changed\n") == everything
         assert after("workflow/rules/train.smk", "rule train:\n", "rule train: # changed\n") == everything
         assert "Nothing to be done" in done.project.plan("all").text
         done.run("git", "checkout", "--quiet", ".")
-        assert after("papers/hrl.yaml", "\nbeam: 5", "\nbeam: 3") == hrl
+        assert after("papers/hrl/paper.yaml", "\nbeam: 5", "\nbeam: 3") == hrl
         plan = done.project.plan("hrl")
         assert plan.jobs["predict"] > 10
         assert not plan.trainings
-        assert after("papers/hrl.yaml", "\nfps: 3", "\nfps: 4") == hrl
+        assert after("papers/hrl/paper.yaml", "\nfps: 3", "\nfps: 4") == hrl
         assert done.project.plan("msrvtt", "charades").jobs["features"] == 2
     finally:
         done.run("git", "checkout", "--quiet", ".")
@@ -319,7 +322,7 @@ def test_adopting_without_a_remote_or_with_other_parameters_says_so(done, tmp_pa
     copy.run("dvc", "remote", "modify", "local", "url", str(tmp_path / "nowhere"))
     assert "adopt: nothing was pulled; check the remote" in copy.adopt(status=2)
     shutil.copytree(done.path / ".dvc/cache", copy.path / ".dvc/cache")
-    edit(copy.path / "papers/hrl.yaml", beam=3)
+    edit(copy.path / "papers/hrl/paper.yaml", beam=3)
     assert "adopt: code or parameters are not those of dvc.lock" in copy.adopt(status=2)
     assert not (copy.path / ".snakemake").exists()
 
