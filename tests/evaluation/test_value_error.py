@@ -14,15 +14,15 @@ from captionrl.decoding.rollout import sample
 from captionrl.errors import UserError
 from captionrl.evaluation import value
 from captionrl.evaluation.bootstrap import interval, paired
-from captionrl.evaluation.trained import open_seeds
+from captionrl.evaluation.trained import open_clips, open_seeds
 from captionrl.evaluation.value import (
     CAPTIONS_AN_ITEM,
     SAMPLES,
     Prefixes,
-    rewarded_phase,
     predicted_values,
     render,
     report,
+    rewarded_phase,
     value_errors,
 )
 from captionrl.files import write_json
@@ -155,7 +155,7 @@ def test_values_are_the_networks_after_each_word_of_what_was_sampled(world, chec
             state = policy.value.start(clips.batch([items[row // CAPTIONS_AN_ITEM]]))
             expected.append(policy.value.value(state).item())
             for token in tokens[:length]:
-                state = policy.value.read(token.unsqueeze(0), state)
+                state = policy.value.step(token.unsqueeze(0), state)
                 expected.append(policy.value.value(state).item())
     assert np.allclose(found.value, expected, atol=1e-5)
     assert len(set(expected)) > 50

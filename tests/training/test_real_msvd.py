@@ -41,8 +41,8 @@ OVERRIDES = {
         "xe": {**BRIEF, "epochs": 300, "validate_every": 300, "learning_rate": 0.005},
         "rfc-plus": {**BRIEF, "epochs": 20, "validate_every": 10, "learning_rate": 0.0001},
         "e2e": {
-            **BRIEF, "epochs": 10, "validate_every": 5, "learning_rate": 0.00005, "gradient_accumulation_steps": 1, "cnn_rate": 0.1,
-            "frames_at_once": 200,
+            **BRIEF, "epochs": 10, "validate_every": 5, "learning_rate": 0.00005, "cnn_rate": 0.1,
+            "gradient_accumulation_steps": 1, "frames_at_once": 200,
         },
     },
 }  # fmt: skip

@@ -22,9 +22,7 @@ pytestmark = pytest.mark.slow  # two minutes: DVC and Make start processes of th
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 FILES = {"mini": "dvc.yaml", "paper": "paper/dvc.yaml"}
-PAPERS = {
-    path.parent.name: load_paper(path.parent, "paper") for path in sorted((ROOT / "papers").glob("*/paper.yaml"))
-}
+PAPERS = {path.parent.name: load_paper(path.parent, "paper") for path in sorted((ROOT / "papers").glob("*/paper.yaml"))}
 CORPORA = {
     name: {table.corpus for table in paper.tables.values() if not table.on_request} for name, paper in PAPERS.items()
 }
