@@ -34,16 +34,18 @@ test: setup
 test-all: setup
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "slow or not slow"
 
-# After `git clone`, `dvc checkout` or `dvc exp apply`: fetch what was pushed, and let Snakemake take it for its own work.
-adopt: SCALE = $(shell sed -n 's/^scale: *\([a-z]*\).*/\1/p' params.yaml)
-adopt: STAGES = $(shell sed -n 's/^  \([a-z0-9_]*\):$$/\1/p' dvc.lock)
+# After `git clone`, `dvc checkout` or `dvc exp apply`: pull what was pushed, and have Snakemake take it for its own.
+# SCALE=paper: the files of paper/dvc.lock instead of those of dvc.lock.
+adopt: SCALE = mini
+adopt: DVC = $(if $(filter mini,$(SCALE)),,$(SCALE)/)dvc
+adopt: STAGES = $(shell sed -n 's/^  \([a-z0-9_]*\):$$/\1/p' $(DVC).lock)
 adopt: setup
-	@test -e dvc.lock || { echo "adopt: there is no dvc.lock, so nothing was pushed; dvc repro makes everything" >&2; exit 1; }
-	$(BIN)/dvc pull --allow-missing
-	@ls -d work/*/segments results/*/*/metrics.json 2> /dev/null | grep -q . || { \
-	  echo "adopt: nothing came; is the remote there? dvc remote list" >&2; exit 1; }
-	@plan=$$($(BIN)/dvc repro --dry --allow-missing $(STAGES)) && ! echo "$$plan" | grep "^Running" || { \
-	  echo "adopt: not what dvc.lock records: other code or parameters; dvc repro makes what they ask for" >&2; exit 1; }
+	@test -e $(DVC).lock || { echo "adopt: there is no $(DVC).lock, so nothing was pushed; run dvc repro $(DVC).yaml" >&2; exit 1; }
+	$(BIN)/dvc pull --allow-missing $(DVC).yaml
+	@ls -d work/*/segments results/$(SCALE)/*/metrics.json 2> /dev/null | grep -q . || { \
+	  echo "adopt: nothing was pulled; check the remote: dvc remote list" >&2; exit 1; }
+	@plan=$$($(BIN)/dvc repro --dry --allow-missing $(STAGES:%=$(DVC).yaml:%)) && ! echo "$$plan" | grep "^Running" || { \
+	  echo "adopt: code or parameters are not those of $(DVC).lock; run dvc repro $(DVC).yaml" >&2; exit 1; }
 	$(BIN)/snakemake --touch --forceall --config scale=$(SCALE) -- $(STAGES)
 	$(if $(filter hrl,$(STAGES)),$(BIN)/snakemake --allowed-rules copy_table --config scale=$(SCALE) -- results/table1.csv results/table2.csv)
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from captionrl.config import (
+    GREEDY,
+    LOOKAHEAD,
     BackbonePhase,
     is_set,
     load_paper,
@@ -44,8 +46,8 @@ shell.prefix(
 try:
     PARAMS = validate_params(config)
     PAPERS = {
-        path.stem: load_paper(path, PARAMS.scale, PARAMS.overrides.get(path.stem))
-        for path in sorted(Path("papers").glob("*.yaml"))
+        file.parent.name: load_paper(file.parent, PARAMS.scale, PARAMS.overrides.get(file.parent.name))
+        for file in sorted(Path("papers").glob(f"*/{PARAMS.scale}.yaml"))
     }
     if strange := PARAMS.overrides.keys() - PAPERS.keys():
         raise UserError(f"params.yaml: overrides.{min(strange)}: no such paper; there are {', '.join(PAPERS)}")
@@ -70,7 +72,7 @@ wildcard_constraints:
     corpus="[a-z0-9-]+",
     paper="|".join(PAPERS),
     run="[a-z0-9-]+",
-    system=r"[a-z0-9-]+(\.(rs|bs|greedy|la|stage[0-9]+))?",
+    system=r"[a-z0-9-]+(\.(sample|beam-set|greedy|lookahead|stage[0-9]+))?",
     phase="[a-z0-9-]+",
     seed="[0-9]+",
     table="[a-z0-9-]+",

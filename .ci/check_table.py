@@ -7,7 +7,7 @@ from pathlib import Path
 
 from captionrl.config import load_paper
 
-paper = load_paper("papers/hrl.yaml", "mini")
+paper = load_paper("papers/hrl", "mini")
 with open("results/table1.csv", encoding="utf-8") as file:
     rows = {row["method"]: row for row in csv.DictReader(file)}
 assert list(rows) == [row.method for row in paper.tables["table1"].rows], list(rows)

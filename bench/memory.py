@@ -83,7 +83,7 @@ def main() -> None:
 
 
 def scenery(scale: str) -> tuple[Paper, FrameSampler]:
-    paper = load_paper(Path(__file__).parents[1] / "papers/e2e.yaml", scale)
+    paper = load_paper(Path(__file__).parents[1] / "papers/e2e", scale)
     return paper, frame_sampler(paper.backbone, FRAMES)
 
 

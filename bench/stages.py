@@ -29,7 +29,7 @@ GIB = 24
 
 def learners(scale: str, folder: Path) -> tuple[StagewiseLearner, XELearner]:
     """Of an untrained Stack-Cap on `BATCH` made-up pictures; its captions seldom end before the longest length."""
-    paper = load_paper(Path(__file__).parents[1] / "papers/stackcap.yaml", scale)
+    paper = load_paper(Path(__file__).parents[1] / "papers/stackcap", scale)
     corpus = "coco" if scale == "paper" else "coco-mini"
     cells, width, grid = (196, 2048, 14) if scale == "paper" else (16, 128, 4)
     facts = {"backbone": "resnet101-grid", "weights_sha256": "0" * 64, "fps": 3.0, "transform": "", "code_version": ""}

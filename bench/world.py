@@ -60,7 +60,7 @@ class PacedState(State):
 
 
 class Paced(AttentionCaptioner):
-    """The attention captioner of papers/hrl.yaml, untrained; it writes captions of the lengths `ends` [B]."""
+    """The attention captioner of papers/hrl, untrained; it writes captions of the lengths `ends` [B]."""
 
     ends: Tensor
 
@@ -91,7 +91,7 @@ class Batch:
     def make(cls, scale: str, size: int, length: int | None = None) -> "Batch":
         """Captions of MSR-VTT's lengths, or all of `length` words."""
         torch.manual_seed(1)
-        paper = load_paper(Path(__file__).parents[1] / "papers/hrl.yaml", scale)
+        paper = load_paper(Path(__file__).parents[1] / "papers/hrl", scale)
         corpus = "msrvtt" if scale == "paper" else "msrvtt-mini"
         frames, width = (50, 2048) if scale == "paper" else (5, 32)
         policy = Paced(width, len(VOCABULARY), paper.sizes_of("xe-baseline", corpus)).to(DEVICE)

@@ -194,7 +194,7 @@ def test_a_wrong_call_is_one_line_that_says_what_to_do(command_line, arguments, 
     assert re.fullmatch(rf"{program}: .+ \(see `{program} --help`\)\n", err)
 
 
-@pytest.mark.parametrize("other", [("--set", "rs"), ("--stage", "0")])
+@pytest.mark.parametrize("other", [("--set", "sample"), ("--stage", "0")])
 def test_looking_ahead_is_for_single_captions_of_a_last_stage(refused, tmp_path, other):
     files = [f"--{name}={tmp_path}" for name in ("checkpoint", "captions", "features", "out")]
     message = refused("predict", *files, "--look-ahead", "0.5", *other)
@@ -217,7 +217,7 @@ def test_a_missing_file_is_named(refused, captions, tmp_path):
         ("hrl/xe-baseline/ex", "msrvtt-mini", "ex"),
         ("hrl/xe-baseline/rl", "msrvtt-mini", "rl"),  # a phase, but none of this run's
         ("hrl/xe-baseline/xe", "msvd", "msvd"),
-        ("hlr/xe-baseline/xe", "msrvtt-mini", "hlr.yaml: no such file"),
+        ("hlr/xe-baseline/xe", "msrvtt-mini", "hlr/paper.yaml: no such file"),
     ],
 )
 def test_training_what_no_paper_knows_is_one_line(refused, tmp_path, phase, corpus, message):

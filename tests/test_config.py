@@ -1,20 +1,21 @@
-"""What params.yaml and papers/*.yaml may say: the first paper's own numbers, and one clear line for every mistake."""
+"""What params.yaml and papers/*/*.yaml may say: the first paper's own numbers, and one clear line for every mistake."""
 
 import copy
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
-from captionrl.config import Paper, load_paper, load_params, overlay, validate_params
+from captionrl.config import Paper, Scale, load_paper, load_params, overlay, validate_params
 from captionrl.errors import UserError
 
 ROOT = Path(__file__).parents[1]
-HRL = ROOT / "papers/hrl.yaml"
-SCALES = ("mini", "paper")
+HRL = ROOT / "papers/hrl"
+SCALES = get_args(Scale)
 
 # Table 1 of the paper, as printed: BLEU@4, METEOR, ROUGE-L, CIDEr.
 TABLE1 = {
@@ -51,26 +52,34 @@ def facts(scale, overrides=None):
 
 @pytest.fixture
 def document():
-    """hrl.yaml as a mapping, to spoil."""
-    return yaml.safe_load(HRL.read_text(encoding="utf-8"))
+    """The first paper's paper.yaml as a mapping, to spoil."""
+    return yaml.safe_load((HRL / "paper.yaml").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
-def refusal(tmp_path):
-    """The one line that a spoilt paper is refused with."""
+def written(tmp_path):
+    """The directory of a paper of these files; of mini.yaml alone it has the first paper's paper.yaml."""
 
-    def refuse(document, scale="paper", overrides=None):
-        path = tmp_path / "hrl.yaml"
-        text = document if isinstance(document, bytes) else yaml.safe_dump(document).encode()
-        path.write_bytes(text)
-        with pytest.raises(UserError) as error:
-            load_paper(path, scale, overrides)
-        message = str(error.value)
-        assert "\n" not in message
-        assert str(path) in message
-        return message.removeprefix("overrides of ").removeprefix(f"{path}: ")
+    def write(document=None, mini=None):
+        directory = tmp_path / "hrl"
+        directory.mkdir(exist_ok=True)
+        paper = (HRL / "paper.yaml").read_bytes() if document is None else document
+        for name, file in (("paper", paper), ("mini", mini or {})):
+            content = file if isinstance(file, bytes) else yaml.safe_dump(file).encode()
+            (directory / f"{name}.yaml").write_bytes(content)
+        return directory
 
-    return refuse
+    return write
+
+
+def refusal(directory, scale, file="paper.yaml", overrides=None):
+    """The one line that a spoilt paper is refused with, behind the name of the file that it must blame."""
+    with pytest.raises(UserError) as error:
+        load_paper(directory, scale, overrides)
+    place = file if overrides else f"{directory / file}: "
+    assert str(error.value).startswith(place)
+    assert "\n" not in str(error.value)
+    return str(error.value).removeprefix(place)
 
 
 def spoil(document, path, value):
@@ -111,7 +120,7 @@ def test_paper_scale_has_the_supplements_numbers():
     assert (steps["msrvtt"], steps["charades"]) == ((50, 30), (150, 60))
     assert (sizes.manager_encoder, sizes.manager, sizes.critic_input) == (256, 256, "current")
     assert {paper.sizes_of(f"hrl-{goal}", "charades").goal == goal for goal in (16, 32, 64)} == {True}
-    assert [paper.sizes_of("critic", corpus).critic for corpus in ("msrvtt", "charades")] == [128, 64]
+    assert [paper.sizes_of("boundary-critic", corpus).boundary_critic for corpus in ("msrvtt", "charades")] == [128, 64]
     captioning = {name: phase for name, phase in paper.phases.items() if name != "boundary-critic"}
     assert {phase.batch for phase in captioning.values()} == {64}
     assert {phase.clip for phase in captioning.values()} == {10}
@@ -126,9 +135,9 @@ def test_paper_scale_has_the_supplements_numbers():
     assert paper.start_of("rl-baseline", "rl") == ("xe-baseline", "xe")
 
 
-def test_mini_changes_only_what_its_block_names(document):
+def test_the_mini_scale_changes_only_what_its_file_names():
     mini, paper = facts("mini"), facts("paper")
-    named = leaves(document["mini"])
+    named = leaves(yaml.safe_load((HRL / "mini.yaml").read_text(encoding="utf-8")))
     assert {path for path in mini if path not in paper or mini[path] != paper[path]} <= named.keys()
     assert {path: mini[path] for path in named} == named
     assert mini.keys() >= paper.keys()
@@ -141,7 +150,7 @@ def test_corpora_and_tables_carry_mini_in_their_names():
     assert set(load_paper(HRL, "paper").corpora) == {"msrvtt", "charades", "charades-annotations"}
 
 
-def test_overrides_lie_over_the_mini_block_and_change_nothing_else():
+def test_overrides_lie_over_both_files_and_change_nothing_else():
     overrides = {"beam": 3, "sizes": {"decoder": 7}, "phases": {"rl": {"learning_rate": 0.05}}}
     before, after = facts("mini"), facts("mini", overrides)
     assert {path: after[path] for path in after if after[path] != before[path]} == leaves(overrides)
@@ -203,22 +212,9 @@ def test_a_trainings_config_is_what_its_weights_depend_on():
         assert (after != before) == changes, key
 
 
-JOINT = {  # a phase of another paper
-    "objective": "actor-critic",
-    "epochs": 1,
-    "optimiser": "adam",
-    "learning_rate": 0.01,
-    "eos_in_reward": True,
-    "embedding": 1,
-    "baseline": "value",
-    "steps": None,
-}
-
-
-def test_a_phase_starts_from_the_one_before_it(document, tmp_path):
+def test_a_phase_starts_from_the_one_before_it(document, written):
     document["runs"]["both"] = {"model": "attention", "from": "xe-baseline", "phases": ["xe-continued", "rl"]}
-    (tmp_path / "hrl.yaml").write_text(yaml.safe_dump(document))
-    paper = load_paper(tmp_path / "hrl.yaml", "paper")
+    paper = load_paper(written(document), "paper")
     assert paper.start_of("both", "rl") == ("both", "xe-continued")
     assert paper.start_of("both", "xe-continued") == ("xe-baseline", "xe")
     assert paper.start_of("xe-baseline", "xe") is None
@@ -230,7 +226,7 @@ JOINT = {  # a phase of another paper
     "optimiser": "adam",
     "learning_rate": 0.01,
     "eos_in_reward": True,
-    "embedding": 1,
+    "embedding_weight": 1,
     "baseline": "value",
     "steps": None,
 }
@@ -262,11 +258,15 @@ JOINT = {  # a phase of another paper
         (
             ("runs", "s2vt", "phases"),
             ["ex"],
-            "runs.s2vt.phases: no phase is called 'ex'; there are critic, hrl, rl, xe, xe-continued, xe-warm",
+            "runs.s2vt.phases: no phase is called 'ex'; there are boundary-critic, hrl, rl, xe, xe-continued, xe-warm",
         ),
-        (("runs", "rl-baseline", "from"), "xe", "runs.rl-baseline.from: no run is called 'xe'; there are blind"),
+        (
+            ("runs", "rl-baseline", "from"),
+            "xe",
+            "runs.rl-baseline.from: no run is called 'xe'; there are boundary-critic",
+        ),
         (("runs", "rl-baseline", "from"), "s2vt", "runs.rl-baseline.from: s2vt is another model"),
-        (("runs", "no-visual-input", "from"), "no-visual-input", "runs.blind.from: goes round in a circle"),
+        (("runs", "no-visual-input", "from"), "no-visual-input", "runs.no-visual-input.from: is a cycle of runs"),
         (("tables", "table1"), None, "tables.table1: Input should be a valid dictionary"),
         (("tables",), ["table1"], "tables: Input should be a valid dictionary"),
         (("tables", "table1", "corpus"), "msvd", "tables.table1.corpus: no corpus is called 'msvd"),
@@ -275,13 +275,25 @@ JOINT = {  # a phase of another paper
         (("tables", "table1", "rows", 0, "run"), "xe", "tables.table1.rows[0].run: no run is called 'xe'"),
         (("tables", "table1", "rows", 0, "cited"), [1, 2], "tables.table1.rows[0].cited: 2 numbers for 4 metrics"),
         (("tables", "table1", "rows", 3, "cited"), None, "tables.table1.rows[3]: v2t navigator has neither run nor"),
-        (("runs", "hrl-32", "from"), None, "runs.hrl-32.from: is missing; hrl starts from a run of its critic"),
+        (
+            ("runs", "hrl-32", "from"),
+            None,
+            "runs.hrl-32.from: is missing; hrl starts from a run of model boundary-critic",
+        ),
         (("runs", "hrl-32", "from"), "xe-baseline", "runs.hrl-32.from: xe-baseline is another model"),
-        (("runs", "rl-baseline", "from"), "critic", "runs.rl-baseline.from: critic is another model"),
-        (("runs", "critic", "from"), "hrl-16", "runs.critic.from: hrl-16 is another model"),
-        (("runs", "s2vt", "phases"), ["hrl"], "runs.s2vt.phases: hrl teaches no s2vt, only hrl"),
-        (("runs", "hrl-16", "phases"), ["critic"], "runs.hrl-16.phases: critic teaches no hrl, only critic"),
-        (("runs", "critic", "phases"), ["rl"], "runs.critic.phases: rl teaches no critic, only attention, "),
+        (("runs", "rl-baseline", "from"), "boundary-critic", "runs.rl-baseline.from: boundary-critic is another model"),
+        (("runs", "boundary-critic", "from"), "hrl-16", "runs.boundary-critic.from: hrl-16 is another model"),
+        (("runs", "s2vt", "phases"), ["hrl"], "runs.s2vt.phases: hrl cannot train s2vt, only hrl"),
+        (
+            ("runs", "hrl-16", "phases"),
+            ["boundary-critic"],
+            "runs.hrl-16.phases: boundary-critic cannot train hrl, only boundary-critic",
+        ),
+        (
+            ("runs", "boundary-critic", "phases"),
+            ["rl"],
+            "runs.boundary-critic.phases: rl cannot train boundary-critic, only attention, ",
+        ),
         (
             ("runs", "hrl-16", "sizes"),
             {"goal": 0},
@@ -289,19 +301,19 @@ JOINT = {  # a phase of another paper
         ),
         (
             ("corpora", "msrvtt", "sizes"),
-            {"critc": 9},
-            "corpora.msrvtt.sizes.critc: unknown key; did you mean 'critic'?",
+            {"boundary_critc": 9},
+            "corpora.msrvtt.sizes.boundary_critc: unknown key; did you mean 'boundary_critic'?",
         ),
         (
             ("corpora", "msrvtt", "sizes"),
-            {"critic": "x"},
-            "corpora.msrvtt.sizes.critic: Input should be a valid integer",
+            {"boundary_critic": "x"},
+            "corpora.msrvtt.sizes.boundary_critic: Input should be a valid integer",
         ),
         (("corpora", "msrvtt", "sizes"), [9], "corpora.msrvtt.sizes: Input should be a valid dictionary"),
         (
             ("corpora", "msrvtt", "phases"),
             {"xee": {}},
-            "corpora.msrvtt.phases: no phase is called 'xee'; there are critic",
+            "corpora.msrvtt.phases: no phase is called 'xee'; there are boundary-critic",
         ),
         (("corpora", "msrvtt", "phases"), {"xe": 3}, "corpora.msrvtt.phases.xe: Input should be a valid dictionary"),
         (
@@ -312,7 +324,7 @@ JOINT = {  # a phase of another paper
         (
             ("corpora", "msrvtt", "phases"),
             {"xe": {"scheduled_sampling": {"max_probability": 2}}},
-            "corpora.msrvtt.phases.xe.scheduled_sampling.most: Input should be less than or equal to 1, but it is 2",
+            "corpora.msrvtt.phases.xe.scheduled_sampling.max_probability: Input should be less than or equal to 1",
         ),
         (
             ("corpora", "msrvtt", "phases"),
@@ -322,30 +334,30 @@ JOINT = {  # a phase of another paper
         (
             ("corpora", "msrvtt", "phases"),
             {"xe-warm": {"boundaries": "truth"}},
-            "corpora.msrvtt.phases.xe-warm: boundaries: truth holds for a caption's own words; set scheduled_sampling",
+            "corpora.msrvtt.phases.xe-warm: boundaries: truth is of the training caption's words; set scheduled_",
         ),
         (("corpora", "msrvtt", "segmentation"), "spacy", "corpora.msrvtt.segmentation: Input should be 'corenlp'"),
         (("corpora", "msrvtt", "backbone"), "vgg", "corpora.msrvtt.backbone: Input should be 'resnet152'"),
-        (("phases", "xe-warm", "boundaries"), "truth", "phases.xe-warm: boundaries: truth holds for a caption's own"),
+        (("phases", "xe-warm", "boundaries"), "truth", "phases.xe-warm: boundaries: truth is of the training"),
         (("phases", "hrl", "noise"), -1, "phases.hrl.noise: Input should be greater than or equal to 0, but it is -1"),
         (("phases", "hrl", "noise"), float("inf"), "phases.hrl.noise: Input should be a finite number"),
         (("phases", "hrl", "discount"), 2, "phases.hrl.discount: Input should be less than or equal to 1, but it is 2"),
         (("phases", "hrl", "reward"), "METEOR", "phases.hrl.reward: Input should be 'CIDEr-D' or 'BLEU-4'"),
         (("phases", "hrl", "baseline"), "linear", "phases.hrl.baseline: unknown key; take it out"),
         (
-            ("phases", "xe", "decay"),
-            {"factor": 0.9, "every": 2},
-            "phases.xe: decay and lr_patience: the learning rate can fall in one way only; leave one of them",
+            ("phases", "xe", "lr_schedule"),
+            "step",
+            "phases.xe: lr_step: is missing; lr_schedule: step needs it",
         ),
         (
             ("phases", "joint"),
-            JOINT | {"lr_schedule": "linear", "decay": {"factor": 0.9, "every": 2}},
-            "phases.joint: decay and anneal: the learning rate can fall in one way only; leave one of them",
+            JOINT | {"lr_schedule": "plateau"},
+            "phases.joint: lr_patience: is missing; lr_schedule: plateau needs it",
         ),
         (
             ("phases", "joint"),
-            JOINT | {"decay": {"factor": 1.0, "every": 2}},
-            "phases.joint.decay.factor: Input should be less than 1, but it is 1.0",
+            JOINT | {"lr_step": {"factor": 1.0, "every": 2}},
+            "phases.joint.lr_step.factor: Input should be less than 1, but it is 1.0",
         ),
         (
             ("phases", "joint"),
@@ -355,8 +367,8 @@ JOINT = {  # a phase of another paper
         (("phases", "joint"), JOINT | {"steps": 0}, "phases.joint.steps: Input should be greater than 0, but it is 0"),
         (
             ("phases", "joint"),
-            JOINT | {"embedding": 2},
-            "phases.joint.embedding: Input should be less than or equal to 1",
+            JOINT | {"embedding_weight": 2},
+            "phases.joint.embedding_weight: Input should be less than or equal to 1",
         ),
         (
             ("phases", "joint"),
@@ -375,28 +387,25 @@ JOINT = {  # a phase of another paper
         ),
         (
             ("tables", "table1", "comparisons", 1, "to"),
-            "critic",
-            "tables.table1: critic writes no captions; give a run",
+            "boundary-critic",
+            "tables.table1.comparisons[1].to: boundary-critic writes no captions; give a run",
         ),
         (("tables", "table1", "rows", 12, "control"), "hrl", "tables.table1.rows[12].control: no run is called 'hrl'"),
     ],
     ids=lambda value: ".".join(map(str, value)) if isinstance(value, tuple) else None,
 )
 @pytest.mark.parametrize("scale", SCALES)
-def test_every_mistake_is_one_line_that_names_the_key(document, refusal, path, value, message, scale):
-    document["mini"] = {}  # which would hide some of them
+def test_every_mistake_is_one_line_that_names_the_key(document, written, path, value, message, scale):
     spoil(document, path, value)
-    assert refusal(document, scale).startswith(message)
+    assert refusal(written(document), scale).startswith(message)
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_what_a_corpus_and_a_run_say_lies_over_the_papers_sizes_and_phases(document, tmp_path, scale):
-    document["mini"] = {}
+def test_what_a_corpus_and_a_run_say_lies_over_the_papers_sizes_and_phases(document, written, scale):
     document["corpora"]["msrvtt"] |= {"sizes": {"goal": 5, "boundary_critic": 7}, "phases": {"rl": {"epochs": 3}}}
-    (tmp_path / "hrl.yaml").write_text(yaml.safe_dump(document))
-    paper = load_paper(tmp_path / "hrl.yaml", scale)
+    paper = load_paper(written(document), scale)
     here, there = (name + ("-mini" if scale == "mini" else "") for name in ("msrvtt", "charades"))
-    assert {paper.sizes_of(run, here).critic for run in paper.runs} == {7}
+    assert {paper.sizes_of(run, here).boundary_critic for run in paper.runs} == {7}
     assert (paper.sizes_of("xe-baseline", here).goal, paper.sizes_of("hrl-32", here).goal) == (5, 32)
     assert paper.sizes_of("xe-baseline", there).goal == paper.sizes.goal
     assert (paper.phase_of("rl", here).epochs, paper.phase_of("rl", there).epochs) == (3, paper.phases["rl"].epochs)
@@ -405,25 +414,65 @@ def test_what_a_corpus_and_a_run_say_lies_over_the_papers_sizes_and_phases(docum
 
 
 @pytest.mark.parametrize("key", ["title", "sizes", "tables"])
-def test_a_missing_key_is_named(document, refusal, key):
+def test_a_missing_key_is_named(document, written, key):
     del document[key]
-    assert refusal(document) == f"{key}: is missing; add it"
+    assert refusal(written(document), "paper") == f"{key}: is missing; add it"
 
 
-def test_a_longer_circle_is_refused_too(document, refusal):
+def test_a_longer_cycle_is_refused_too(document, written):
     document["runs"]["xe-baseline"]["from"] = "rl-baseline"
-    assert "goes round in a circle; let one run start from nothing" in refusal(document)
+    assert "is a cycle of runs; let one of them start from none" in refusal(written(document), "paper")
 
 
-@pytest.mark.parametrize("mini", [["beam"], {"corpora": ["msrvtt"]}, {"tables": {"table1": None}}, {"beem": 3}])
-def test_a_mistake_in_the_mini_block_is_one_line(document, refusal, mini):
-    document["mini"] = mini
-    assert refusal(document, "mini")
+def test_a_parent_is_checked_before_what_starts_from_it(document, written):
+    document["runs"] = {"first": {"model": "attention", "from": "second", "phases": ["rl"]}, **document["runs"]}
+    document["runs"]["second"] = {"model": "attention", "from": "third", "phases": ["xe"]}
+    assert refusal(written(document), "paper").startswith("runs.second.from: no run is called 'third'")
 
 
-def test_the_name_of_the_file_is_the_papers_own(document, refusal):
+@pytest.mark.parametrize(
+    ("mini", "message"),
+    [
+        (["beam"], "must be a mapping of keys to values"),
+        ({"corpora": ["msrvtt"]}, "corpora: Input should be a valid dictionary"),
+        ({"tables": {"table1": None}}, "tables.table1: Input should be a valid dictionary"),
+        ({"beem": 3}, "beem: unknown key; did you mean 'beam'?"),
+        ({"runs": {"hrl-16": {"from": "s2vt"}}}, "runs.hrl-16.from: s2vt is another model"),
+        ({"paper": "e2e"}, "paper: e2e; must be hrl, as the directory is called"),
+        (b"beam: [", "line 1: not YAML"),
+    ],
+)
+def test_a_mistake_at_the_mini_scale_names_its_file(written, mini, message):
+    assert refusal(written(mini=mini), "mini", "mini.yaml").startswith(message)
+
+
+def test_a_mistake_that_the_mini_scale_hides_is_the_papers(document, written):
+    document["sizes"]["dropout"] = 2
+    assert refusal(written(document, {"sizes": {"dropout": 0.1}}), "mini").startswith("sizes.dropout: Input should be")
+
+
+def test_the_name_of_the_directory_is_the_papers_own(document, written):
     document["paper"] = "e2e"  # rules find papers by the one, and their results by the other
-    assert refusal(document).startswith("paper: ")
+    assert refusal(written(document), "paper").startswith("paper: ")
+
+
+@pytest.mark.parametrize(
+    "file", sorted(ROOT.glob("papers/*/*.yaml")), ids=lambda file: f"{file.parent.name}-{file.stem}"
+)
+def test_an_anchor_serves_one_block_only(file):
+    """So that a block can be read, and changed, without the others."""
+    text, block, blocks = file.read_text(encoding="utf-8"), None, {}
+    starts = {node.start_mark.line: node.value for node, _ in yaml.compose(text).value}
+    for event in yaml.parse(text):
+        block = starts.get(event.start_mark.line, block) if event.start_mark.column == 0 else block
+        if getattr(event, "anchor", None):
+            assert blocks.setdefault(event.anchor, block) == block, event.anchor
+
+
+def test_what_is_small_at_every_scale_is_as_small_as_the_mini_scale(document):
+    mini = yaml.safe_load((HRL / "mini.yaml").read_text(encoding="utf-8"))
+    annotations = document["corpora"]["charades-annotations"]
+    assert (annotations["sizes"], annotations["phases"]) == (mini["sizes"], mini["phases"])
 
 
 @pytest.mark.parametrize(
@@ -434,8 +483,8 @@ def test_the_name_of_the_file_is_the_papers_own(document, refusal):
         ({"phases": ["xe"]}, "phases: Input should be a valid dictionary"),
     ],
 )
-def test_a_mistake_in_the_overrides_says_so(document, refusal, overrides, message):
-    assert refusal(document, "mini", overrides).startswith(message)
+def test_a_mistake_in_the_overrides_says_so(overrides, message):
+    assert refusal(HRL, "mini", "params.yaml: overrides.hrl.", overrides).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -453,13 +502,13 @@ def test_a_mistake_in_the_overrides_says_so(document, refusal, overrides, messag
         (b"title: 2001-02-30", "not YAML"),
     ],
 )
-def test_a_file_that_is_no_such_yaml_is_one_line(refusal, text, message):
-    assert refusal(text).startswith(message)
+def test_a_file_that_is_no_such_yaml_is_one_line(written, text, message):
+    assert refusal(written(text), "paper").startswith(message)
 
 
 def test_a_missing_paper_is_one_line(tmp_path):
-    with pytest.raises(UserError, match=r"none\.yaml: no such file"):
-        load_paper(tmp_path / "none.yaml", "mini")
+    with pytest.raises(UserError, match=r"none/paper\.yaml: no such file"):
+        load_paper(tmp_path / "none", "mini")
 
 
 def test_params_of_the_repository_are_the_defaults():
@@ -532,9 +581,10 @@ def test_snakemake_plans_the_table(workflow):
         ("params.yaml", b"seeds: [1]\n", "params.yaml: line LAST: not YAML (the key 'seeds' stands twice)"),
         ("params.yaml", b"device: [\n", "params.yaml: line"),
         ("params.yaml", b"# \xff\n", "params.yaml: line LAST: not UTF-8 (byte 0xff)"),
-        ("papers/hrl.yaml", b"beem: 3\n", "papers/hrl.yaml: beem: unknown key; did you mean 'beam'?"),
+        ("papers/hrl/paper.yaml", b"beem: 3\n", "papers/hrl/paper.yaml: beem: unknown key; did you mean 'beam'?"),
+        ("papers/hrl/mini.yaml", b"beem: 3\n", "papers/hrl/mini.yaml: beem: unknown key; did you mean 'beam'?"),
     ],
-    ids=["unknown key", "key twice", "bad YAML", "not UTF-8", "unknown key of a paper"],
+    ids=["unknown key", "key twice", "bad YAML", "not UTF-8", "unknown key of a paper", "unknown key of a scale"],
 )
 def test_snakemake_refuses_a_mistake_in_one_clear_line(workflow, tmp_path, file, text, message):
     content = (tmp_path / file).read_bytes() + text

@@ -1,4 +1,4 @@
-"""What papers/e2e.yaml may say: one clear line for every mistake about captioners with a CNN of their own."""
+"""What papers/e2e may say: one clear line for every mistake about captioners with a CNN of their own."""
 
 from pathlib import Path
 
@@ -7,11 +7,11 @@ import pytest
 from captionrl.config import load_paper
 from captionrl.errors import UserError
 
-YAML = Path(__file__).parents[1] / "papers/e2e.yaml"
+E2E = Path(__file__).parents[1] / "papers/e2e"
 
 
 def test_the_papers_own_numbers():
-    paper = load_paper(YAML, "paper")
+    paper = load_paper(E2E, "paper")
     sizes, step3 = paper.sizes, paper.phase_of("e2e", "msvd")
     assert (sizes.decoder, sizes.projection, sizes.embedding, sizes.attributes, sizes.dropout) == (
         1000,
@@ -28,7 +28,7 @@ def test_the_papers_own_numbers():
 
 @pytest.mark.parametrize("scale", ["paper", "mini"])
 def test_controls_have_the_updates_of_what_they_control(scale):
-    paper = load_paper(YAML, scale)
+    paper = load_paper(E2E, scale)
     for corpus in paper.corpora:
         clips = {
             name: (phase := paper.phase_of(name, corpus)).epochs / phase.batch / phase.gradient_accumulation_steps
@@ -41,8 +41,11 @@ def test_controls_have_the_updates_of_what_they_control(scale):
 @pytest.mark.parametrize(
     ("overrides", "fault"),
     [
-        ({"runs": {"s2vt": {"backbone": "mini"}}}, "runs.s2vt: e2e on msvd wants frames"),
-        ({"runs": {"s2vt": {"model": "s2vt", "phases": ["xe"]}}}, "xe teaches no s2vt, only e2e"),
+        (
+            {"runs": {"s2vt": {"backbone": "mini"}}},
+            "runs.s2vt: e2e has a CNN and needs frames, which mini on msvd does not give",
+        ),
+        ({"runs": {"s2vt": {"model": "s2vt", "phases": ["xe"]}}}, "xe cannot train s2vt, only e2e"),
         (
             {"phases": {"xe": {"augmentation": {"flip": True}}}},
             "phases.xe: augmentation: a frozen CNN sees every frame once",
@@ -52,13 +55,13 @@ def test_controls_have_the_updates_of_what_they_control(scale):
         ({"phases": {"e2e": {"crop": 0.1}}}, "phases.e2e.crop: unknown key"),
         (
             {"figures": {"examples": {"table5": {"methods": [{"method": "a", "run": "s2vt"}]}}}},
-            "figures.examples.table5.attributes: nothing has taught s2vt any",
+            "figures.examples.table5.attributes: s2vt is not trained to predict any",
         ),
-        ({"runs": {"s2vt": {"from": "e2e"}}}, "goes round in a circle"),
+        ({"runs": {"s2vt": {"from": "e2e"}}}, "is a cycle of runs"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_key(overrides, fault):
     with pytest.raises(UserError) as error:
-        load_paper(YAML, "paper", overrides)
+        load_paper(E2E, "paper", overrides)
     assert fault in str(error.value)
     assert "\n" not in str(error.value)

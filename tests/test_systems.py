@@ -16,10 +16,12 @@ TABLE = {"title": "t", "corpus": "coco", "metrics": ["CIDEr-D"], "baseline": "xe
 @pytest.fixture(autouse=True)
 def without_tables_and_figures(tmp_path, monkeypatch):
     for name in ("policy_value", "stackcap"):
-        facts = yaml.safe_load((PAPERS / f"{name}.yaml").read_text())
-        kept = {key: facts[key] for key in facts.keys() - {"figures", "reward-model", "look_ahead", "leaderboards"}}
-        kept["mini"] = {key: facts["mini"][key] for key in facts["mini"].keys() - {"look_ahead"}}
-        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(kept | {"tables": {}}))
+        (tmp_path / name).mkdir()
+        for file in ("paper.yaml", "mini.yaml"):
+            facts = yaml.safe_load((PAPERS / name / file).read_text())
+            for key in ("figures", "reward_model", "look_ahead", "leaderboards", "tables"):
+                facts.pop(key, None)
+            (tmp_path / name / file).write_text(yaml.safe_dump(facts | {"tables": {}}))
     monkeypatch.setattr(sys.modules[__name__], "PAPERS", tmp_path)
 
 
@@ -34,7 +36,7 @@ def figure(*systems):
 
 
 def load(overrides, look_ahead=0.5, paper="policy_value"):
-    return load_paper(PAPERS / f"{paper}.yaml", "mini", {**overrides, "look_ahead": look_ahead})
+    return load_paper(PAPERS / paper, "mini", {**overrides, "look_ahead": look_ahead})
 
 
 @pytest.mark.parametrize(
@@ -43,8 +45,8 @@ def load(overrides, look_ahead=0.5, paper="policy_value"):
         ("xe", ("xe", ""), False, None, True),
         ("xe.stage1", ("xe", "stage1"), False, 1, True),
         ("xe.greedy", ("xe", "greedy"), False, None, False),
-        ("xe.la", ("xe", "la"), False, None, False),
-        ("xe.rs", ("xe", "rs"), True, None, False),
+        ("xe.lookahead", ("xe", "lookahead"), False, None, False),
+        ("xe.sample", ("xe", "sample"), True, None, False),
     ],
 )
 def test_a_systems_name_says_how_it_is_decoded(system, parts, of_set, stage, described):
@@ -53,30 +55,30 @@ def test_a_systems_name_says_how_it_is_decoded(system, parts, of_set, stage, des
 
 
 def test_greedy_captions_are_compared_with_greedy_ones_and_those_of_look_ahead_with_a_beam_searchs():
-    paper = load(table("joint", "joint.greedy", "joint.la"))
+    paper = load(table("joint", "joint.greedy", "joint.lookahead"))
     assert paper.systems_of("t") == [
-        "joint", "xe", "compute-matched", "joint.greedy", "xe.greedy", "compute-matched.greedy", "joint.la"
+        "joint", "xe", "compute-matched", "joint.greedy", "xe.greedy", "compute-matched.greedy", "joint.lookahead"
     ]  # fmt: skip
 
 
 def test_a_figure_shows_greedy_and_look_ahead_captions_as_they_were_predicted():
-    figures = load(figure("xe", "joint.greedy", "joint.la", "joint")).figures
+    figures = load(figure("xe", "joint.greedy", "joint.lookahead", "joint")).figures
     assert figures.captioners == [("coco-mini", "xe"), ("coco-mini", "joint")]
-    assert figures.predicted == [("coco-mini", "joint.greedy"), ("coco-mini", "joint.la")]
+    assert figures.predicted == [("coco-mini", "joint.greedy"), ("coco-mini", "joint.lookahead")]
 
 
 @pytest.mark.parametrize(("shown", "place"), [(table, "tables.t.rows[0].run"), (figure, "figures.examples.f.methods")])
 def test_look_ahead_needs_its_weight(shown, place):
     with pytest.raises(UserError) as error:
-        load(shown("joint.la"), look_ahead=None)
+        load(shown("joint.lookahead"), look_ahead=None)
     assert place in str(error.value)
-    assert "joint.la needs look_ahead, the log-probability's weight in it; add that key" in str(error.value)
+    assert "joint.lookahead needs look_ahead, the log-probability's weight in it; add that key" in str(error.value)
 
 
 def test_only_models_with_a_value_network_look_ahead():
-    rows = [{"method": "no", "run": "lstm.la"}]
+    rows = [{"method": "no", "run": "lstm.lookahead"}]
     tables = {"t": {**TABLE, "baseline": "lstm", "control": "lstm-xe", "rows": rows}}
-    with pytest.raises(UserError, match=r"no decoding is called 'la'; there are , rs, bs, greedy"):
+    with pytest.raises(UserError, match=r"no decoding is called 'lookahead'; there are sample, beam-set, greedy"):
         load({"tables": tables}, paper="stackcap")
 
 
@@ -91,8 +93,8 @@ def values(run, **changes):
 
 
 def test_the_run_of_a_figure_of_values_captions_its_items():
-    paper = load(values("critic"))
-    assert paper.figures.captioners == [("coco-mini", "critic")]
+    paper = load(values("value-network"))
+    assert paper.figures.captioners == [("coco-mini", "value-network")]
     assert paper.figures.values["v"].corpus == "coco-mini"
 
 
@@ -100,16 +102,16 @@ def test_the_run_of_a_figure_of_values_captions_its_items():
     ("overrides", "message"),
     [
         (values("none"), "figures.values.v.run: no run is called 'none'"),
-        (values("xe"), "figures.values.v.run: xe has no value network that was taught what it sees; give a run that"),
+        (values("xe"), "figures.values.v.run: xe has no value network trained on what it is shown; give a run"),
         (
-            {**values("critic"), "runs": {"critic": {"visual_input": False}}},
-            "critic has no value network that was taught",
+            {**values("value-network"), "runs": {"value-network": {"visual_input": False}}},
+            "value-network has no value network trained on what it is shown",
         ),
-        (values("critic", corpus="tgif"), "figures.values.v.corpus: no corpus is called 'tgif'"),
-        (values("critic", items=1), "figures.values.v.items: Input should be greater than or equal to 2"),
+        (values("value-network", corpus="tgif"), "figures.values.v.corpus: no corpus is called 'tgif'"),
+        (values("value-network", items=1), "figures.values.v.items: Input should be greater than or equal to 2"),
     ],
 )
-def test_a_figure_of_values_needs_a_value_network_that_was_taught(overrides, message):
+def test_a_figure_of_values_needs_a_trained_value_network(overrides, message):
     with pytest.raises(UserError) as error:
         load(overrides)
     assert message in str(error.value)

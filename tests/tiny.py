@@ -27,7 +27,7 @@ from captionrl.text.vocabulary import Vocabulary
 from captionrl.training.checkpoint import Metadata, save_checkpoint
 from captionrl.training.run import Job, train_phase
 
-PAPER = Path(__file__).parents[1] / "papers/hrl.yaml"
+PAPER = Path(__file__).parents[1] / "papers/hrl"
 CORPUS = "msrvtt-mini"
 DIM = 6  # of a frame's feature
 BACKBONE = {"backbone": "mini", "weights_sha256": "0" * 64, "fps": 3.0, "transform": "none", "code_version": "1"}

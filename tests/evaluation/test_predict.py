@@ -119,14 +119,14 @@ def sets_of(world, checkpoint, tmp_path):
 
     def sets_of(**changes):
         files = {"checkpoint": checkpoint, "captions": world.captions, "features": world.features}
-        settings = {"out": tmp_path / "sets.json", "split": "test", "how": "rs", "size": 5, "device": "cpu"}
+        settings = {"out": tmp_path / "sets.json", "split": "test", "how": "sample", "size": 5, "device": "cpu"}
         predict_sets(**files | settings | changes)
         return json.loads((tmp_path / "sets.json").read_text())
 
     return sets_of
 
 
-@pytest.mark.parametrize("how", ["rs", "bs"])
+@pytest.mark.parametrize("how", ["sample", "beam-set"])
 def test_every_item_gets_a_set_of_captions(sets_of, world, how):
     written = sets_of(how=how, size=4)
     assert list(written) == sorted(item.id for item in world.load()[0].items["test"])
@@ -143,12 +143,12 @@ def test_a_beams_set_is_all_it_finds_best_first(sets_of, captions_of, world, che
         tokens, scores = beam_search(policy, policy.encode(clips.batch([item])), metadata.settings["max_words"] + 1, 5)
         expected[item] = [" ".join(metadata.vocabulary.decode(row)) for row in tokens[0].tolist()]
         assert scores[0].tolist() == sorted(scores[0].tolist(), reverse=True)
-    assert sets_of(how="bs") == expected
+    assert sets_of(how="beam-set") == expected
     assert {item: texts[0] for item, texts in expected.items()} == captions_of(beam=5)
 
 
 def test_a_beams_captions_are_different_ones(sets_of):
-    for texts in sets_of(how="bs").values():
+    for texts in sets_of(how="beam-set").values():
         assert len(set(texts)) == 5
 
 

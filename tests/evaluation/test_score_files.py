@@ -7,9 +7,9 @@ import pytest
 
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import METRICS
-from captionrl.evaluation.score_files import render, score_files
 from captionrl.evaluation.metrics import evaluate
 from captionrl.evaluation.results import read_scores, write_scores
+from captionrl.evaluation.score_files import render, score_files
 
 
 def test_scores_come_back_to_the_last_bit(corpus, tmp_path):

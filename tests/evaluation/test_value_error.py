@@ -14,19 +14,20 @@ from captionrl.decoding.rollout import sample
 from captionrl.errors import UserError
 from captionrl.evaluation import value
 from captionrl.evaluation.bootstrap import interval, paired
-from captionrl.evaluation.predict import open_clips
+from captionrl.evaluation.trained import open_clips, open_seeds
 from captionrl.evaluation.value import (
     CAPTIONS_AN_ITEM,
     SAMPLES,
-    Beginnings,
-    judged_phase,
+    Prefixes,
     predicted_values,
     render,
     report,
+    rewarded_phase,
     value_errors,
 )
 from captionrl.files import write_json
 from captionrl.models import build_module
+from captionrl.models.actor_critic import WithValueAndReward
 from captionrl.training.checkpoint import load_checkpoint, save_checkpoint
 
 PHASE = {"objective": "value", "epochs": 1, "optimiser": "adam", "learning_rate": 0.01, "embedding_weight": 1}
@@ -37,7 +38,7 @@ def two_items(value):
     """Two captions of one and of two words, of two items; each with its empty beginning."""
     reward = np.array([1.0, 1.0, 4.0, 4.0, 4.0])
     foresight = np.array(value, dtype=float)
-    return Beginnings(np.array([0, 0, 1, 1, 1]), np.array([0, 1, 0, 1, 2]), foresight, reward)
+    return Prefixes(np.array([0, 0, 1, 1, 1]), np.array([0, 1, 0, 1, 2]), foresight, reward)
 
 
 def test_a_perfect_value_network_has_no_error():
@@ -54,16 +55,16 @@ def test_the_constants_are_the_best_of_these_beginnings():
     # With no word, and with one, half of the captions earn 1 and half 4; with two words the caption earns 4.
     assert found["constant a length"]["error"]["value"] == pytest.approx(4 * 1.5**2 / 5)
     assert found["value network"]["error"]["value"] == pytest.approx((2 * 1 + 3 * 16) / 5)
-    assert found["beginnings"] == 5
+    assert found["prefixes"] == 5
 
 
 def test_lengths_add_up_to_the_whole():
     found = report([two_items([2, 1, 3, 4, 5]), two_items([0, 1, 2, 3, 4])])
-    assert [(row["words"], row["beginnings"]) for row in found["lengths"]] == [(0, 4), (1, 4), (2, 2)]
+    assert [(row["words"], row["prefixes"]) for row in found["lengths"]] == [(0, 4), (1, 4), (2, 2)]
     assert [row["constant a length"] for row in found["lengths"]] == [2.25, 2.25, 0]
     assert [row["value network"] for row in found["lengths"]] == [(1 + 1 + 1 + 4) / 4, (0 + 0 + 0 + 1) / 4, 0.5]
     for name in ("value network", "constant a length"):
-        whole = sum(row["beginnings"] * row[name] for row in found["lengths"]) / found["beginnings"]
+        whole = sum(row["prefixes"] * row[name] for row in found["lengths"]) / found["prefixes"]
         assert found[name]["error"]["value"] == pytest.approx(whole)
 
 
@@ -103,9 +104,8 @@ def checkpoint(world):
 
 
 def read(world, path, split="test"):
-    policy, metadata = load_checkpoint(path)
-    clips = open_clips(path, metadata, world.features, torch.device("cpu"))
-    return predicted_values(policy, metadata, judged_phase(path), clips, world.load()[0], split)
+    (seed,) = open_seeds([path], world.captions, world.features, split, WithValueAndReward, "a value network")
+    return predicted_values(seed, rewarded_phase(path), split)
 
 
 def test_every_beginning_of_a_few_captions_an_item_is_there_once(world, checkpoint):
@@ -155,7 +155,7 @@ def test_values_are_the_networks_after_each_word_of_what_was_sampled(world, chec
             state = policy.value.start(clips.batch([items[row // CAPTIONS_AN_ITEM]]))
             expected.append(policy.value.value(state).item())
             for token in tokens[:length]:
-                state = policy.value.read(token.unsqueeze(0), state)
+                state = policy.value.step(token.unsqueeze(0), state)
                 expected.append(policy.value.value(state).item())
     assert np.allclose(found.value, expected, atol=1e-5)
     assert len(set(expected)) > 50
@@ -175,7 +175,7 @@ def test_of_several_seeds_it_is_the_mean(world, checkpoint):
         for what in ("error", "explained"):
             mean = np.mean([one[name][what]["value"] for one in single])
             assert both[name][what]["value"] == pytest.approx(mean)
-    assert (both["seeds"], both["beginnings"]) == (2, sum(one["beginnings"] for one in single))
+    assert (both["seeds"], both["prefixes"]) == (2, sum(one["prefixes"] for one in single))
 
 
 def test_actor_critic_phases_have_such_a_reward_too(world, checkpoint):

@@ -53,7 +53,7 @@ class TestValueNetwork:
         state = value.start(features)
         columns = [value.value(state)]
         for words in CAPTIONS.unbind(1):
-            state = value.read(words, state)
+            state = value.step(words, state)
             columns.append(value.value(state))
         forward = value(features, CAPTIONS)
         assert forward.shape == (3, 6)

@@ -12,7 +12,7 @@ from captionrl.evaluation.results import Result, write_scores
 from captionrl.tables.metrics import read_tables
 from captionrl.tables.table import build, write
 
-YAML = Path(__file__).parents[2] / "papers/policy_value.yaml"
+YAML = Path(__file__).parents[2] / "papers/policy_value"
 TABLE = {
     "title": "Judged", "corpus": "coco", "metrics": ["CIDEr-D", "Embedding"], "baseline": "xe",
     "control": "compute-matched",
@@ -57,7 +57,7 @@ def test_every_format_shows_it_and_that_the_paper_does_not(tmp_path):
     assert read_tables([tmp_path / "e.csv"])["e"]["joint"] == {"CIDEr-D": 75, "Embedding": 62.5}
 
 
-def test_such_a_table_needs_the_judge_too():
+def test_such_a_table_needs_the_reward_model_too():
     assert paper().runs_of("e") == ["xe", "compute-matched", "joint", "reward-model"]
     plain = {**TABLE, "metrics": ["CIDEr-D", "METEOR"], "rows": ROWS}
     assert paper(tables={"e": plain}).runs_of("e") == ["xe", "compute-matched", "joint"]
@@ -73,34 +73,34 @@ def test_such_a_table_needs_the_judge_too():
         ({"reward_model": "jury"}, "reward_model: no run is called 'jury'; there are no-visual-input, "),
         (
             {"reward_model": "no-visual-input"},
-            "reward_model: no-visual-input has learned no embedding of pictures; give a run that has",
+            "reward_model: no-visual-input has no trained embedding of pictures; give a run with",
         ),
         (
             {"reward_model": "other", "runs": {"other": {"model": "nic", "phases": ["xe"]}}},
-            "reward_model: other has learned no embedding of pictures; give a run that has",
+            "reward_model: other has no trained embedding of pictures; give a run with",
         ),
         (
             {"runs": {"rash": {"model": "actor-critic", "phases": ["xe", "value"]}}},
-            "runs.rash: its reward is of an embedding that nothing has taught; start from one",
+            "runs.rash: its reward has an embedding that is not trained; start from a run with",
         ),
         (
-            {"tables": {"e": {**TABLE, "metrics": ["CIDEr-D"], "rows": [{"method": "ahead", "run": "xe.la"}]}}},
-            "tables.e.rows[0].run: nothing has taught the value network of xe; give a run with one",
+            {"tables": {"e": {**TABLE, "metrics": ["CIDEr-D"], "rows": [{"method": "ahead", "run": "xe.lookahead"}]}}},
+            "tables.e.rows[0].run: the value network of xe is not trained; give a run with",
         ),
         (
-            {"tables": {"e": {**TABLE, "rows": [{"method": "sets", "run": "xe.rs"}]}}},
-            "tables.e.rows[0].run: xe.rs is a set of captions, and has no Embedding",
+            {"tables": {"e": {**TABLE, "rows": [{"method": "sets", "run": "xe.sample"}]}}},
+            "tables.e.rows[0].run: xe.sample is a set of captions, and has no Embedding",
         ),
     ],
 )
 def test_every_mistake_is_one_line(changes, message):
     with pytest.raises(UserError) as error:
         paper(**changes)
-    assert str(error.value).startswith(f"overrides of {YAML}: {message}")
+    assert str(error.value).startswith(f"params.yaml: overrides.policy_value: {message}")
     assert "\n" not in str(error.value)
 
 
-def test_a_curve_is_of_the_phases_that_taught_captions():
+def test_a_curve_is_of_the_phases_that_train_captions():
     """Embedding and value network have scores of their own, which are no captions'."""
     assert paper().lineage("joint") == [("xe", "xe"), ("joint", "joint")]
     assert paper().ancestry("cider") == [

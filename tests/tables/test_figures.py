@@ -149,23 +149,23 @@ def test_all_captions_of_a_set_are_shown(paper, sources, tmp_path):
     ids = [
         line.split("\t")[0] for line in (sources.work / CORPUS / "captions/splits/test.txt").read_text().splitlines()
     ]
-    path = tmp_path / CORPUS / "predictions/hrl/xe-baseline.rs/seed1.json"
+    path = tmp_path / CORPUS / "predictions/hrl/xe-baseline.sample/seed1.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({id: [f"first of {id}", f"second of {id}"] for id in ids}))
-    facts = {"title": "Sets", "corpus": CORPUS, "methods": [{"method": "XE", "run": "xe-baseline.rs"}], "items": 2}
+    facts = {"title": "Sets", "corpus": CORPUS, "methods": [{"method": "XE", "run": "xe-baseline.sample"}], "items": 2}
     figure = Figures.model_validate({"examples": {"figure1": facts}})
-    assert (figure.predicted, figure.captioners) == ([(CORPUS, "xe-baseline.rs")], [])
+    assert (figure.predicted, figure.captioners) == ([(CORPUS, "xe-baseline.sample")], [])
     shown = Sources({}, by_system([path]), sources.work, sources.raw, "cpu")
     words = [text.get_text() for text in draw_examples(paper, figure.examples["figure1"], shown).figure().texts]
     assert (words.count("first"), words.count("second"), words.count("XE")) == (2, 2, 2)
-    with pytest.raises(UserError, match=r"hrl/xe-baseline.rs on msrvtt-mini: no predictions; give them too"):
+    with pytest.raises(UserError, match=r"hrl/xe-baseline.sample on msrvtt-mini: no predictions; give them too"):
         draw_examples(paper, figure.examples["figure1"], sources)
 
 
 @pytest.fixture
 def stages(world, sources, tmp_path):
     """The figure of a run of Stack-Cap on pictures of 2 x 2 cells; its paper, and where its data lie."""
-    stackcap = load_paper(PAPER.with_name("stackcap.yaml"), "mini")
+    stackcap = load_paper(PAPER.with_name("stackcap"), "mini")
     facts = {"title": "Stages", "corpus": CORPUS, "run": "stack-cap", "items": 2}
     changes = {"corpora": tiny_paper().corpora, "figures": Figures.model_validate({"stages": {"figure3": facts}})}
     metadata = {"paper": "stackcap", "run": "stack-cap", "model": "stack-cap", "backbone": "mini-grid"}
@@ -286,21 +286,22 @@ def test_two_checkpoints_of_a_run_are_refused(world, tmp_path):
 
 
 def test_a_paper_without_figures_says_so(paper, sources, tmp_path):
-    with pytest.raises(UserError, match=r"papers/hrl\.yaml: figures: there are none"):
+    with pytest.raises(UserError, match=r"papers/hrl/paper\.yaml: figures: there are none"):
         draw_figures(paper.model_copy(update={"figures": Figures()}), "mini", [], [], sources, tmp_path)
 
 
 def with_figures(path: Path, figures: dict) -> Path:
-    """papers/hrl.yaml, its figures replaced, at `path`."""
-    raw = PAPER.read_text()
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(re.sub(r"\nfigures:.*?\nmini:", f"\nfigures: {json.dumps(figures)}\nmini:", raw, flags=re.DOTALL))
+    """papers/hrl, its figures replaced, at `path`."""
+    shutil.copytree(PAPER, path)
+    raw = (PAPER / "paper.yaml").read_text()
+    drawn = f"\nfigures: {json.dumps(figures)}\n"
+    (path / "paper.yaml").write_text(re.sub(r"\nfigures:.*", drawn, raw, flags=re.DOTALL))
     return path
 
 
 def test_the_command_draws_what_the_yaml_says(curves, tmp_path, monkeypatch, capsys):
     drawn = {"curves": {"f5": {"title": "C", "corpus": "msrvtt", "methods": METHODS}}}
-    with_figures(tmp_path / "papers/hrl.yaml", drawn)
+    with_figures(tmp_path / "papers/hrl", drawn)
     monkeypatch.chdir(tmp_path)
     arguments = ["figures", "hrl", "--scale", "mini", "--out", "out", "--curves", *map(str, curves), "--device", "cpu"]
     monkeypatch.setattr(sys, "argv", ["captionrl", *arguments])
@@ -311,7 +312,7 @@ def test_the_command_draws_what_the_yaml_says(curves, tmp_path, monkeypatch, cap
 @pytest.fixture
 def edited(tmp_path):
     """The paper at the mini scale, its figures replaced."""
-    return lambda figures: load_paper(with_figures(tmp_path / "hrl.yaml", figures), "mini")
+    return lambda figures: load_paper(with_figures(tmp_path / "hrl", figures), "mini")
 
 
 def test_at_the_mini_scale_figures_are_of_mini_corpora(edited):
@@ -325,8 +326,11 @@ def test_at_the_mini_scale_figures_are_of_mini_corpora(edited):
         ({"curves": {"f": {"corpus": "tgif"}}}, "figures.curves.f.corpus: no corpus is called 'tgif'"),
         ({"curves": {"f": {"methods": [{"method": "X", "run": "xe"}]}}}, "figures.curves.f.methods[0].run: no run is"),
         ({"attention": {"f": {"run": "hrl"}}}, "figures.attention.f.run: no run is called 'hrl'"),
-        ({"attention": {"f": {"run": "s2vt"}}}, "figures.attention.f.run: s2vt has no segments; give a run of HRL"),
-        ({"curves": {"f": {"methods": [{"method": "X", "run": "critic"}]}}}, "figures: critic on charades writes no"),
+        ({"attention": {"f": {"run": "s2vt"}}}, "figures.attention.f.run: s2vt has no segments with attention; give"),
+        (
+            {"curves": {"f": {"methods": [{"method": "X", "run": "boundary-critic"}]}}},
+            "methods[0].run: boundary-critic writes no",
+        ),
         ({"curves": {"f": {}}, "attention": {"f": {"run": "hrl-16"}}}, "figures: two are called f"),
         ({"curves": {"f": {"colour": "red"}}}, "figures.curves.f.colour: unknown key"),
     ],

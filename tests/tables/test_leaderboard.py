@@ -11,7 +11,7 @@ from captionrl.config import load_paper
 from captionrl.errors import UserError
 from captionrl.tables.leaderboard import write
 
-YAML = Path(__file__).parents[2] / "papers/stackcap.yaml"
+STACKCAP = Path(__file__).parents[2] / "papers/stackcap"
 # As printed: c5 and c40 of BLEU-1 to BLEU-4, METEOR, ROUGE-L, CIDEr, by turns.
 PRINTED = {
     "Google NIC": "71.3 89.5 54.2 80.2 40.7 69.4 30.9 58.7 25.4 34.6 53.0 68.2 94.3 94.6",
@@ -31,7 +31,7 @@ def scale(request):
 
 @pytest.fixture
 def written(tmp_path, scale):
-    write(load_paper(YAML, scale), "table4", scale, tmp_path / "table4.csv")
+    write(load_paper(STACKCAP, scale), "table4", scale, tmp_path / "table4.csv")
     return {path.suffix: path.read_text() for path in tmp_path.iterdir()}
 
 
@@ -74,8 +74,8 @@ def test_markdown_and_latex_have_a_line_a_method_with_the_same_numbers(written, 
 
 
 def test_another_name_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"papers/stackcap.yaml: leaderboards: no 'table5'; there are table4"):
-        write(load_paper(YAML, "paper"), "table5", "paper", tmp_path / "table5.csv")
+    with pytest.raises(UserError, match=r"papers/stackcap/paper.yaml: leaderboards: no 'table5'; there are table4"):
+        write(load_paper(STACKCAP, "paper"), "table5", "paper", tmp_path / "table5.csv")
 
 
 @pytest.mark.parametrize(
@@ -91,27 +91,28 @@ def test_another_name_is_refused(tmp_path):
     ],
 )
 def test_every_mistake_is_one_line_that_names_the_key(tmp_path, change, message):
-    document = yaml.safe_load(YAML.read_text())
+    document = yaml.safe_load((STACKCAP / "paper.yaml").read_text())
     document["leaderboards"]["table4"] |= change
     assert message in refusal(tmp_path, document)
 
 
 def test_a_leaderboard_is_called_as_no_table_is(tmp_path):
-    document = yaml.safe_load(YAML.read_text())
+    document = yaml.safe_load((STACKCAP / "paper.yaml").read_text())
     document["leaderboards"]["table3"] = document["leaderboards"].pop("table4")
     assert "leaderboards.table3: a table is called table3, too" in refusal(tmp_path, document)
 
 
 def test_a_paper_has_one_leaderboard_at_most(tmp_path):
-    document = yaml.safe_load(YAML.read_text())
+    document = yaml.safe_load((STACKCAP / "paper.yaml").read_text())
     document["leaderboards"]["table5"] = document["leaderboards"]["table4"]
     assert "leaderboards: give one" in refusal(tmp_path, document)
 
 
 def refusal(folder, document):
     """The one line that a spoilt paper is refused with."""
-    path = folder / "stackcap.yaml"
-    path.write_text(yaml.safe_dump(document))
+    path = folder / "stackcap"
+    path.mkdir()
+    (path / "paper.yaml").write_text(yaml.safe_dump(document))
     with pytest.raises(UserError) as error:
         load_paper(path, "paper")
     assert "\n" not in str(error.value)

@@ -11,7 +11,7 @@ from captionrl.errors import UserError
 from captionrl.tables.metrics import read_tables, write_metrics
 
 ROOT = Path(__file__).parents[2]
-PAPER = load_paper(ROOT / "papers/hrl.yaml", "mini")
+PAPER = load_paper(ROOT / "papers/hrl", "mini")
 TABLES = [ROOT / f"docs/results/mini/hrl/{name}.csv" for name in ("table1", "table2")]
 
 

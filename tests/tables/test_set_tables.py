@@ -14,12 +14,12 @@ from captionrl.tables.tradeoff import draw_tradeoff
 
 ITEMS = 40
 ROWS = [
-    {"method": "XE (rs)", "run": "xe.rs", "cited": [74.2, 0.57]},
-    {"method": "SLL (rs)", "run": "sll.rs"},
-    {"method": "SLL (bs)", "run": "sll.bs", "cited": [None, 0.35]},
+    {"method": "XE (rs)", "run": "xe.sample", "cited": [74.2, 0.57]},
+    {"method": "SLL (rs)", "run": "sll.sample"},
+    {"method": "SLL (bs)", "run": "sll.beam-set", "cited": [None, 0.35]},
     {"method": "GAN", "cited": [None, 0.41]},
 ]
-CONTRAST = {"run": "sll.rs", "to": "xe.rs", "what": "narrower"}
+CONTRAST = {"run": "sll.sample", "to": "xe.sample", "what": "narrower"}
 SETS = {
     "title": "Sets",
     "corpus": "coco",
@@ -28,16 +28,16 @@ SETS = {
     "control": "compute-matched",
 }
 BEST = {**SETS, "metrics": ["CIDEr-D", "SPICE"], "rows": [{"method": "XE", "run": "xe", "cited": [80.0, 19.2]}]}
-OURS = {**SETS, "rows": [{"method": "XE (rs)", "run": "xe.rs"}]}  # the paper has no such table
+OURS = {**SETS, "rows": [{"method": "XE (rs)", "run": "xe.sample"}]}  # the paper has no such table
 TABLES = {"s": {**SETS, "rows": ROWS, "comparisons": [CONTRAST]}, "b": BEST, "o": OURS}
-PAPER = load_paper(Path(__file__).parents[2] / "papers/sle.yaml", "mini", {"tables": TABLES})
+PAPER = load_paper(Path(__file__).parents[2] / "papers/sle", "mini", {"tables": TABLES})
 SHARES = {
-    "xe.rs": 0.6,
-    "compute-matched.rs": 0.6,
-    "sll.rs": 0.3,
-    "sll.bs": 0.31,
-    "xe.bs": 0.35,
-    "compute-matched.bs": 0.36,
+    "xe.sample": 0.6,
+    "compute-matched.sample": 0.6,
+    "sll.sample": 0.3,
+    "sll.beam-set": 0.31,
+    "xe.beam-set": 0.35,
+    "compute-matched.beam-set": 0.36,
 }
 
 
@@ -90,7 +90,7 @@ def test_shares_are_printed_as_they_are_and_scores_times_a_hundred(table):
 def test_a_row_is_tested_against_the_baseline_decoded_as_it_is(table):
     rows = rows_of(table)
     assert rows["XE (rs)"]["Div-1_p"] == ""
-    assert float(rows["SLL (bs)"]["Div-1_p"]) < 0.05  # 0.31 against 0.35 of xe.bs
+    assert float(rows["SLL (bs)"]["Div-1_p"]) < 0.05  # 0.31 against 0.35 of xe.beam-set
     assert float(rows["SLL (rs)"]["Div-1_p"]) < 0.05
 
 
@@ -127,19 +127,19 @@ def test_a_metric_that_could_not_be_computed_says_why(tmp_path):
     ("table", "message"),
     [
         (
-            {**BEST, "rows": [{"method": "XE", "run": "xe.rs"}]},
-            r"rows\[0\].run: xe.rs is a set of captions, and has no SPICE",
+            {**BEST, "rows": [{"method": "XE", "run": "xe.sample"}]},
+            r"rows\[0\].run: xe.sample is a set of captions, and has no SPICE",
         ),
         (
             {**TABLES["s"], "rows": [{"method": "XE", "run": "xe"}]},
-            r"xe is single captions \(RUN.rs and RUN.bs are sets\)",
+            r"xe is single captions \(RUN.sample and RUN.beam-set are sets\)",
         ),
         ({**TABLES["s"], "rows": [{"method": "XE", "run": "xe.sr"}]}, r"rows\[0\].run: no decoding is called 'sr'"),
     ],
 )
 def test_metrics_and_systems_that_do_not_fit_are_named(table, message):
     with pytest.raises(UserError, match=message):
-        load_paper(Path(__file__).parents[2] / "papers/sle.yaml", "mini", {"tables": {"s": table}})
+        load_paper(Path(__file__).parents[2] / "papers/sle", "mini", {"tables": {"s": table}})
 
 
 def legend_of(axes):
@@ -162,14 +162,21 @@ def test_a_tradeoff_is_a_point_a_row_of_ours(table):
         draw_tradeoff(PAPER, figure, {})
 
 
-STACKCAP = Path(__file__).parents[2] / "papers/stackcap.yaml"
+STACKCAP = Path(__file__).parents[2] / "papers/stackcap"
 STAGES = {"title": "Stages", "corpus": "coco", "metrics": ["CIDEr-D"], "baseline": "lstm", "control": "lstm-xe"}
 
 
 def test_a_stages_captions_are_compared_with_those_of_other_runs_last_stages():
-    rows = [{"method": "coarse", "run": "stack-cap.stage0"}, {"method": "sets", "run": "stack-cap.rs"}]
+    rows = [{"method": "coarse", "run": "stack-cap.stage0"}, {"method": "sets", "run": "stack-cap.sample"}]
     paper = load_paper(STACKCAP, "mini", {"tables": {"t": {**STAGES, "rows": rows}}})
-    assert paper.systems_of("t") == ["stack-cap.stage0", "lstm", "lstm-xe", "stack-cap.rs", "lstm.rs", "lstm-xe.rs"]
+    assert paper.systems_of("t") == [
+        "stack-cap.stage0",
+        "lstm",
+        "lstm-xe",
+        "stack-cap.sample",
+        "lstm.sample",
+        "lstm-xe.sample",
+    ]
     assert paper.runs_of("t") == ["stack-cap", "lstm", "lstm-xe"]
 
 

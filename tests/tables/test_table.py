@@ -48,7 +48,7 @@ TABLES = {
     "h": {**TABLE, "rows": HRL_ROWS, "comparisons": COMPARISONS},
     "n": {**TABLE, "rows": NOTED_ROWS},
 }
-PAPER = load_paper(Path(__file__).parents[2] / "papers/hrl.yaml", "mini", {"tables": TABLES})
+PAPER = load_paper(Path(__file__).parents[2] / "papers/hrl", "mini", {"tables": TABLES})
 
 
 def results(quality, seed, items=ITEMS):

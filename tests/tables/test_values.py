@@ -42,7 +42,7 @@ def sources(world, tmp_path) -> Sources:
 
 
 def paper_with(embedding: float) -> Paper:
-    phases = {"value": ValuePhase(**PHASE, embedding=embedding)}
+    phases = {"value": ValuePhase(**PHASE, embedding_weight=embedding)}
     return tiny_paper().model_copy(
         update={"phases": phases, "runs": {"critic": Run(model="actor-critic", phases=["value"])}}
     )
@@ -50,7 +50,7 @@ def paper_with(embedding: float) -> Paper:
 
 @pytest.fixture
 def critic(sources):
-    return lambda embedding=1.0: module._critic(paper_with(embedding), FIGURE, sources)
+    return lambda embedding_weight=1.0: module._trained(paper_with(embedding), FIGURE, sources)
 
 
 def test_values_are_the_networks_own_word_by_word(critic, world):
@@ -58,13 +58,13 @@ def test_values_are_the_networks_own_word_by_word(critic, world):
     items = [item.id for item in world.load()[0].items["test"]][:2]
     captions = ["a man lifts a ball .", "the box is"]
     policy, features = found.policy, found.clips.batch(items)
-    for place, read in enumerate(found.read(items, captions)):
+    for place, read in enumerate(found.evaluate(items, captions)):
         assert read.words == [*captions[place].split(), "</s>"]
         state = policy.value.start(features)
         expected = [policy.value.value(state)[place].item()]
         for word in read.words:
             token = EOS if word == "</s>" else found.metadata.vocabulary.encode([word])[0]
-            state = policy.value.read(torch.tensor([token, token]), state)
+            state = policy.value.step(torch.tensor([token, token]), state)
             expected.append(policy.value.value(state)[place].item())
         assert read.values.tolist() == pytest.approx(expected, abs=1e-5)
 
@@ -76,13 +76,13 @@ def test_a_caption_earns_what_the_phase_rewards(critic, world):
     tokens = pad([[*vocabulary.encode(caption.split()), EOS] for caption in captions])
     first = critic()
     cosines = first.policy.similarity(first.clips.batch(items), tokens).tolist()
-    assert [read.reward for read in first.read(items, captions)] == pytest.approx(cosines, abs=1e-5)
+    assert [read.reward for read in first.evaluate(items, captions)] == pytest.approx(cosines, abs=1e-5)
     assert isinstance(first.metric, CiderD)
     metric = first.metric.score(tokens, torch.tensor([len(row) for row in tokens]), items).tolist()
     assert max(metric) > min(metric)
-    assert [read.reward for read in critic(0.0).read(items, captions)] == pytest.approx(metric, abs=1e-5)
+    assert [read.reward for read in critic(0.0).evaluate(items, captions)] == pytest.approx(metric, abs=1e-5)
     mixed = [0.25 * cosine + 0.75 * score for cosine, score in zip(cosines, metric, strict=True)]
-    assert [read.reward for read in critic(0.25).read(items, captions)] == pytest.approx(mixed, abs=1e-5)
+    assert [read.reward for read in critic(0.25).evaluate(items, captions)] == pytest.approx(mixed, abs=1e-5)
 
 
 def test_every_test_item_gets_a_sampled_caption_the_same_each_time(critic, world):
@@ -192,4 +192,4 @@ def test_a_missing_checkpoint_is_named(sources):
     ],
 )
 def test_the_reward_is_named(embedding, name):
-    assert reward_name(ValuePhase(**PHASE, embedding=embedding)) == name
+    assert reward_name(ValuePhase(**PHASE, embedding_weight=embedding)) == name

@@ -3,8 +3,8 @@ import torch
 
 from captionrl.decoding.rollout import Rollout
 from captionrl.models import Extras
-from captionrl.training.diagnostics import rollout_diagnostics
 from captionrl.text.vocabulary import EOS, PAD
+from captionrl.training.diagnostics import rollout_diagnostics
 
 A, MAN, RUNS = 4, 5, 6
 CAPTIONS = [[A, MAN, RUNS, EOS], [MAN, A, EOS, PAD], [EOS, PAD, PAD, PAD], [A, MAN, RUNS, A]]  # the last one is cut

@@ -41,8 +41,8 @@ OVERRIDES = {
         "xe": {**BRIEF, "epochs": 300, "validate_every": 300, "learning_rate": 0.005},
         "rfc-plus": {**BRIEF, "epochs": 20, "validate_every": 10, "learning_rate": 0.0001},
         "e2e": {
-            **BRIEF, "epochs": 10, "validate_every": 5, "learning_rate": 0.00005, "gradient_accumulation_steps": 1, "cnn_rate": 0.1,
-            "frames_at_once": 200,
+            **BRIEF, "epochs": 10, "validate_every": 5, "learning_rate": 0.00005, "cnn_rate": 0.1,
+            "gradient_accumulation_steps": 1, "frames_at_once": 200,
         },
     },
 }  # fmt: skip
@@ -86,7 +86,7 @@ def test_the_model_reproduces_a_reference_caption_of_each_real_clip(tmp_path):
     mine(load_captions(captions), "dictionary", 50).save(tmp_path / "attributes.tsv")
     write_cnn(store, tmp_path / "mini.safetensors")
 
-    paper = load_paper(ROOT / "papers/e2e.yaml", "paper", OVERRIDES)
+    paper = load_paper(ROOT / "papers/e2e", "paper", OVERRIDES)
     torch.set_num_threads(2)
     start = None
     for run, phase in (("s2vt", "xe"), ("rfc-plus", "rfc-plus"), ("e2e", "e2e")):

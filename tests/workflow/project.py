@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import snakemake.cli
+from snakemake.executors import touch
 
 from captionrl import cli, provenance
 from captionrl.provenance import code_version, sources
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
+touch.Executor.SLEEPING_TIME = 0  # by default 0.1 s a job
 COMMANDS = tuple(cli.parser()._subparsers._group_actions[0].choices)
 
 

@@ -19,7 +19,7 @@ from captionrl.evaluation.media import WEIGHTS
 ROOT = Path(__file__).parents[2]
 SEEDS = load_params(ROOT / "params.yaml").seeds
 ONE_SEED = ("seeds=[1]",)
-PAPER = load_paper(ROOT / "papers/hrl.yaml", "paper")
+PAPER = load_paper(ROOT / "papers/hrl", "paper")
 TABLES = {name: table for name, table in PAPER.tables.items() if not table.on_request}
 DATA = {"mini": {"render"}, "paper": {"check_data", "download_weights", "download_corenlp"}}
 Step = tuple[str, str, str]  # (corpus, run, phase)
@@ -212,7 +212,7 @@ def test_missing_data_stop_with_one_line_that_says_what_to_put_where(project):
     [
         ("scale=huge", "params.yaml: scale: Input should be 'mini' or 'paper', but it is 'huge'"),
         ('overrides={"hlr":{"beam":3}}', "params.yaml: overrides.hlr: no such paper; there are e2e, hrl"),
-        ('overrides={"hrl":{"baem":3}}', "overrides of papers/hrl.yaml: baem: unknown key; did you mean 'beam'?"),
+        ('overrides={"hrl":{"baem":3}}', "params.yaml: overrides.hrl.baem: unknown key; did you mean 'beam'?"),
     ],
 )
 def test_a_mistake_in_the_configuration_is_one_line(project, config, complaint):

@@ -10,7 +10,7 @@ CORPUS, SEED = "coco-mini", "seeds=[1]"
 FIGURE = {
     "title": "t",
     "corpus": "coco",
-    "methods": [{"method": name, "run": f"joint.{name}"} for name in ("greedy", "la")],
+    "methods": [{"method": name, "run": f"joint.{name}"} for name in ("greedy", "lookahead")],
 }
 OVERRIDES = {"policy_value": {"look_ahead": 0.25, "beam": 4, "figures": {"examples": {"f": FIGURE}}}}
 
@@ -25,11 +25,11 @@ def test_greedy_search_is_a_beam_of_one_and_look_ahead_has_its_weight(plan):
     lines = [parser().parse_args(["predict", *arguments]) for arguments in plan.commands["predict"]]
     ways = {line.out[0].parent.name: (line.beam, line.look_ahead, line.stage, line.set) for line in lines}
     assert ways["joint.greedy"] == (1, None, None, None)
-    assert ways["joint.la"] == (4, 0.25, None, None)
+    assert ways["joint.lookahead"] == (4, 0.25, None, None)
 
 
 def test_a_figure_reads_their_predictions(plan):
     (arguments,) = plan.commands["figures"]
     shown = {path.as_posix() for path in parser().parse_args(["figures", *arguments]).predictions}
     folder = f"work/{CORPUS}/predictions/policy_value"
-    assert {f"{folder}/joint.{way}/seed1.json" for way in ("greedy", "la")} <= shown
+    assert {f"{folder}/joint.{way}/seed1.json" for way in ("greedy", "lookahead")} <= shown

@@ -1,42 +1,34 @@
-"""dvc.yaml says the same as the Snakemake DAG at either scale, and DVC does with it what its users expect."""
+"""dvc.yaml and paper/dvc.yaml agree with Snakemake's graph, and DVC's commands do with them what docs/dvc.md says."""
 
-import csv
 import os
 import re
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from dvc.dependency import ParamsDependency
 from dvc.repo import Repo
 
 from captionrl.config import load_paper
-from captionrl.config.methods import LEARNERS, MODELS
-from captionrl.provenance import sources
 
-pytestmark = pytest.mark.slow  # minutes: DVC starts Snakemake for every stage
+pytestmark = pytest.mark.slow  # two minutes: DVC and Make start processes of their own
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-METHODS = (*MODELS.values(), *LEARNERS.values())
-PAPERS = {path.stem: load_paper(path, "paper") for path in sorted((ROOT / "papers").glob("*.yaml"))}
-CORPORA = {table.corpus for paper in PAPERS.values() for table in paper.tables.values() if not table.on_request}
-STAGES = {*CORPORA, *PAPERS}
-# Not for DVC: fetched anew wherever they are needed; their checksums stand in downloads.yaml.
-FETCHED = {"data/tools", "data/weights"}
-# What the Snakefile itself imports, beside the modules of the commands.
-SNAKEFILE = {
-    f"src/captionrl/{name}"
-    for name in ("config/__init__.py", "errors.py", "features/shipped.py", "files.py", "provenance.py")
+FILES = {"mini": "dvc.yaml", "paper": "paper/dvc.yaml"}
+PAPERS = {path.parent.name: load_paper(path.parent, "paper") for path in sorted((ROOT / "papers").glob("*/paper.yaml"))}
+CORPORA = {
+    name: {table.corpus for table in paper.tables.values() if not table.on_request} for name, paper in PAPERS.items()
 }
+DATA = set().union(*CORPORA.values())
+CODE = {"Snakefile", "workflow", "src/captionrl"}
+DOWNLOADS = {"data/tools", "data/weights"}  # with a checksum in downloads.yaml: not for DVC
 WITHHELD = {
     "mini": set(),
     "paper": {
@@ -50,28 +42,24 @@ WITHHELD = {
 @dataclass(frozen=True)
 class Stage:
     cmd: str
+    folder: Path  # where its command runs
     deps: set[str]
-    params: dict[str, list[str]]  # by file; an empty list: all of it
-    outs: set[str]
-    kept: set[str]  # outs with `persist`
-    withheld: set[str]  # outs with `push: false`
+    params: set[str]  # of params.yaml
+    outs: dict[str, dict[str, bool]]  # options by path
 
 
 @dataclass(frozen=True)
-class Graph:
-    """What Snakemake would make for a stage's targets."""
-
-    rules: dict[str, str]  # by output
-    inputs: dict[str, set[str]]  # of the job that makes an output
-    commands: dict[str, str]  # likewise: its name in `captionrl NAME`
+class Job:
+    rule: str
+    inputs: set[str]
+    outputs: set[str]
 
 
 @dataclass(frozen=True)
-class Versioned:
-    """A copy of the project in a git repository of its own, with a cache and a remote of its own."""
+class Repository:
+    """A copy of the project in a git repository of its own, with a DVC cache and a DVC remote of its own."""
 
     project: Any
-    scale: str
 
     @property
     def path(self) -> Path:
@@ -87,227 +75,173 @@ class Versioned:
         self.run("git", "add", "--all")
         self.run("git", "-c", "user.name=x", "-c", "user.email=x@x", "commit", "--quiet", "--message=x")
 
-    def stages(self) -> dict[str, Stage]:
-        def inside(item: Any) -> str:
-            return Path(item.fs_path).relative_to(self.path).as_posix()
+    def clone(self, place: Path, tag: str) -> "Repository":
+        self.run("git", "-c", "advice.detachedHead=false", "clone", "--quiet", "--branch", tag, ".", str(place))
+        return Repository(type(self.project)(place))
 
+    def adopt(self, status: int = 0) -> str:
+        return self.run("make", "--assume-old=setup", f"BIN={BIN}", "adopt", status=status)
+
+    def changed(self) -> set[str]:
+        """The stages that DVC would run."""
         with Repo(str(self.path)) as repo:
-            return {
-                stage.name: Stage(
-                    stage.cmd,
-                    {inside(dep) for dep in stage.deps if not isinstance(dep, ParamsDependency)},
-                    {inside(dep): dep.params for dep in stage.deps if isinstance(dep, ParamsDependency)},
-                    {inside(out) for out in stage.outs},
-                    {inside(out) for out in stage.outs if out.persist},
-                    {inside(out) for out in stage.outs if not out.can_push},
-                )
-                for stage in repo.index.stages
-            }
+            return {name.rpartition(":")[2] for name in repo.status()}
 
-    def graph(self, cmd: str) -> Graph:
-        status, output = self.project.snakemake("--detailed-summary", *target_of(cmd), config=(f"scale={self.scale}",))
-        assert status == 0, output
-        rows = list(csv.DictReader(output[output.index("output_file\t") :].splitlines(), delimiter="\t"))
-        commands = {row["output_file"]: re.search(r"captionrl (\w+)", row["shellcmd"]) for row in rows}
-        return Graph(
-            {row["output_file"]: row["rule"] for row in rows},
-            {row["output_file"]: set(row["input-file(s)"].split(",")) - {""} for row in rows},
-            {output: found[1] for output, found in commands.items() if found},
+
+def shipped(scale: str) -> dict[str, Any]:
+    return yaml.safe_load((ROOT / FILES[scale]).read_text())
+
+
+def read_stages(scale: str) -> dict[str, Stage]:
+    return {
+        name: Stage(
+            stage["cmd"],
+            (ROOT / FILES[scale]).parent / stage.get("wdir", "."),
+            set(stage["deps"]),
+            set(stage["params"]),
+            {path: options for out in stage["outs"] for path, options in out.items()},
         )
+        for name, stage in shipped(scale)["stages"].items()
+    }
 
 
-def target_of(cmd: str) -> list[str]:
-    return cmd.partition(" -- ")[2].split()
+STAGES = {scale: read_stages(scale) for scale in FILES}
 
 
 def below(path: str, places: set[str]) -> bool:
     return any(path == place or path.startswith(f"{place}/") for place in places)
 
 
-@pytest.fixture(scope="module")
-def finished(new_project, tmp_path_factory) -> Iterator[Callable[[str], Versioned]]:
-    """A copy at a scale, in which Snakemake has nothing to do: one a scale for all tests, which leave it as it was."""
-    patch = pytest.MonkeyPatch()
-    patch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path_factory.mktemp("site")))
-    patch.setenv("DVC_NO_ANALYTICS", "1")
-    patch.setenv("PATH", f"{BIN}:{os.environ['PATH']}")
-    patch.delenv("SNAKEMAKE_PROFILE", raising=False)
-
-    @cache
-    def finished(scale: str) -> Versioned:
-        project = new_project()
-        for name in ("dvc.yaml", ".dvcignore", ".gitignore", "Makefile", ".dvc/config", ".dvc/.gitignore"):
-            (project.path / name).parent.mkdir(exist_ok=True)
-            shutil.copy(ROOT / name, project.path / name)
-        shutil.copytree(ROOT / "src", project.path / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-        edit(project.path / "params.yaml", scale=scale, seeds=[1])
-        copy = Versioned(project, scale)
-        copy.run("git", "init", "--quiet")
-        copy.run("dvc", "remote", "modify", "local", "url", str(tmp_path_factory.mktemp("remote")))
-        copy.commit()
-        copy.project.pretend_all_is_done("all", ())
-        return copy
-
-    yield finished
-    patch.undo()
-
-
-@pytest.fixture(scope="module", params=["mini", "paper"])
-def plan(request, finished) -> tuple[Versioned, dict[str, Stage], dict[str, Graph]]:
-    """And what DVC and Snakemake each have to say about every stage."""
-    copy = finished(request.param)
-    stages = copy.stages()
-    return copy, stages, {name: copy.graph(stage.cmd) for name, stage in stages.items()}
-
-
-def before(name: str, stages: dict[str, Stage]) -> set[str]:
-    """The outputs of all stages that a stage builds on."""
-    earlier = [other for other, stage in stages.items() if stage.outs & stages[name].deps]
-    return set().union(*(stages[other].outs | before(other, stages) for other in earlier))
-
-
-def own(name: str, stages: dict[str, Stage], graphs: dict[str, Graph]) -> dict[str, str]:
-    """{output: rule} of the jobs of a stage that are no other stage's."""
-    others = set().union(*(stage.outs for other, stage in stages.items() if other != name))
-    return {output: rule for output, rule in graphs[name].rules.items() if not below(output, others)}
+def earlier(scale: str, name: str) -> set[str]:
+    """The stages that a stage builds on."""
+    stages = STAGES[scale]
+    direct = {other for other, stage in stages.items() if set(stage.outs) & stages[name].deps}
+    return direct.union(*(earlier(scale, other) for other in direct))
 
 
 def edit(path: Path, **values: Any) -> None:
     path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **values}, sort_keys=False))
 
 
-def test_every_data_set_and_every_paper_is_a_stage_that_calls_snakemake(plan):
-    copy, stages, _ = plan
-    assert set(stages) == STAGES
-    for name, stage in stages.items():
-        (target,) = target_of(stage.cmd)
-        assert stage.cmd == f"cd ../../.. && exec snakemake --config scale={copy.scale} -- {target}"
-        assert target == name
-
-
-@pytest.mark.parametrize("name", sorted(STAGES))
-def test_what_a_stage_makes_is_an_output_of_it_or_of_a_stage_before_it(plan, name):
-    _, stages, graphs = plan
-    made = {path for path in graphs[name].rules if not below(path, FETCHED)}
-    assert not {path for path in made if not below(path, stages[name].outs | before(name, stages))}
-    assert not {out for out in stages[name].outs if not any(below(path, {out}) for path in made)}
-    assert stages[name].kept == stages[name].outs  # Snakemake completes them; DVC must not clear them away
-
-
-@pytest.mark.parametrize("name", sorted(STAGES))
-def test_what_a_stage_reads_is_a_dependency_of_it(plan, name):
-    _, stages, graphs = plan
-    mine = own(name, stages, graphs)
-    read = set().union(*(graphs[name].inputs[output] for output in mine)) - set(mine)
-    assert not {path for path in read if not below(path, stages[name].deps)}
-
-
-@pytest.mark.parametrize("name", sorted(STAGES))
-def test_the_code_behind_a_stage_is_a_dependency_of_it(plan, name):
-    _, stages, graphs = plan
-    mine = own(name, stages, graphs)
-    commands = {graphs[name].commands[output] for output in mine if output in graphs[name].commands}
-    assert commands
-    modules = {
-        path.relative_to(ROOT).as_posix()
-        for command in commands
-        for path in sources(command, *(METHODS if command in ("train", "predict", "figures") else ()))
-    }
-    rules = {
-        path.relative_to(ROOT).as_posix()
-        for path in (ROOT / "workflow/rules").glob("*.smk")
-        if any(f"rule {rule}:" in path.read_text() for rule in mine.values()) or path.name == "common.smk"
-    }
-    code = {"Snakefile", "src/captionrl/cli.py", *SNAKEFILE, *modules, *rules}
-    assert not {path for path in code if not below(path, stages[name].deps)}
-
-
-def test_no_code_is_a_dependency_in_vain(plan):
-    _, stages, _ = plan
-    for name in CORPORA:  # at one scale or the other
-        used = {"src/captionrl/cli.py", *SNAKEFILE}
-        for command in ("world", "require", "corpus", "segment", "attributes", "features", "frames", "download"):
-            used |= {path.relative_to(ROOT).as_posix() for path in sources(command)}
-        dependencies = {dep for dep in stages[name].deps if dep.startswith("src/")}
-        assert not {dep for dep in dependencies if not any(below(path, {dep}) for path in used)}
-
-
-def changed(value: Any, spared: tuple[str, ...], at: str = "") -> Any:
-    """`value` with a smaller number for every number in it but 0 and 1, and but for those at or below `spared`."""
-    if at in spared:
-        return value
-    if isinstance(value, dict):
-        return {key: changed(item, spared, f"{at}.{key}".lstrip(".")) for key, item in value.items()}
-    if isinstance(value, list):
-        return [changed(item, spared, f"{at}[]") for item in value]
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return value * 0.9 if isinstance(value, float) else max(value - 1, min(value, 1))
-    return value
-
-
-@pytest.mark.parametrize("name", sorted(CORPORA))
-def test_only_what_a_data_set_names_in_params_changes_it(plan, name):
-    copy, stages, graphs = plan
-    kept = {file: (copy.path / file).read_text() for file in stages[name].params}
-    papers = {file: yaml.safe_load(text) for file, text in kept.items() if file != "params.yaml"}
-    try:
-        for file, facts in papers.items():
-            edit(copy.path / file, **changed(facts, (*stages[name].params[file], "sizes.stages")))  # tables name them
-        edit(copy.path / "params.yaml", seeds=[5], device="cpu")
-        assert set(stages[name].params["params.yaml"]) == {"scale", "allowed_failures", "overrides"}
-        assert "Nothing to be done" in copy.project.plan(name).text
-        for file, facts in papers.items():
-            edit(copy.path / file, **{**facts, "fps": 7})  # of images too: they have one frame at any rate
-        extractions = {"features", "test_features", "frames"} & set(graphs[name].rules.values())
-        assert set(copy.project.plan(name).jobs) == {*extractions, name}
-    finally:
-        for file, text in kept.items():
-            (copy.path / file).write_text(text)
-
-
-def test_a_paper_depends_on_all_its_facts(plan):
-    _, stages, _ = plan
-    for paper in PAPERS:
-        assert stages[paper].params == {
-            "params.yaml": ["scale", "seeds", "precision", "overrides"],
-            f"papers/{paper}.yaml": [],
-        }
-
-
-def test_what_a_licence_forbids_is_not_pushed(plan):
-    copy, stages, _ = plan
-    assert set().union(*(stage.withheld for stage in stages.values())) == WITHHELD[copy.scale]
-
-
-def test_the_scales_share_no_output(finished):
-    outs = [set().union(*(stage.outs for stage in finished(scale).stages().values())) for scale in WITHHELD]
-    assert not outs[0] & outs[1]
-    assert all(re.search("-mini|/mini/", out) for out in outs[0])
-
-
-def test_metrics_and_curves_of_every_paper_are_shown(plan):
-    copy, _, graphs = plan
-    shown = yaml.safe_load((copy.path / "dvc.yaml").read_text().replace("${scale}", copy.scale))
-    assert shown["metrics"] == [f"results/{copy.scale}/{paper}/metrics.json" for paper in PAPERS]
-    assert set(shown["metrics"]) <= set().union(*(graphs[paper].rules for paper in PAPERS))
-    curves = [path for plot in shown["plots"] for path in plot]
-    assert curves == [f"results/{copy.scale}/{name}/curves" for name, paper in PAPERS.items() if paper.figures.learners]
-    for paper, place in zip(PAPERS, curves, strict=True):
-        assert any(below(path, {place}) for path in graphs[paper].rules)
+def listed(kind: str, block: str) -> set[str]:
+    """The files of a kind that Snakemake lists of a job."""
+    found = re.search(rf"^    {kind}: (.+)$", block, re.MULTILINE)
+    return set(found[1].split(", ")) if found else set()
 
 
 @pytest.fixture(scope="module")
-def done(finished) -> Versioned:
-    """That of the mini scale after `dvc repro`, which had only to record it."""
-    copy = finished("mini")
-    copy.run("dvc", "repro")
-    copy.commit()
-    return copy
+def jobs(new_project) -> Callable[[str, str], list[Job]]:
+    """The jobs that a target takes at a scale, itself among them."""
+    project = new_project()
+    for path in (project.path / "workflow/rules").glob(
+        "*.smk"
+    ):  # of a job without a message, Snakemake lists the files
+        path.write_text(re.sub(r"^ +message:\n.*\n", "", path.read_text(), flags=re.MULTILINE))
+    graphs: dict[str, list[Job]] = {}
+    for scale, stages in STAGES.items():
+        text = project.plan(*stages, config=(f"scale={scale}",)).text
+        blocks = re.findall(r"^(?:local)?rule (\w+):\n((?: {4}.*\n)+)", text, re.MULTILINE)
+        graphs[scale] = [Job(rule, listed("input", block), listed("output", block)) for rule, block in blocks]
+
+    def of(scale: str, target: str) -> list[Job]:
+        makers = {output: job for job in graphs[scale] for output in job.outputs}
+        found: dict[int, Job] = {}
+        waiting = [job for job in graphs[scale] if job.rule == target]
+        while waiting:
+            job = waiting.pop()
+            if id(job) not in found:
+                found[id(job)] = job
+                waiting += [makers[path] for path in job.inputs]
+        return list(found.values())
+
+    return of
 
 
-def running(copy: Versioned, *arguments: str) -> set[str]:
-    """The stages that `dvc repro` would run."""
-    return set(re.findall(r"Running stage '(\w+)'", copy.run("dvc", "repro", "--dry", *arguments)))
+@pytest.mark.parametrize("scale", FILES)
+def test_every_data_set_and_every_paper_is_a_stage_that_calls_snakemake(scale):
+    assert set(STAGES[scale]) == DATA | set(PAPERS)
+    for name, stage in STAGES[scale].items():
+        assert stage.cmd == f"snakemake --config scale={scale} -- {name}"
+        assert stage.folder.resolve() == ROOT
+        assert earlier(scale, name) == CORPORA.get(name, set())
+
+
+@pytest.mark.parametrize("scale", FILES)
+def test_a_stage_makes_its_outputs_in_full_and_nothing_else(scale, jobs):
+    made = {name: set().union(*(job.outputs for job in jobs(scale, name))) for name in STAGES[scale]}
+    for name, stage in STAGES[scale].items():
+        before = {out for other in earlier(scale, name) for out in STAGES[scale][other].outs}
+        assert not {path for path in made[name] if not below(path, {*stage.outs, *before, *DOWNLOADS})}
+        for out, options in stage.outs.items():
+            files = {path for path in set().union(*made.values()) if below(path, {out})}
+            assert files
+            assert files <= made[name]
+            assert options["persist"]  # Snakemake completes them; DVC must not delete them before
+
+
+@pytest.mark.parametrize("scale", FILES)
+def test_what_a_stage_reads_is_a_dependency_of_it(scale, jobs):
+    outs = {out for stage in STAGES[scale].values() for out in stage.outs}
+    for name, stage in STAGES[scale].items():
+        own = [job for job in jobs(scale, name) if any(below(path, set(stage.outs)) for path in job.outputs)]
+        read = set().union(*(job.inputs for job in own))
+        assert not {path for path in read if not below(path, {*stage.deps, *stage.outs, *DOWNLOADS})}
+        papers = {f"papers/{paper}" for paper in PAPERS if name == paper or name in CORPORA[paper]}
+        settings = papers if scale == "mini" else {f"{paper}/paper.yaml" for paper in papers}
+        assert stage.deps - outs == CODE | settings
+
+
+@pytest.mark.parametrize("scale", FILES)
+def test_every_setting_but_the_device_concerns_a_stage(scale):
+    settings = set(yaml.safe_load((ROOT / "params.yaml").read_text()))
+    named = set().union(*(stage.params for stage in STAGES[scale].values()))
+    assert named == settings - {"scale", "device"} - ({"mini_backbone"} if scale == "paper" else set())
+    assert all({"seeds", "precision", "overrides"} <= STAGES[scale][paper].params for paper in PAPERS)
+
+
+def test_what_a_licence_forbids_is_not_pushed_and_the_scales_share_no_output():
+    for scale, stages in STAGES.items():
+        outs = [(path, options) for stage in stages.values() for path, options in stage.outs.items()]
+        assert {path for path, options in outs if not options.get("push", True)} == WITHHELD[scale]
+        assert all(bool(re.search("-mini/|-mini$|/mini/", path)) == (scale == "mini") for path, _ in outs)
+
+
+@pytest.mark.parametrize("scale", FILES)
+def test_metrics_and_curves_of_every_paper_are_shown(scale, jobs):
+    file, up = shipped(scale), "../" * FILES[scale].count("/")
+    assert file["metrics"] == [f"{up}results/{scale}/{paper}/metrics.json" for paper in PAPERS]
+    curves = [path for plot in file["plots"] for path in plot]
+    assert curves == [f"{up}results/{scale}/{name}/curves" for name, paper in PAPERS.items() if paper.figures.learners]
+    made = {up + path for paper in PAPERS for job in jobs(scale, paper) for path in job.outputs}
+    assert set(file["metrics"]) <= made
+    assert all(any(below(path, {folder}) for path in made) for folder in curves)
+
+
+@pytest.fixture(scope="module")
+def done(new_project, tmp_path_factory) -> Repository:
+    """A copy in which all is made and recorded; its commit `one-paper` records hrl and its data sets only."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path_factory.mktemp("site")))
+        patch.setenv("DVC_NO_ANALYTICS", "1")
+        patch.setenv("PATH", f"{BIN}:{os.environ['PATH']}")
+        patch.delenv("SNAKEMAKE_PROFILE", raising=False)
+        project = new_project()
+        for name in (*FILES.values(), ".dvcignore", ".gitignore", "Makefile", ".dvc/config", ".dvc/.gitignore"):
+            (project.path / name).parent.mkdir(exist_ok=True)
+            shutil.copy(ROOT / name, project.path / name)
+        shutil.copytree(ROOT / "src", project.path / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        edit(project.path / "params.yaml", seeds=[1])
+        project.pretend_all_is_done("all", ())
+        copy = Repository(project)
+        copy.run("git", "init", "--quiet")
+        copy.run("dvc", "remote", "modify", "local", "url", str(tmp_path_factory.mktemp("remote")))
+        copy.run("dvc", "repro", "hrl")  # Snakemake finds nothing to do
+        copy.commit()
+        copy.run("git", "tag", "one-paper")
+        copy.run("dvc", "commit", "--force")  # the other stages, without Snakemake
+        copy.commit()
+        copy.run("git", "tag", "all")
+        yield copy
 
 
 def test_git_has_nothing_of_what_dvc_keeps(done):
@@ -319,70 +253,75 @@ def test_git_has_nothing_of_what_dvc_keeps(done):
 
 
 def test_a_second_repro_runs_nothing_nor_does_touching_every_file(done):
-    assert "Running stage" not in done.run("dvc", "repro")
     for path in done.path.rglob("*"):
         if path.is_file() and not {".git", ".dvc", ".snakemake"} & set(path.relative_to(done.path).parts):
             path.touch()
     assert "Running stage" not in done.run("dvc", "repro")
-    assert "Nothing to be done" in done.project.plan("all").text
+    assert "Nothing to be done" in done.project.plan(*STAGES["mini"]).text
 
 
-@pytest.mark.parametrize(
-    ("file", "old", "new", "concerned"),
-    [
-        ("papers/hrl.yaml", "\nbeam: 5", "\nbeam: 3", {"hrl"}),
-        ("papers/hrl.yaml", "\nfps: 3", "\nfps: 4", {"msrvtt", "charades", "hrl"}),
-        ("papers/hrl.yaml", "msrvtt: { max_frames: 8", "msrvtt: { max_frames: 9", {"msrvtt", "hrl"}),
-        ("params.yaml", "seeds:\n- 1", "seeds:\n- 2", set(PAPERS)),
-        ("params.yaml", "device: auto", "device: cpu", set()),
-        ("params.yaml", "precision: float32", "precision: bfloat16", set(PAPERS)),
-        ("src/captionrl/tables/table.py", "import csv\n", "import csv  # changed\n", set(PAPERS)),
-        ("src/captionrl/models/hrl.py", "import torch\n", "import torch  # changed\n", set(PAPERS)),
-        ("src/captionrl/text/ptb.py", "import ", "import   ", CORPORA | set(PAPERS)),
-        ("workflow/rules/train.smk", "rule train:\n", "rule train: # changed\n", set(PAPERS)),
-    ],
-)
-def test_a_change_runs_the_stages_it_concerns(done, file, old, new, concerned):
-    path = done.path / file
-    text = path.read_text()
-    assert old in text
+def replaced(path: Path, old: str, new: str) -> None:
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+
+
+def test_a_change_concerns_its_stages_and_snakemake_runs_what_depends_on_it(done):
+    def after(file: str, old: str, new: str) -> set[str]:
+        replaced(done.path / file, old, new)
+        return done.changed()
+
+    everything, hrl = {*DATA, *PAPERS}, {"hrl", *CORPORA["hrl"]}
     try:
-        path.write_text(text.replace(old, new, 1))
-        assert running(done) == concerned
+        assert after("params.yaml", "device: auto", "device: cpu") == set()
+        assert after("params.yaml", "seeds:\n- 1", "seeds:\n- 2") == set(PAPERS)
+        assert after("params.yaml", "precision: float32", "precision: bfloat16") == set(PAPERS)
+        assert "Nothing to be done" in done.project.plan(*DATA).text
+        done.run("git", "checkout", "--quiet", "params.yaml")
+        assert after("params.yaml", "allowed_failures: 0", "allowed_failures: 1") == DATA
+        done.run("git", "checkout", "--quiet", "params.yaml")
+        assert after("papers/hrl/paper.yaml", "\nbeam: 5", "\nbeam: 5 # changed") == hrl
+        assert after("src/captionrl/models/hrl.py", "import torch\n", "import torch  # changed\n") == everything
+        assert after("workflow/rules/train.smk", "rule train:\n", "rule train: # changed\n") == everything
+        assert "Nothing to be done" in done.project.plan("all").text
+        done.run("git", "checkout", "--quiet", ".")
+        assert after("papers/hrl/paper.yaml", "\nbeam: 5", "\nbeam: 3") == hrl
+        plan = done.project.plan("hrl")
+        assert plan.jobs["predict"] > 10
+        assert not plan.trainings
+        assert after("papers/hrl/paper.yaml", "\nfps: 3", "\nfps: 4") == hrl
+        assert done.project.plan("msrvtt", "charades").jobs["features"] == 2
     finally:
-        path.write_text(text)
-    assert running(done) == set()
+        done.run("git", "checkout", "--quiet", ".")
+    assert done.changed() == set()
 
 
-def test_a_paper_alone_takes_the_data_sets_it_needs_with_it(done):
-    for name, paper in PAPERS.items():
-        corpora = {table.corpus for table in paper.tables.values() if not table.on_request}
-        assert running(done, "--force", name) == {name, *corpora}
-
-
-def clone(copy: Versioned, place: Path) -> Versioned:
-    copy.run("git", "clone", "--quiet", str(copy.path), str(place))
-    return Versioned(type(copy.project)(place), copy.scale)
-
-
-def adopt(copy: Versioned, status: int = 0) -> str:
-    return copy.run("make", "--assume-old=setup", f"BIN={BIN}", "adopt", status=status)
-
-
-def contents(copy: Versioned) -> dict[str, bytes]:
-    places = [copy.path / name for name in ("data", "work", "checkpoints", "results")]
-    files = [path for place in places for path in place.rglob("*") if path.is_file()]
-    relative = {path.relative_to(copy.path).as_posix(): path for path in files}
-    return {name: path.read_bytes() for name, path in relative.items() if not name.startswith("work/log")}
+def test_the_paper_scale_has_a_pipeline_a_lock_and_a_remote_without_what_licences_forbid(done, tmp_path):
+    copy = done.clone(tmp_path / "clone", "all")
+    assert "dvc-ignored" in copy.run("dvc", "repro", "paper/dvc.yaml", status=255)
+    replaced(copy.path / ".dvcignore", "\n/paper/\n", "\n")
+    copy.run("dvc", "remote", "modify", "local", "url", str(tmp_path / "remote"))
+    outs = {out for stage in STAGES["paper"].values() for out in stage.outs}
+    for out in outs:
+        (copy.path / out).mkdir(parents=True)
+        (copy.path / out / "file").write_text(out)
+    copy.run("dvc", "commit", "--force", "paper/dvc.yaml")
+    assert set(yaml.safe_load((copy.path / "paper/dvc.lock").read_text())["stages"]) == set(STAGES["paper"])
+    assert copy.run("git", "status", "--porcelain", "dvc.lock") == ""
+    assert "Running stage" not in copy.run("dvc", "repro", "paper/dvc.yaml")
+    copy.run("dvc", "push", "paper/dvc.yaml")
+    for name in (".dvc/cache", "data", "work", "checkpoints", "results"):
+        shutil.rmtree(copy.path / name)
+    copy.run("dvc", "pull", "--allow-missing", "paper/dvc.yaml")
+    assert {out for out in outs if (copy.path / out / "file").exists()} == outs - WITHHELD["paper"]
 
 
 def test_adopting_without_a_remote_or_with_other_parameters_says_so(done, tmp_path):
-    copy = clone(done, tmp_path / "clone")
+    copy = done.clone(tmp_path / "clone", "one-paper")
     copy.run("dvc", "remote", "modify", "local", "url", str(tmp_path / "nowhere"))
-    assert "adopt: nothing came; is the remote there?" in adopt(copy, status=2)
+    assert "adopt: nothing was pulled; check the remote" in copy.adopt(status=2)
     shutil.copytree(done.path / ".dvc/cache", copy.path / ".dvc/cache")
-    edit(copy.path / "papers/hrl.yaml", beam=3)
-    assert "adopt: not what dvc.lock records" in adopt(copy, status=2)
+    edit(copy.path / "papers/hrl/paper.yaml", beam=3)
+    assert "adopt: code or parameters are not those of dvc.lock" in copy.adopt(status=2)
     assert not (copy.path / ".snakemake").exists()
 
 
@@ -404,21 +343,23 @@ def s3(monkeypatch):
     server.stop()
 
 
-def test_an_s3_server_keeps_what_was_pushed(done, tmp_path, s3):
-    """With the commands of docs/dvc.md. What comes back is all there was, and adopted."""
-    copy = clone(done, tmp_path / "clone")
+def test_a_clone_adopts_what_an_s3_server_kept(done, tmp_path, s3):
+    """With the commands of docs/dvc.md."""
+    copy = done.clone(tmp_path / "clone", "one-paper")
     shutil.copytree(done.path / ".dvc/cache", copy.path / ".dvc/cache")
     copy.run("dvc", "remote", "add", "--default", "s3", "s3://bucket/captionrl")
     copy.run("dvc", "remote", "modify", "s3", "endpointurl", s3)
     copy.run("dvc", "push")
     shutil.rmtree(copy.path / ".dvc/cache")
-    adopt(copy)
-    assert "Nothing to be done" in copy.project.plan("all", "results/table1.csv").text
-    assert running(copy) == set()
-    assert {name: text for name, text in contents(copy).items() if not name.startswith("results/table")} == contents(
-        done
-    )
+    copy.adopt()
+    assert "Nothing to be done" in copy.project.plan("hrl", *CORPORA["hrl"], "results/table1.csv").text
+    assert "Running stage" not in copy.run("dvc", "repro", "--dry", "hrl")
+    for stage in ("hrl", *CORPORA["hrl"]):
+        for out in STAGES["mini"][stage].outs:
+            files = [path.relative_to(done.path) for path in (done.path / out).rglob("*") if path.is_file()]
+            assert files
+            assert all((copy.path / file).read_bytes() == (done.path / file).read_bytes() for file in files)
     assert (copy.path / "results/table1.csv").read_bytes() == (done.path / "results/mini/hrl/table1.csv").read_bytes()
-    beam = ("overrides={hrl: {beam: 3}}",)
-    assert not copy.project.plan("hrl", config=beam).trainings
-    assert copy.project.plan("hrl", config=beam).jobs["predict"] > 10
+    plan = copy.project.plan("hrl", config=("overrides={hrl: {beam: 3}}",))
+    assert plan.jobs["predict"] > 10
+    assert not plan.trainings

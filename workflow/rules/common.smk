@@ -62,7 +62,7 @@ def min_count(wildcards):
     }
     if len(set(counts.values())) != 1:
         raise WorkflowError(
-            f"papers/*.yaml: corpora.{wildcards.corpus}.min_count: {counts or 'in no paper'}; must be one number"
+            f"papers/*/*.yaml: corpora.{wildcards.corpus}.min_count: {counts or 'in no paper'}; must be one number"
         )
     return next(iter(counts.values()))
 
@@ -107,7 +107,7 @@ def agreed(what, corpus, backbone, value):
         if corpus in paper.corpora and backbone in (paper.backbone_of(corpus, run) for run in paper.runs)
     }
     if len(values) != 1:
-        raise WorkflowError(f"papers/*.yaml: {what} of {backbone} features of {corpus}: {values or 'in no paper'}")
+        raise WorkflowError(f"papers/*/*.yaml: {what} of {backbone} features of {corpus}: {values or 'in no paper'}")
     return values.pop()
 
 
@@ -131,7 +131,7 @@ def segments_to_train(wildcards):
 
 
 def attributes_to_train(wildcards):
-    """The list of the attributes that a phase teaches to tell."""
+    """The list of the attributes that a phase learns to predict."""
     paper = PAPERS[wildcards.paper]
     needed = paper.needs_attributes(wildcards.phase, wildcards.corpus)
     return f"work/{wildcards.corpus}/attributes/{paper.corpora[wildcards.corpus].tagger}.tsv" if needed else []
@@ -158,7 +158,9 @@ def most_attributes(wildcards):
     ]
     most = {paper.sizes_of(run, wildcards.corpus).attributes for paper in mining for run in paper.runs}
     if len(most) != 1:
-        raise WorkflowError(f"papers/*.yaml: sizes.attributes of {wildcards.corpus}: {most or 'in no paper'}; give one")
+        raise WorkflowError(
+            f"papers/*/*.yaml: sizes.attributes of {wildcards.corpus}: {most or 'in no paper'}; give one"
+        )
     return most.pop()
 
 
@@ -192,7 +194,7 @@ def last_checkpoints(wildcards):
     """The checkpoints whose captions are a system's, of every seed."""
     run, paper = run_of(wildcards), PAPERS[wildcards.paper]
     if run not in paper.runs:
-        raise WorkflowError(f"papers/{paper.paper}.yaml: runs: no {run!r}; there are {', '.join(paper.runs)}")
+        raise WorkflowError(f"papers/{paper.paper}/paper.yaml: runs: no {run!r}; there are {', '.join(paper.runs)}")
     return checkpoints(wildcards, run)
 
 
@@ -207,9 +209,9 @@ def decoding_option(wildcards):
     paper, decoding = PAPERS[wildcards.paper], split_system(wildcards.system)[1]
     if is_set(wildcards.system):
         return f"--set {decoding} --size {SET}"
-    if decoding == "greedy":
+    if decoding == GREEDY:
         return "--beam 1"
-    if decoding == "la":
+    if decoding == LOOKAHEAD:
         return f"--beam {paper.beam} --look-ahead {paper.look_ahead}"
     stage = stage_of(wildcards.system)
     return f"--beam {paper.beam}" + ("" if stage is None else f" --stage {stage}")
@@ -240,7 +242,11 @@ def reward_models(wildcards):
 
 def reward_model_features(wildcards):
     """The manifest of the features that the reward model was trained on."""
-    return manifest(wildcards.paper, wildcards.corpus, PAPERS[wildcards.paper].reward_model) if reward_models(wildcards) else []
+    return (
+        manifest(wildcards.paper, wildcards.corpus, PAPERS[wildcards.paper].reward_model)
+        if reward_models(wildcards)
+        else []
+    )
 
 
 def reward_model_methods(wildcards):
@@ -252,7 +258,9 @@ def reward_model_methods(wildcards):
 def scores_of(wildcards):
     paper = PAPERS[wildcards.paper]
     if wildcards.table not in paper.tables:
-        raise WorkflowError(f"papers/{paper.paper}.yaml: has no {wildcards.table}; there are {', '.join(paper.tables)}")
+        raise WorkflowError(
+            f"papers/{paper.paper}/paper.yaml: has no {wildcards.table}; there are {', '.join(paper.tables)}"
+        )
     return expand(
         "work/{corpus}/scores/{paper}/{run}/seed{seed}.json",
         corpus=paper.tables[wildcards.table].corpus,
@@ -265,7 +273,7 @@ def scores_of(wildcards):
 def leaderboard_of(paper):
     boards = PAPERS[paper].leaderboards
     if not boards:
-        raise WorkflowError(f"papers/{paper}.yaml: leaderboards: has none, so there is nothing to submit")
+        raise WorkflowError(f"papers/{paper}/paper.yaml: leaderboards: has none, so there is nothing to submit")
     return next(iter(boards.values()))
 
 

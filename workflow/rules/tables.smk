@@ -6,8 +6,8 @@ localrules:
 
 
 rule predict:
-    # All seeds of a system. Of RUN.rs and RUN.bs a set of captions an item, of all other systems one (config/results.py,
-    # split_system).
+    # All seeds of a system. Of RUN.sample and RUN.beam-set a set of captions an item, of all other systems one
+    # (config/systems.py).
     input:
         checkpoints=last_checkpoints,
         captions=rules.captions.output,

@@ -100,7 +100,7 @@ def load(args: Namespace, paper: str) -> "Paper":
     """The settings of a paper, by the options of PAPER."""
     from captionrl.config import load_paper
 
-    return load_paper(args.papers / f"{paper}.yaml", args.scale, args.overrides)
+    return load_paper(args.papers / paper, args.scale, args.overrides)
 
 
 def check_one_each(checkpoints: Sequence[Path], **options: Sequence[Path]) -> None:

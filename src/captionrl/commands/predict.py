@@ -14,8 +14,8 @@ EXAMPLE = (
 def add_arguments(parser: ArgumentParser) -> None:
     arguments.paths(parser, "+", checkpoint="of a run; one per seed", out="{item: caption}; one per checkpoint")
     arguments.paths(parser, captions="a prepared corpus", features="its feature store")
-    what = "write {item: [captions]}: random samples (rs), or all captions of the beam (bs)"
-    parser.add_argument("--set", choices=("rs", "bs"), help=what)
+    what = "write {item: [captions]}: random samples, or all captions of the beam"
+    parser.add_argument("--set", choices=("sample", "beam-set"), help=what)
     parser.add_argument("--size", type=arguments.positive, default=5, metavar="N", help="--set: captions per item")
     arguments.shared(parser, "split", "beam", "device")
     what = "Stack-Cap: the decoder stage that writes the captions, 0 for the coarse one; without it the last one"

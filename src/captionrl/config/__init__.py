@@ -1,14 +1,24 @@
-"""What can be configured: pydantic models of params.yaml and papers/*.yaml, the one place where defaults live.
+"""What can be configured: pydantic models of params.yaml and papers/*/*.yaml, the one place where defaults live.
 
-`params.yaml` holds the knobs a user turns, `papers/<paper>.yaml` a paper's facts. A paper's `mini:` block is laid over
-the rest at the mini scale, and `overrides: {<paper>: …}` of params.yaml over both. Every mistake in them is one
-`UserError` that names the file, the key and the mend.
+`params.yaml` holds the settings that a user changes, `papers/<paper>/paper.yaml` what a paper states. At another scale
+`papers/<paper>/<scale>.yaml` is laid over it, and `overrides: {<paper>: …}` of params.yaml over both. Every mistake in
+them is one `UserError` that names the file, the key and the fix.
 """
 
-from captionrl.config.base import Backbone, overlay
+from captionrl.config.base import Backbone, Scale, overlay
+from captionrl.config.figures import (
+    AttentionFigure,
+    CurvesFigure,
+    ExamplesFigure,
+    Figures,
+    Method,
+    StagesFigure,
+    TradeoffFigure,
+    ValuesFigure,
+)
 from captionrl.config.load import Params, load_paper, load_params, validate_params
 from captionrl.config.methods import MODELS, OBJECTIVES, load_class, trained_by
-from captionrl.config.paper import CorpusSettings, Paper, Run, Sizes
+from captionrl.config.paper import CorpusSettings, Paper, Run
 from captionrl.config.phases import (
     ActorCriticPhase,
     AnyPhase,
@@ -30,28 +40,23 @@ from captionrl.config.phases import (
     ValuePhase,
     XEPhase,
 )
-from captionrl.config.results import (
+from captionrl.config.settings import render_settings
+from captionrl.config.sizes import Sizes
+from captionrl.config.systems import (
+    GREEDY,
+    LOOKAHEAD,
     SETS,
-    AttentionFigure,
-    Comparison,
-    CurvesFigure,
-    ExamplesFigure,
-    Figures,
-    Leaderboard,
-    Method,
-    Row,
-    StagesFigure,
-    Table,
-    TradeoffFigure,
-    ValuesFigure,
     decoded_as,
     is_described,
     is_set,
     split_system,
     stage_of,
 )
+from captionrl.config.tables import Comparison, Leaderboard, Row, Table
 
 __all__ = [
+    "GREEDY",
+    "LOOKAHEAD",
     "MODELS",
     "OBJECTIVES",
     "SETS",
@@ -83,6 +88,7 @@ __all__ = [
     "RewardPhase",
     "Row",
     "Run",
+    "Scale",
     "ScheduledSampling",
     "Sizes",
     "StagesFigure",
@@ -99,6 +105,7 @@ __all__ = [
     "load_paper",
     "load_params",
     "overlay",
+    "render_settings",
     "split_system",
     "stage_of",
     "trained_by",

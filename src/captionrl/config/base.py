@@ -1,5 +1,6 @@
-"""What all models of the configuration share: strictness, common types, and mistakes told in one line."""
+"""What all models of the configuration share: strictness, common types, and mistakes described in one line."""
 
+from collections.abc import Collection
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -10,6 +11,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Model = TypeVar("Model", bound=BaseModel)
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+Scale = Literal["mini", "paper"]  # a scale but paper's is what papers/<paper>/<scale>.yaml lays over paper.yaml
 # fmt: off
 Backbone = Literal[
     "resnet152", "resnet101-grid", "vgg16", "bottomup", "mini", "mini-grid", "annotations",
@@ -39,14 +41,14 @@ def within(model: type[Model], below: Model, above: dict[str, Any], place: str) 
         raise ValueError(complaint(error, model, place)) from None
 
 
-def known(name: str, names: dict[str, Any], place: str, what: str) -> None:
-    """Complain, as a ValueError that names `place`, of a name that is none of `names`."""
+def known(name: str, names: Collection[str], place: str, what: str) -> None:
+    """Raises a ValueError that names `place` for a name that is none of `names`."""
     if name not in names:
         raise ValueError(f"{place}: no {what} is called {name!r}; there are {', '.join(names)}")
 
 
 def complaint(error: ValidationError, model: type[BaseModel], place: str = "") -> str:
-    """The first mistake in one line: its key, below `place`, and the mend."""
+    """The first mistake in one line: its key, below `place`, and the fix."""
     first = error.errors()[0]
     # Below phases pydantic adds the objective that it chose the model by; and at a bad key "[key]".
     loc = [part for i, part in enumerate(first["loc"]) if part != "[key]" and (first["loc"][0], i) != ("phases", 2)]

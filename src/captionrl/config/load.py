@@ -1,4 +1,4 @@
-"""Reading params.yaml and papers/*.yaml; every mistake in them is one `UserError` that names file, key and mend."""
+"""Reading params.yaml and papers/*/*.yaml; every mistake in them is one `UserError` that names file, key and fix."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -6,16 +6,16 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from captionrl.config.base import Model, Strict, complaint, overlay
+from captionrl.config.base import Model, Scale, Strict, complaint, overlay
 from captionrl.config.paper import Paper
 from captionrl.errors import UserError
 from captionrl.files import decode_utf8, read_bytes
 
 
 class Params(Strict):
-    """params.yaml: the knobs a user turns."""
+    """params.yaml: what a user sets."""
 
-    scale: Literal["mini", "paper"] = "mini"
+    scale: Scale = "mini"
     seeds: list[Annotated[int, Field(ge=0)]] = Field([1, 2, 3], min_length=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"  # that trainings compute in; weights are float32 always
@@ -23,10 +23,10 @@ class Params(Strict):
     extraction_precision: Literal["float32", "bfloat16"] = "float32"  # that backbones compute features in
     allowed_failures: Annotated[int, Field(ge=0)] = 0  # broken videos a corpus may have before its features fail
     container: str = "docker://python:3.11-slim"  # where jobs run, with --software-deployment-method apptainer only
-    overrides: dict[str, dict[str, Any]] = Field(default={})  # {paper: what to lay over papers/<paper>.yaml}
+    overrides: dict[str, dict[str, Any]] = Field(default={})  # {paper: what to lay over papers/<paper>/*.yaml}
 
     @model_validator(mode="after")
-    def _distinct(self) -> "Params":
+    def _check_seeds(self) -> "Params":
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds: the same seed twice; every seed is one training")
         return self
@@ -36,29 +36,43 @@ def load_params(path: Path | str = "params.yaml") -> Params:
     return _validate(Params, _read_yaml(path), str(path))
 
 
-def load_paper(path: Path | str, scale: str, overrides: dict[str, Any] | None = None) -> Paper:
-    """The paper's facts at `scale`, with the user's `overrides` laid over them."""
-    raw = _read_yaml(path)
-    mini = raw.pop("mini", None) or {}
-    if not isinstance(mini, dict):
-        raise UserError(f"{path}: mini: must be a mapping of what differs at the mini scale")
-    if scale == "mini":
-        raw = overlay(raw, mini)
-    paper = _validate(Paper, raw, str(path))
-    if paper.paper != Path(path).stem:
-        raise UserError(f"{path}: paper: {paper.paper}; must be {Path(path).stem}, as the file is called")
+def load_paper(directory: Path | str, scale: str, overrides: dict[str, Any] | None = None) -> Paper:
+    """The paper of a directory such as papers/hrl, at `scale`, with the user's `overrides` laid over it.
+
+    At the mini scale its corpora are others, and called so: msrvtt-mini. Raises a UserError that names the file, the
+    key in it and the fix.
+    """
+    paper = resolve(directory, scale, overrides)
+    if scale != "mini":
+        return paper
+    raw = paper.model_dump(by_alias=True)
+    raw["corpora"] = {f"{name}-mini": corpus for name, corpus in raw["corpora"].items()}
+    for parts in (raw["tables"], raw["leaderboards"], *raw["figures"].values()):
+        for part in parts.values():
+            part["corpus"] += "-mini"
+    return Paper.model_validate(raw)
+
+
+def resolve(directory: Path | str, scale: str, overrides: dict[str, Any] | None) -> Paper:
+    """The paper at `scale`, its corpora called as in its files. Raises likewise.
+
+    Every file must leave a valid paper, so that a mistake is found in the file that makes it.
+    """
+    directory = Path(directory)
+    raw: dict[str, Any] = {}
+    for path in files_of(directory, scale):
+        raw = overlay(raw, _read_yaml(path))
+        paper = _validate(Paper, raw, str(path))
+        if paper.paper != directory.name:
+            raise UserError(f"{path}: paper: {paper.paper}; must be {directory.name}, as the directory is called")
     if overrides:
-        raw = overlay(raw, overrides)
-        paper = _validate(Paper, raw, f"overrides of {path}")
-    if scale == "mini":  # from here on every corpus carries its scale in its name
-        raw["corpora"] = {f"{name}-mini": value for name, value in raw["corpora"].items()}
-        for kind in ("tables", "leaderboards"):
-            tables = raw.get(kind, {}).items()
-            raw[kind] = {name: {**table, "corpus": table["corpus"] + "-mini"} for name, table in tables}
-        for figures in raw.get("figures", {}).values():
-            figures.update({name: {**figure, "corpus": figure["corpus"] + "-mini"} for name, figure in figures.items()})
-        paper = Paper.model_validate(raw)
+        paper = _validate(Paper, overlay(raw, overrides), "params.yaml", f"overrides.{directory.name}")
     return paper
+
+
+def files_of(directory: Path, scale: str) -> list[Path]:
+    """A paper's files at `scale`, each laid over the one before it."""
+    return [directory / "paper.yaml", *([] if scale == "paper" else [directory / f"{scale}.yaml"])]
 
 
 def validate_params(raw: dict[str, Any], place: str = "params.yaml") -> Params:
@@ -66,7 +80,7 @@ def validate_params(raw: dict[str, Any], place: str = "params.yaml") -> Params:
     return _validate(Params, raw, place)
 
 
-class _UniqueKeys(yaml.CSafeLoader):  # libyaml's parser, ten times as fast as Python's
+class UniqueKeys(yaml.CSafeLoader):  # libyaml's parser, ten times as fast as Python's
     """YAML in which a key that stands twice is a mistake, not a silent choice of the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -83,7 +97,7 @@ class _UniqueKeys(yaml.CSafeLoader):  # libyaml's parser, ten times as fast as P
 def _read_yaml(path: Path | str) -> dict[str, Any]:
     text = decode_utf8(read_bytes(path), path)
     try:
-        raw = yaml.load(text, _UniqueKeys)  # a safe loader
+        raw = yaml.load(text, UniqueKeys)  # a safe loader
     except yaml.MarkedYAMLError as error:
         line = min(error.problem_mark.line if error.problem_mark else 0, text.count("\n")) + 1  # not behind the end
         raise UserError(f"{path}: line {line}: not YAML ({error.problem}); correct this line") from None
@@ -94,8 +108,8 @@ def _read_yaml(path: Path | str) -> dict[str, Any]:
     return raw
 
 
-def _validate(model: type[Model], raw: dict[str, Any], place: str) -> Model:
+def _validate(model: type[Model], raw: dict[str, Any], file: str, place: str = "") -> Model:
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        raise UserError(f"{place}: {complaint(error, model)}") from None
+        raise UserError(f"{file}: {complaint(error, model, place)}") from None

@@ -1,4 +1,4 @@
-"""The phases of training and what each can be told."""
+"""The phases of training, and the settings of each."""
 
 from typing import Annotated, Literal
 
@@ -134,7 +134,7 @@ class ActorCriticPhase(MixedRewardPhase):
     baseline: Literal["value", "none"]
     steps: PositiveInt | None  # words after which a target trusts the value network; 1: TD(0), null: never, eq. 10
     # Words at a caption's end, </s> among them, that the policy writes in the first epoch, and so many more in each
-    # further one; those before are a training caption's, taught by cross-entropy (Ren et al. 2017). None: all are its.
+    # further one; those before are a training caption's, learned by cross-entropy (Ren et al. 2017). None: all are its.
     curriculum: Positive | None = None
 
     @model_validator(mode="after")
@@ -176,7 +176,7 @@ class EndToEndPhase(Phase):
 
     alpha: Share = 1  # weight of the captions' loss; the rest is the attributes'
     cnn_rate: NotNegative = 0  # the CNN's share of the learning rate; 0: it is frozen
-    attributes_rate: Positive = 1  # likewise that of the layer that tells attributes
+    attributes_rate: Positive = 1  # likewise that of the layer that predicts attributes
     augmentation: Augmentation = Augmentation()  # of what a CNN that learns sees
     # Activation checkpointing: so many frames' activations in memory at a time, all others computed again when they
     # are needed; null: all are kept.
@@ -184,7 +184,7 @@ class EndToEndPhase(Phase):
 
     @property
     def start_counts(self) -> bool:
-        """Where attributes are taught, the layer that tells them may have been random before."""
+        """Where attributes are learned, the layer that predicts them may have been random before."""
         return self.alpha == 1
 
     @model_validator(mode="after")

@@ -13,11 +13,11 @@ from captionrl.text.vocabulary import EOS, PAD
 class Value(Protocol):
     """What a value network is to a search: it has a state of its own, and reads word by word."""
 
-    def read(self, tokens: Tensor, state: Any) -> Any:
+    def after(self, tokens: Tensor, state: Any) -> Any:
         """The state after one more word each [B]."""
 
     def value(self, state: Any) -> Tensor:
-        """The reward [B] to expect of captions that begin with what these states have read."""
+        """The reward [B] to expect of captions that begin with what these states have after."""
 
 
 def look_ahead(
@@ -43,9 +43,9 @@ def look_ahead(
         step = policy.step(words, state, memory)
         log_probs = log_probabilities(step.logits).view(batch, width, -1)
         added, word = log_probs.topk(min(width, log_probs.shape[-1]))  # [B, W, C] of the words looked at
-        read = value.read(word.flatten(), expected.select(places.repeat_interleave(word.shape[-1])))
+        after = value.step(word.flatten(), expected.select(places.repeat_interleave(word.shape[-1])))
         grown = log_p.unsqueeze(-1) + added
-        promised = weight * grown + (1 - weight) * value.value(read).view_as(grown)
+        promised = weight * grown + (1 - weight) * value.value(after).view_as(grown)
         promised = promised.masked_fill(grown.isneginf(), -torch.inf)
         # What has ended goes on as it is, once.
         itself = torch.full_like(grown[0, 0], -torch.inf).index_fill(0, words.new_tensor([0]), 0.0)
@@ -61,6 +61,6 @@ def look_ahead(
             return tokens[..., : length + 1], scores
         item = torch.arange(batch, device=words.device).unsqueeze(1)
         state = step.state.select((item * width + parent).flatten())
-        expected = read.select((item * promised[0].numel() + best).flatten())
+        expected = after.select((item * promised[0].numel() + best).flatten())
         words = word.flatten()
     return tokens, scores

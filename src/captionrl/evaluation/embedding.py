@@ -1,4 +1,4 @@
-"""The metric Embedding: how near captions are to their pictures, as a trained embedding sees it (Shi et al. eq. 6)."""
+"""The metric Embedding: the cosine of captions and their pictures in a trained embedding (Shi et al. eq. 6)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +11,9 @@ from captionrl.config import MODELS
 from captionrl.datasets.corpus import split_hash
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import aggregate
-from captionrl.evaluation.predict import BATCH, open_clips
+from captionrl.evaluation.predict import BATCH
 from captionrl.evaluation.results import Result
+from captionrl.evaluation.trained import open_clips
 from captionrl.files import sha256
 from captionrl.text.vocabulary import EOS
 from captionrl.training.checkpoint import load_checkpoint

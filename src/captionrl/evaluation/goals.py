@@ -1,4 +1,4 @@
-"""Do HRL's goals matter? Greedy captions with the manager's goals, with another clip's, and with none."""
+"""CIDEr-D of HRL with the manager's own goals, with another clip's, and with none."""
 
 from pathlib import Path
 from typing import Any
@@ -7,16 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from captionrl.datasets.prepared import load_captions
 from captionrl.decoding.rollout import greedy
-from captionrl.errors import UserError
 from captionrl.evaluation.bootstrap import difference_interval, paired
-from captionrl.evaluation.predict import open_clips
+from captionrl.evaluation.trained import open_seeds
 from captionrl.models.hrl import HRL
 from captionrl.rewards import CiderD
 from captionrl.text.punctuation import PUNCTUATION
-from captionrl.training.checkpoint import load_checkpoint
-from captionrl.training.data import with_features
 
 SAMPLES = 2000  # bootstrap resamples
 
@@ -35,22 +31,17 @@ class Shuffle(nn.Module):
 
 def goal_scores(checkpoints: list[Path], captions: Path, features: Path, split: str) -> dict[str, Any]:
     """CIDEr-D (times 100) of greedy captions, over the seeds' mean, and what it loses without its own goals."""
-    corpus = load_captions(captions)
     scores: dict[str, list[np.ndarray]] = {"own": [], "shuffled": [], "zero": []}
-    for checkpoint in checkpoints:
-        policy, metadata = load_checkpoint(checkpoint)
-        if not isinstance(policy, HRL):
-            raise UserError(f"{checkpoint}: a captioner without goals ({metadata.model}); give checkpoints of hrl runs")
-        clips = open_clips(checkpoint, metadata, features, torch.device("cpu"))
-        items = [item.id for item in with_features(corpus, clips.store).items[split]]
-        references = {item: corpus.tokens[item] for item in items}
-        cider = CiderD.from_captions(references, vocabulary=metadata.words, skip=PUNCTUATION)
+    for seed in open_seeds(checkpoints, captions, features, split, HRL, "goals"):
+        policy, items = seed.policy, seed.items
+        references = {item: seed.captions.tokens[item] for item in items}
+        cider = CiderD.from_captions(references, vocabulary=seed.metadata.words, skip=PUNCTUATION)
         goal = policy.manager.goal
         for name, change in (("own", nn.Identity()), ("shuffled", Shuffle()), ("zero", Zero())):
             policy.manager.goal = nn.Sequential(goal, change)  # type: ignore[assignment]
             with torch.inference_mode():
-                memory = policy.encode(clips.batch(items))
-                rollout = greedy(policy, memory, metadata.corpus_settings.max_words + 1)
+                memory = policy.encode(seed.clips.batch(items))
+                rollout = greedy(policy, memory, seed.metadata.corpus_settings.max_words + 1)
             scores[name].append(cider.score(rollout.tokens, rollout.lengths, items).numpy())
     statistics = {name: [np.stack([s, np.ones_like(s)], 1) for s in seeds] for name, seeds in scores.items()}
     report: dict[str, Any] = {"split": split, "items": len(items), "seeds": len(checkpoints)}

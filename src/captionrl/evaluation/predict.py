@@ -13,12 +13,11 @@ from captionrl.decoding.lookahead import look_ahead as look_ahead_search
 from captionrl.decoding.rollout import sample
 from captionrl.device import pick_device
 from captionrl.errors import UserError
-from captionrl.features.store import FeatureStore
+from captionrl.evaluation.trained import open_clips
 from captionrl.files import write_json
 from captionrl.models.policy import Features, Policy
 from captionrl.progress import progress
-from captionrl.training.checkpoint import Metadata, load_checkpoint
-from captionrl.training.data import FeatureBatches, clips_of
+from captionrl.training.checkpoint import load_checkpoint
 
 BATCH = 64  # clips at a time; the beam, or the size of a set, multiplies it
 
@@ -75,14 +74,14 @@ def predict_sets(
     out: Path,
     *,
     split: str,
-    how: Literal["rs", "bs"],
+    how: Literal["sample", "beam-set"],
     size: int,
     device: str,
 ) -> None:
     """Write {item: [captions]} of every item of `split` to `out`, `size` captions each (SLE section 5.4).
 
-    `rs`: random sampling, seeded with the checkpoint's own seed, so that equal checkpoints give equal captions on the
-    same kind of device. `bs`: all that a beam search of width `size` finds, best first.
+    `sample`: random sampling, seeded with the checkpoint's own seed, so that equal checkpoints give equal captions on
+    the same kind of device. `beam-set`: all that a beam search of width `size` finds, best first.
     """
 
     def random(policy: Policy, features: Features, max_tokens: int) -> Tensor:
@@ -94,7 +93,7 @@ def predict_sets(
     def beam(policy: Policy, features: Features, max_tokens: int) -> Tensor:
         return beam_search(policy, policy.encode(features), max_tokens, size)[0]
 
-    decoder, title = (random, "sampling") if how == "rs" else (beam, "beam search")
+    decoder, title = (random, "sampling") if how == "sample" else (beam, "beam search")
     write_json(out, decode(checkpoint, features, _items(captions, split), decoder, device=device, title=title))
 
 
@@ -120,14 +119,3 @@ def decode(
 
 def _items(captions: Path, split: str) -> list[str]:
     return [item.id for item in load_captions(captions).items[split]]
-
-
-def open_clips(checkpoint: Path, metadata: Metadata, features: Path, device: torch.device) -> FeatureBatches:
-    """The clips of a feature store as the checkpoint with this metadata was trained on them."""
-    store = FeatureStore(features)
-    facts = [store.attributes[name] for name in ("backbone", "weights_sha256", "fps")]
-    if facts != [metadata.backbone, metadata.backbone_sha256, metadata.fps]:
-        raise UserError(
-            f"{features}: features of another backbone or rate than {checkpoint} was trained on; extract them again"
-        )
-    return clips_of(store, metadata.corpus_settings.max_frames, device, visual_input=metadata.visual_input)

@@ -17,7 +17,7 @@ from captionrl.datasets.attributes import Attributes
 from captionrl.datasets.prepared import load_captions
 from captionrl.device import pick_device
 from captionrl.errors import UserError
-from captionrl.evaluation.predict import open_clips
+from captionrl.evaluation.trained import open_clips
 from captionrl.features.store import FeatureStore
 from captionrl.training.checkpoint import load_checkpoint
 from captionrl.training.data import EVALUATION_BATCH, with_features

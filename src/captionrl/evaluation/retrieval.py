@@ -12,16 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captionrl.datasets.prepared import load_captions
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import aggregate
 from captionrl.evaluation.bootstrap import interval
-from captionrl.evaluation.predict import open_clips
+from captionrl.evaluation.trained import open_seeds
 from captionrl.models.actor_critic import Embedding, WithValueAndReward
 from captionrl.objectives.embedding import ranks
 from captionrl.text.vocabulary import EOS
-from captionrl.training.checkpoint import load_checkpoint
-from captionrl.training.data import EVALUATION_BATCH, FeatureBatches, pad, with_features
+from captionrl.training.data import EVALUATION_BATCH, FeatureBatches, pad
 
 TOP = (1, 5, 10)
 WAYS = ("caption to picture", "picture to caption")
@@ -37,25 +35,19 @@ def retrieval_scores(checkpoints: list[Path], captions: Path, features: Path, sp
     `fold` pictures each, in the corpus' order; pictures that fill none are left out. Every query counts once. Beside
     it: what a random order has, and the median rank of a query's best answer, 1 the first.
     """
-    corpus, seeds = load_captions(captions), []
-    for checkpoint in checkpoints:
-        policy, metadata = load_checkpoint(checkpoint)
-        if not isinstance(policy, WithValueAndReward):
-            raise UserError(
-                f"{checkpoint}: a captioner without an embedding ({metadata.model}); give one of actor-critic"
-            )
-        clips = open_clips(checkpoint, metadata, features, torch.device("cpu"))
-        items = [item.id for item in with_features(corpus, clips.store).items[split]]
+    ranks_of = []
+    for seed in open_seeds(checkpoints, captions, features, split, WithValueAndReward, "an embedding"):  # type: ignore[type-abstract]
+        items, tokens_of = seed.items, seed.captions.tokens
         if len(items) < fold:
             what = f"{len(items)} {split} items with features, fewer than a fold of {fold}"
             raise UserError(f"{captions}: {what}; give a smaller one (--fold)")
-        kept, most = items[: len(items) // fold * fold], metadata.corpus_settings.max_words
-        words = [tokens for item in kept for tokens in corpus.tokens[item]]
-        tokens = [[*metadata.vocabulary.encode(caption)[:most], EOS] for caption in words]
-        owner = np.repeat(np.arange(len(kept)), [len(corpus.tokens[item]) for item in kept])
-        seeds.append(places(*_embed(policy.similarity, clips, kept, tokens), owner, fold))
-    facts = {"split": split, "seeds": len(seeds), "fold": fold, "left_out": len(items) - len(kept)}
-    return facts | recalls(seeds, owner, fold)
+        kept, most = items[: len(items) // fold * fold], seed.metadata.corpus_settings.max_words
+        words = [tokens for item in kept for tokens in tokens_of[item]]
+        tokens = [[*seed.metadata.vocabulary.encode(caption)[:most], EOS] for caption in words]
+        owner = np.repeat(np.arange(len(kept)), [len(tokens_of[item]) for item in kept])
+        ranks_of.append(places(*_embed(seed.policy.similarity, seed.clips, kept, tokens), owner, fold))
+    given = {"split": split, "seeds": len(ranks_of), "fold": fold, "left_out": len(items) - len(kept)}
+    return given | recalls(ranks_of, owner, fold)
 
 
 @torch.inference_mode()

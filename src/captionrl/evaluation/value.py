@@ -1,4 +1,4 @@
-"""How well a value network foresees what captions will earn, against predictors that see neither picture nor words."""
+"""How well a value network predicts the rewards of captions, against predictors without picture or words."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +11,15 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from captionrl.config import ActorCriticPhase, MixedRewardPhase, ValuePhase
-from captionrl.datasets.prepared import Captions, load_captions
 from captionrl.decoding.rollout import sample
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import Array, aggregate
 from captionrl.evaluation.bootstrap import interval, paired
-from captionrl.evaluation.predict import BATCH, open_clips
+from captionrl.evaluation.predict import BATCH
+from captionrl.evaluation.trained import Seed, open_seeds
 from captionrl.files import read_json
 from captionrl.models.actor_critic import WithValueAndReward
 from captionrl.objectives.actor_critic import prefix_mask
-from captionrl.training.checkpoint import Metadata, load_checkpoint
-from captionrl.training.data import FeatureBatches, with_features
 from captionrl.training.learners.actor_critic import mixed_reward
 from captionrl.training.learners.reinforce import reward_of
 
@@ -33,7 +31,7 @@ PHASES: dict[str, type[MixedRewardPhase]] = {"value": ValuePhase, "actor-critic"
 
 @dataclass(frozen=True)
 class Prefixes:
-    """Of sampled captions, in flat arrays: whose, how many words, what was foreseen, what the caption earned."""
+    """Of sampled captions, in flat arrays: of which item, how many words, the predicted value, the caption's reward."""
 
     item: NDArray[np.int64]
     words: NDArray[np.int64]  # so far, </s> counted
@@ -56,21 +54,15 @@ def value_errors(checkpoints: list[Path], captions: Path, features: Path, split:
 
     The reward is that of the checkpoint's last phase.
     """
-    corpus, seeds = load_captions(captions), []
-    for checkpoint in checkpoints:
-        policy, metadata = load_checkpoint(checkpoint)
-        if not isinstance(policy, WithValueAndReward):
-            raise UserError(
-                f"{checkpoint}: a captioner without a value network ({metadata.model}); give one that has it"
-            )
-        phase = judged_phase(checkpoint)
-        clips = open_clips(checkpoint, metadata, features, torch.device("cpu"))
-        seeds.append(predicted_values(policy, metadata, phase, clips, with_features(corpus, clips.store), split))
+    seeds = [
+        predicted_values(seed, rewarded_phase(seed.checkpoint), split)
+        for seed in open_seeds(checkpoints, captions, features, split, WithValueAndReward, "a value network")  # type: ignore[type-abstract]
+    ]
     items = len(np.unique(seeds[0].item))
     return {"split": split, "items": items, "captions": CAPTIONS_AN_ITEM * items, "seeds": len(seeds), **report(seeds)}
 
 
-def judged_phase(checkpoint: Path) -> MixedRewardPhase:
+def rewarded_phase(checkpoint: Path) -> MixedRewardPhase:
     """The last phase of a checkpoint, from the file beside it, if it has a reward for a value network."""
     path = checkpoint.with_suffix(".json")
     try:
@@ -84,23 +76,16 @@ def judged_phase(checkpoint: Path) -> MixedRewardPhase:
 
 
 @torch.inference_mode()
-def predicted_values(
-    policy: WithValueAndReward,
-    metadata: Metadata,
-    phase: MixedRewardPhase,
-    clips: FeatureBatches,
-    captions: Captions,
-    split: str,
-) -> Prefixes:
+def predicted_values(seed: Seed[WithValueAndReward], phase: MixedRewardPhase, split: str) -> Prefixes:
     """All prefixes of captions sampled of every item, seeded with the checkpoint's own seed."""
-    metric = reward_of(phase, captions, metadata.words, split)
-    ids = [item.id for item in captions.items[split]]
+    policy, metadata, ids = seed.policy, seed.metadata, seed.items
+    metric = reward_of(phase, seed.captions, metadata.words, split)
     found: list[tuple[Tensor, ...]] = []
     with torch.random.fork_rng([]):
         torch.manual_seed(metadata.seed)
         for first in range(0, len(ids), BATCH):
             rows = torch.arange(first, min(first + BATCH, len(ids))).repeat_interleave(CAPTIONS_AN_ITEM)
-            features = clips.batch([ids[row] for row in rows])
+            features = seed.clips.batch([ids[row] for row in rows])
             rollout = sample(policy, policy.encode(features), metadata.corpus_settings.max_words + 1)
             reward, _ = mixed_reward(
                 policy, phase, metric, features, rollout.tokens, rollout.lengths, [ids[row] for row in rows]

@@ -75,7 +75,7 @@ class ValueNetwork(nn.Module):
         zero = picture.new_zeros(len(picture), self.embedding.lstm.hidden_size)
         return ValueState(picture, zero, zero)
 
-    def read(self, tokens: Tensor, state: ValueState) -> ValueState:
+    def step(self, tokens: Tensor, state: ValueState) -> ValueState:
         """After one more word each [B]."""
         words = self.embedding.words(tokens)
         return ValueState(state.picture, *lstm_step(self.embedding.lstm, words, state.hidden, state.cell))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from captionrl.config import Sizes
 from captionrl.models.layers import Attention, BiLSTM, Head, WordEmbedding, initialise
-from captionrl.models.policy import Extras, Features, Policy, TensorBatch
+from captionrl.models.policy import Extras, Features, LSTMState, Policy, TensorBatch
 
 
 @dataclass(frozen=True)
@@ -17,13 +17,7 @@ class Memory(TensorBatch):
     mask: Tensor  # [B, N] bool
 
 
-@dataclass(frozen=True)
-class State(TensorBatch):
-    hidden: Tensor  # [B, H]
-    cell: Tensor  # [B, H]
-
-
-class AttentionCaptioner(Policy):
+class AttentionCaptioner(Policy[Memory, LSTMState]):
     """Bi-LSTM encoder, attention, LSTM decoder (HRL supplement C, the worker without manager and goal)."""
 
     def __init__(self, features: int, vocabulary: int, sizes: Sizes) -> None:
@@ -43,14 +37,14 @@ class AttentionCaptioner(Policy):
         values = self.encoder(self.project(features.frames), features.mask)
         return Memory(values, self.attention.key(values), features.mask)
 
-    def start(self, memory: Memory) -> State:
+    def start(self, memory: Memory) -> LSTMState:
         zero = memory.values.new_zeros(len(memory.values), self.cell.hidden_size)
-        return State(zero, zero)
+        return LSTMState(zero, zero)
 
-    def advance(self, embedded: Tensor, state: State, memory: Memory) -> tuple[Extras, State]:
+    def advance(self, embedded: Tensor, state: LSTMState, memory: Memory) -> tuple[Extras, LSTMState]:
         context, weights = self.attention(state.hidden, memory.keys, memory.values, memory.mask)  # HRL eq. 1-3
         hidden, cell = self.cell(torch.cat([context, embedded], -1), (state.hidden, state.cell))  # eq. 6, no goal
-        return Extras(hidden, weights), State(hidden, cell)
+        return Extras(hidden, weights), LSTMState(hidden, cell)
 
 
 class SoftAttention(AttentionCaptioner):
@@ -68,8 +62,8 @@ class SoftAttention(AttentionCaptioner):
         values = self.project(features.frames)
         return Memory(values, self.attention.key(values), features.mask)
 
-    def advance(self, embedded: Tensor, state: State, memory: Memory) -> tuple[Extras, State]:
+    def advance(self, embedded: Tensor, state: LSTMState, memory: Memory) -> tuple[Extras, LSTMState]:
         context, weights = self.attention(state.hidden, memory.keys, memory.values, memory.mask)
         inputs = torch.cat([context, embedded], -1)
         hidden, cell = self.cell(inputs, (state.hidden, state.cell))
-        return Extras(torch.cat([hidden, inputs], -1), weights), State(hidden, cell)  # Yao et al. 2015, section 3.1
+        return Extras(torch.cat([hidden, inputs], -1), weights), LSTMState(hidden, cell)  # Yao et al. 2015, section 3.1

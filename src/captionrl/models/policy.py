@@ -79,6 +79,14 @@ class Features(TensorBatch):
 
 
 @dataclass(frozen=True)
+class LSTMState(TensorBatch):
+    """The state of a decoder that is one LSTM."""
+
+    hidden: Tensor  # [B, H]
+    cell: Tensor  # [B, H]
+
+
+@dataclass(frozen=True)
 class Extras(TensorBatch):
     """Outputs of a step beside its logits."""
 

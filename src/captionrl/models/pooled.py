@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from captionrl.config import Sizes
 from captionrl.models.layers import Attention, WordEmbedding, initialise, mean_frame
-from captionrl.models.policy import Extras, Features, Policy, TensorBatch
+from captionrl.models.policy import Extras, Features, LSTMState, Policy, TensorBatch
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,6 @@ class AttendedMemory(Memory):
     values: Tensor  # [B, N, H] the projected frames or regions
     keys: Tensor  # [B, N, A] their attention keys, computed once a caption
     mask: Tensor  # [B, N] bool
-
-
-@dataclass(frozen=True)
-class State(TensorBatch):
-    hidden: Tensor  # [B, H]
-    cell: Tensor  # [B, H]
 
 
 class Pooled(Policy):
@@ -55,12 +49,12 @@ class Pooled(Policy):
     def encode(self, features: Features) -> Memory:
         return Memory(self.project(mean_frame(features.frames, features.mask)))
 
-    def start(self, memory: Memory) -> State:
-        return State(memory.mean, memory.mean)
+    def start(self, memory: Memory) -> LSTMState:
+        return LSTMState(memory.mean, memory.mean)
 
-    def advance(self, embedded: Tensor, state: State, memory: Any) -> tuple[Extras, State]:
+    def advance(self, embedded: Tensor, state: LSTMState, memory: Any) -> tuple[Extras, LSTMState]:
         hidden, cell = self.cell(embedded, (state.hidden, state.cell))
-        return Extras(hidden), State(hidden, cell)
+        return Extras(hidden), LSTMState(hidden, cell)
 
 
 class PooledAttention(Pooled):
@@ -80,7 +74,7 @@ class PooledAttention(Pooled):
         values = self.project(features.frames)
         return AttendedMemory(mean_frame(values, features.mask), values, self.attention.key(values), features.mask)
 
-    def advance(self, embedded: Tensor, state: State, memory: AttendedMemory) -> tuple[Extras, State]:
+    def advance(self, embedded: Tensor, state: LSTMState, memory: AttendedMemory) -> tuple[Extras, LSTMState]:
         context, weights = self.attention(state.hidden, memory.keys, memory.values, memory.mask)
         hidden, cell = self.cell(torch.cat([context, embedded], -1), (state.hidden, state.cell))
-        return Extras(hidden, weights), State(hidden, cell)
+        return Extras(hidden, weights), LSTMState(hidden, cell)

@@ -48,7 +48,7 @@ class Part(nn.Module):
         return hidden[..., self.place]
 
 
-class StackCap(Policy):
+class StackCap(Policy[Memory, State]):
     """`sizes.stages` LSTMs; each fine one's attention starts from what the stage before it looked at (eq. 5 to 8).
 
     The stages share word embedding and regions. Each has its own LSTM, words and, a fine one, attention.

@@ -29,7 +29,7 @@ class State(TensorBatch):
     cell: Tensor  # [B, H]
 
 
-class TopDown(Policy):
+class TopDown(Policy[Memory, State]):
     def __init__(self, features: int, vocabulary: int, sizes: Sizes) -> None:
         super().__init__()
         width = sizes.decoder

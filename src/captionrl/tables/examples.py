@@ -24,8 +24,8 @@ from captionrl.device import pick_device
 from captionrl.errors import UserError
 from captionrl.evaluation.captions import read_hypotheses, read_references
 from captionrl.evaluation.describe import Description, describe
-from captionrl.evaluation.predict import open_clips
 from captionrl.evaluation.recognition import probabilities
+from captionrl.evaluation.trained import open_clips
 from captionrl.features.frames import SUFFIX, unpack
 from captionrl.features.store import FeatureStore, sample_uniformly
 from captionrl.features.video import MediaError
@@ -54,7 +54,7 @@ class Sources:
     """Where the figures' data lie."""
 
     checkpoints: dict[tuple[str, str], Path]  # by corpus and run
-    predictions: dict[tuple[str, str], Path]  # by corpus and system: RUN.rs, RUN.greedy, …
+    predictions: dict[tuple[str, str], Path]  # by corpus and system: RUN.sample, RUN.greedy, …
     work: Path  # CORPUS/captions/ and CORPUS/features/BACKBONE.h5
     raw: Path  # CORPUS/: the data set's own files; clips that are not there are not shown
     device: str

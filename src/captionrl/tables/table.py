@@ -74,7 +74,7 @@ def build(
 ) -> tuple[Built, list[dict[str, Any]]]:
     """The table and the provenance of its cells, from each system's score files, one a seed."""
     if name not in paper.tables:
-        raise UserError(f"papers/{paper.paper}.yaml: tables: no {name!r}; there are {', '.join(paper.tables)}")
+        raise UserError(f"papers/{paper.paper}/paper.yaml: tables: no {name!r}; there are {', '.join(paper.tables)}")
     table = paper.tables[name]
     if unscored := set(paper.systems_of(name)) - scores.keys():
         raise UserError(f"{paper.paper}/{name}: no scores of {', '.join(sorted(unscored))}; give them too")

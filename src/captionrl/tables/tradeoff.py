@@ -12,7 +12,7 @@ from captionrl.errors import UserError
 from captionrl.files import decode_utf8, read_bytes
 from captionrl.tables.drawing import BLACK, GREY, LINES, MARGIN, WIDTH, Sheet, plain
 
-MARKERS = {"": "o", "rs": "o", "bs": "s"}
+MARKERS = {"": "o", "sample": "o", "beam-set": "s"}
 KEY = "Circles: sampled (rs); squares: beam (bs)."
 
 
@@ -26,7 +26,7 @@ def draw_tradeoff(paper: Paper, figure: TradeoffFigure, tables: Mapping[str, Pat
     names: dict[str, str] = {}  # of runs, without their decoding
     for row in ours:
         run, decoding = split_system(str(row.run))
-        names.setdefault(run, row.method.removesuffix(f" ({decoding})"))
+        names.setdefault(run, row.method.rpartition(" (")[0] if decoding else row.method)  # SLL of "SLL (rs)"
     colours = {run: LINES[index % len(LINES)] for index, run in enumerate(names)}
 
     def draw(axes: Axes) -> None:

@@ -14,7 +14,7 @@ from captionrl.config import MixedRewardPhase, Paper, ValuesFigure
 from captionrl.datasets.prepared import load_captions
 from captionrl.decoding.rollout import sample
 from captionrl.device import pick_device
-from captionrl.evaluation.predict import open_clips
+from captionrl.evaluation.trained import open_clips
 from captionrl.models.actor_critic import WithValueAndReward
 from captionrl.rewards import Bleu, CiderD
 from captionrl.tables.drawing import BLACK, GREY, MARGIN, SEGMENTS, WIDTH, Sheet, plain
@@ -39,13 +39,13 @@ class Valued:
     """A caption of T tokens, </s> included, with what a value network expects of it and what it comes to."""
 
     words: list[str]
-    values: np.ndarray  # [T + 1] of every beginning: before the first word, and after each
+    values: np.ndarray  # [T + 1] of every prefix: before the first word, and after each
     reward: float
 
 
 @dataclass(frozen=True)
-class Critic:
-    """A run's value network with what taught it, on the test items of a corpus."""
+class TrainedPolicy:
+    """A run's policy and value network, and its reward, on the test items of a corpus."""
 
     policy: WithValueAndReward
     metadata: Metadata
@@ -54,7 +54,7 @@ class Critic:
     clips: FeatureBatches
     items: list[str]
 
-    def read(self, items: list[str], captions: Sequence[str]) -> list[Valued]:
+    def evaluate(self, items: list[str], captions: Sequence[str]) -> list[Valued]:
         """A caption of each item, cut where the policy's own would be."""
         vocabulary, most = self.metadata.vocabulary, self.metadata.corpus_settings.max_words + 1
         tokens = pad([[*vocabulary.encode(caption.split()), EOS][:most] for caption in captions])
@@ -84,28 +84,28 @@ class Critic:
 
 def draw_values(paper: Paper, figure: ValuesFigure, sources: Sources) -> Sheet:
     """For every example its picture and the values of three captions; then those of sampled captions of all items."""
-    critic = _critic(paper, figure, sources)
+    trained = _trained(paper, figure, sources)
     sheet, y = Sheet(), MARGIN
     y = sheet.text(plain(f"{figure.title}, {figure.corpus}"), MARGIN, y, WIDTH - 2 * MARGIN, 10, "bold")
     what = (
         "Value before the first word of three captions and after each: the picture's first reference, what beam search "
-        f"writes, the next picture's first reference. Rings: what whole captions earn ({reward_name(critic.phase)})."
+        f"writes, the next picture's first reference. Rings: what whole captions earn ({reward_name(trained.phase)})."
     )
     y = sheet.text(plain(what, GREY), MARGIN, y, WIDTH - 2 * MARGIN)
     examples = examples_of(paper, figure.corpus, [figure.run], figure.items, sources)
-    read: list[list[Valued]] = []
+    groups: list[list[Valued]] = []
     for place, example in enumerate(examples):
         (own,), other = example.found[figure.run], examples[(place + 1) % len(examples)]
         texts = [example.references[0], " ".join(own.words), other.references[0]]
-        read.append(critic.read([example.item.id] * len(texts), texts))
-    reached = np.concatenate([[*caption.values, caption.reward] for captions in read for caption in captions])
+        groups.append(trained.evaluate([example.item.id] * len(texts), texts))
+    reached = np.concatenate([[*caption.values, caption.reward] for captions in groups for caption in captions])
     limits = float(reached.min()), float(reached.max())
-    for example, captions in zip(examples, read, strict=True):
+    for example, captions in zip(examples, groups, strict=True):
         y = sheet.text(plain(example.item.id, BLACK), MARGIN, y + 0.15, WIDTH - 2 * MARGIN, 9, "bold")
         frames = frames_of(example.item, paper, figure.corpus, [0], sources)
         bottom = sheet.picture(frames[0], MARGIN, y + 0.05, PICTURE) if frames else y
         y = max(bottom, _word_plot(sheet, captions, limits, MARGIN + PICTURE + 0.65, y + 0.05))
-    return _share_plot(sheet, critic.sample(), y + 0.2)
+    return _share_plot(sheet, trained.sample(), y + 0.2)
 
 
 def reward_name(phase: MixedRewardPhase) -> str:
@@ -133,7 +133,7 @@ def at_shares(captions: Sequence[Valued]) -> np.ndarray:
     return np.stack([np.interp(SHARES, x, caption.values) for x, caption in zip(places, captions, strict=True)])
 
 
-def _critic(paper: Paper, figure: ValuesFigure, sources: Sources) -> Critic:
+def _trained(paper: Paper, figure: ValuesFigure, sources: Sources) -> TrainedPolicy:
     path = checkpoint_of(paper, figure.corpus, figure.run, sources)
     policy, metadata = load_checkpoint(path)
     phase = paper.phase_of(metadata.phase, figure.corpus)
@@ -143,7 +143,7 @@ def _critic(paper: Paper, figure: ValuesFigure, sources: Sources) -> Critic:
     clips = open_clips(path, metadata, home / "features" / f"{metadata.backbone}.h5", where)
     captions = with_features(load_captions(home / "captions"), clips.store)
     metric = reward_of(phase, captions, metadata.words, "test")
-    return Critic(policy.to(where), metadata, phase, metric, clips, [item.id for item in captions.items["test"]])
+    return TrainedPolicy(policy.to(where), metadata, phase, metric, clips, [item.id for item in captions.items["test"]])
 
 
 def _word_plot(sheet: Sheet, captions: Sequence[Valued], limits: tuple[float, float], left: float, top: float) -> float:

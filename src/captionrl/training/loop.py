@@ -136,7 +136,7 @@ class Training:
             if not loss.isfinite():
                 where, fix = f"update {progress.update + 1}", "lower learning_rate, or set clip, of this phase"
                 what = f"the loss is {loss.item()}, the training has diverged"
-                raise UserError(f"{where}: {what}; {fix} in papers/*.yaml")
+                raise UserError(f"{where}: {what}; {fix} in papers/*/*.yaml")
             (loss / self.phase.gradient_accumulation_steps).backward()
             stats.append(statistics)
         if self.phase.clip is not None:

@@ -54,7 +54,7 @@ def train_phase(paper: Paper, job: Job) -> None:
         (job.corpus, paper.corpora, "corpora"),
     ):
         if name not in known:
-            raise UserError(f"papers/{paper.paper}.yaml: {place}: no {name!r}; there are {', '.join(known)}")
+            raise UserError(f"papers/{paper.paper}/paper.yaml: {place}: no {name!r}; there are {', '.join(known)}")
     run, phase, settings = paper.runs[job.run], paper.phase_of(job.phase, job.corpus), paper.corpora[job.corpus]
     sizes = paper.sizes_of(job.run, job.corpus)
     model = MODELS[run.model]
@@ -77,8 +77,8 @@ def train_phase(paper: Paper, job: Job) -> None:
     if store:
         backbone = paper.backbone_of(job.corpus, job.run)
         if store.attributes["backbone"] != backbone:
-            what = f"{store.attributes['backbone']}, not {backbone}"
-            raise UserError(f"{features}: features of {what}, which papers/{paper.paper}.yaml names for {job.run}")
+            what = f"{store.attributes['backbone']}, not {backbone}, the backbone of {paper.paper}/{job.run}"
+            raise UserError(f"{features}: features of {what}; extract those of {backbone}")
         captions = with_features(captions, store)
     vocabulary = Vocabulary.load(job.captions / "vocabulary.json")
     config = paper.training_config(job.run, job.phase, job.corpus)
