@@ -10,7 +10,7 @@ from captionrl.errors import UserError
 from captionrl.tables import figures
 from captionrl.tables.publish import publish
 
-PAPER = load_paper(Path(__file__).parents[2] / "papers/hrl.yaml", "mini")
+PAPER = load_paper(Path(__file__).parents[2] / "papers/hrl", "mini")
 KINDS = ("cells.jsonl", "comparisons.csv", "csv", "md", "png", "tex")
 
 
