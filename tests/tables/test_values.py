@@ -50,7 +50,7 @@ def paper_with(embedding: float) -> Paper:
 
 @pytest.fixture
 def critic(sources):
-    return lambda embedding_weight=1.0: module._trained(paper_with(embedding), FIGURE, sources)
+    return lambda embedding_weight=1.0: module._trained(paper_with(embedding_weight), FIGURE, sources)
 
 
 def test_values_are_the_networks_own_word_by_word(critic, world):

@@ -188,8 +188,8 @@ def test_what_a_phase_cannot_do_without_is_named(world, critic, tmp_path):
 
 
 def test_hrl_starts_from_a_critic_of_its_own_words_and_width_only(world, critic, tmp_path):
+    wider = {"corpora": {"msrvtt": {"sizes": {"boundary_critic": 9}}}}
     with pytest.raises(UserError, match=r"seed1\.safetensors: another model or vocabulary"):
-        wider = {"corpora": {"msrvtt": {"sizes": {"boundary_critic": 9}}}}
         world.train("hrl-16-warm", "xe-warm", tmp_path / "a.safetensors", wider, start=critic)
 
 

@@ -11,13 +11,13 @@ from captionrl.text.vocabulary import EOS, PAD
 
 
 class Value(Protocol):
-    """What a value network is to a search: it has a state of its own, and reads word by word."""
+    """A value network with a state of its own, which consumes captions word by word."""
 
-    def after(self, tokens: Tensor, state: Any) -> Any:
+    def step(self, tokens: Tensor, state: Any) -> Any:
         """The state after one more word each [B]."""
 
     def value(self, state: Any) -> Tensor:
-        """The reward [B] to expect of captions that begin with what these states have after."""
+        """The reward [B] to expect of captions that begin with the words of these states."""
 
 
 def look_ahead(
