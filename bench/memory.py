@@ -93,7 +93,7 @@ def measure(scale: str, clips: int, parts: int, at_once: int | None, precision: 
     paper, frame_sampler = scenery(scale)
     sizes, side, words = paper.sizes, frame_sampler.resize.size, 11_000 if scale == "paper" else 200
     policy = EndToEnd(frame_sampler.dim, words, sizes, frame_sampler.name).to(device).train()
-    policy.eyes.at_once = at_once
+    policy.cnn.at_once = at_once
     optimiser = torch.optim.Adam(policy.parameters(), lr=1e-6)
     frames = torch.randint(256, (clips, FRAMES, side, side, 3), dtype=torch.uint8)
     began = 0.0

@@ -1,4 +1,4 @@
-"""How long work stops when it is told to: at its next step, saved, with a status that means "run me again"."""
+"""Work stops on a signal: at its next step, saved, with a status that means "run me again"."""
 
 import signal
 from collections.abc import Iterator

@@ -136,8 +136,8 @@ def _is_third(words: Sequence[str], at: int, subject: int) -> bool:
         return False
     after = words[at + 1] if at + 1 < len(words) else "."
     if at == subject + 1:  # "a sports car", "cartoon dogs talk", but "man plays guitar"
-        begins = after in DETERMINERS | _PRONOUNS | PREPOSITIONS and after != "of"
-        return words[subject] in _PERSONS or (begins and words[subject] not in DETERMINERS)
+        continues = after in DETERMINERS | _PRONOUNS | PREPOSITIONS and after != "of"
+        return words[subject] in _PERSONS or (continues and words[subject] not in DETERMINERS)
     plain = not any(words[i] in PREPOSITIONS or _shape(words, i) == "ing" for i in range(subject, at))
     if after in _MARKS:  # "a dog barks", but "a man in blue jeans"
         return plain

@@ -150,10 +150,10 @@ def _backdrop(place: str, look: int) -> Image.Image:
             for x in range(shift % 10, SIDE, 10):
                 draw.line((x, 0, x, horizon), fill=(96, 26, 42), width=3)
             box(0, horizon, SIDE, SIDE, (186, 148, 96))
-    lit = np.asarray(ImageEnhance.Brightness(picture).enhance(random.uniform(0.8, 1.15)), dtype=np.int16)
+    shaded = np.asarray(ImageEnhance.Brightness(picture).enhance(random.uniform(0.8, 1.15)), dtype=np.int16)
     seed = int.from_bytes(hashlib.sha256(f"{place}{look}".encode()).digest()[:8], "big")
-    grain = np.random.default_rng(seed).integers(-6, 7, lit.shape, dtype=np.int16)
-    return Image.fromarray(np.clip(lit + grain, 0, 255).astype(np.uint8))
+    grain = np.random.default_rng(seed).integers(-6, 7, shaded.shape, dtype=np.int16)
+    return Image.fromarray(np.clip(shaded + grain, 0, 255).astype(np.uint8))
 
 
 def _draw_actor(draw: ImageDraw.ImageDraw, scene: Scene, pose: Pose, facing: int, stride: float) -> None:

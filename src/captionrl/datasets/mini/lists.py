@@ -1,4 +1,4 @@
-"""coco-mini in COCO's own files: a part's captions, and test images of which only the names are told."""
+"""coco-mini in COCO's own files: a part's captions, and test images of which only the names are listed."""
 
 from collections.abc import Iterable
 from random import Random
