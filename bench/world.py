@@ -1,4 +1,4 @@
-"""What the benches work on: captions of a made-up language, and a captioner that ends them when its input asks for it."""
+"""What the benches work on: captions of a made-up language, and a captioner that ends them on request."""
 
 from dataclasses import dataclass
 from pathlib import Path

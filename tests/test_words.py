@@ -14,9 +14,9 @@ TEXT = sorted([
     *(ROOT / "papers").rglob("*.yaml"), *(ROOT / "workflow").rglob("*.smk"),
 ])  # fmt: skip
 NAMES = {  # as a whole name, or as a part between underscores
-    "accumulate": "gradient_accumulation_steps", "anneal": "lr_schedule", "beginnings": "prefixes", "blind": "visual_input",
-    "card": "metadata", "contrast": "comparison", "contrasts": "comparisons", "eyes": "cnn", "foreseen": "predicted_values",
-    "health": "rollout_diagnostics", "heard": "critic_embedding", "judge": "reward_model", "judged": "actor_critic",
+    "accumulate": "gradient_accumulation_steps", "anneal": "lr_schedule", "beginnings": "prefixes",
+    "blind": "visual_input", "card": "metadata", "contrast": "comparison", "contrasts": "comparisons", "eyes": "cnn",
+    "foreseen": "predicted_values", "health": "rollout_diagnostics", "heard": "critic_embedding", "judge": "reward_model", "judged": "actor_critic",
     "judges": "reward_models", "keeper": "frame_sampler", "lit": "attention_overlay", "looks": "attention maps",
     "mend": "fix", "portrait": "caption_figure", "rivals": "negatives", "seeing": "cnn", "teach": "set_trainable",
     "thin": "sample_uniformly", "told": "statistics",
@@ -25,19 +25,19 @@ WHOLE = {  # as a whole name only
     "Clips": "FeatureBatches", "Critic": "BoundaryCritic", "Eyes": "VisualEncoder", "Films": "FrameBatches",
     "Rows": "TensorBatch", "Seen": "CachedFeatures", "begins": "segment_start", "critic_reads": "critic_input",
     "due": "start_pending", "halve_after": "lr_patience", "manager_turn": "manager_updates",
-    "own_words": "sampling_probability", "still_going": "active_rows", "tell": "attribute_head",
+    "own_words": "sampling_probability", "still_going": "active_rows",
     "turn_round": "reverse_valid", "unit_reward": "reward_scale", "worker_turn": "worker_updates",
 }  # fmt: skip
 MESSAGES = re.compile(  # in strings, help and documentation
-    r"\b(mends?|mended|blind|eyes|told|judges?|judged|foresees?|heard|equal[- ]budget)\b|\b\w+ less (XE|step|the control)\b"
+    r"\b(mends?|mended|blind|eyes|told|judges?|judged|foresees?|heard|equal[- ]budget)\b"
+    r"|\b\w+ less (XE|step|the control)\b"
 )
-SPARED = {"tell"}  # names of the standard library: file.tell()
 
 
 def names(path: Path) -> Iterator[tuple[int, str]]:
-    """Every name in a module with its line, but for attributes of other libraries."""
+    """Every name in a module with its line."""
     for token in tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline):
-        if token.type == tokenize.NAME and token.string not in SPARED:
+        if token.type == tokenize.NAME:
             yield token.start[0], token.string
 
 

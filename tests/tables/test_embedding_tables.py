@@ -9,8 +9,9 @@ import pytest
 from captionrl.config import load_paper
 from captionrl.errors import UserError
 from captionrl.evaluation.results import Result, write_scores
+from captionrl.tables.formats import write
 from captionrl.tables.metrics import read_tables
-from captionrl.tables.table import build, write
+from captionrl.tables.table import build
 
 YAML = Path(__file__).parents[2] / "papers/policy_value"
 TABLE = {

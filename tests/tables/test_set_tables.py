@@ -9,7 +9,8 @@ import pytest
 from captionrl.config import TradeoffFigure, load_paper
 from captionrl.errors import UserError
 from captionrl.evaluation.results import Result, write_scores
-from captionrl.tables.table import build, write
+from captionrl.tables.formats import write
+from captionrl.tables.table import build
 from captionrl.tables.tradeoff import draw_tradeoff
 
 ITEMS = 40

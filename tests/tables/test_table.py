@@ -13,7 +13,8 @@ from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import aggregate
 from captionrl.evaluation.bootstrap import paired
 from captionrl.evaluation.results import Result, read_scores, write_scores
-from captionrl.tables.table import SAMPLES, build, write
+from captionrl.tables.formats import write
+from captionrl.tables.table import SAMPLES, build
 
 ITEMS = 60
 QUALITY = {"xe-baseline": 0.4, "rl-baseline": 0.5, "compute-matched": 0.4}

@@ -1,5 +1,7 @@
 """What the rules ask of the papers' YAML."""
 
+# A command's messages go to the terminal and to its log, which is written to the end when the job is stopped.
+LOGGED = " 2> >(trap '' TERM INT; exec tee {log} >&2)"
 SET = 5  # captions of a set (SLE section 3.2)
 SPICE = "data/tools/stanford-corenlp-full-2015-12-09.zip"
 IMAGE_LISTS = {  # the images that the MSCOCO server scores captions of, by part of COCO
@@ -114,6 +116,11 @@ def agreed(what, corpus, backbone, value):
 def manifest(paper, corpus, run):
     """The manifest of the features that a run sees of a corpus; its store lies beside it."""
     return f"work/{corpus}/features/{PAPERS[paper].backbone_of(corpus, run)}.json"
+
+
+def store_of(manifest):
+    """The feature store beside a manifest, or nothing where a job has none."""
+    return str(manifest).replace(".json", ".h5")
 
 
 def features_to_train(wildcards):

@@ -27,13 +27,13 @@ rule predict:
         device=lambda wildcards, input: PARAMS.device,
         code=lambda wildcards: code_version("predict", *PAPERS[wildcards.paper].methods_of(run_of(wildcards))),
         decoding=decoding_option,
-        store=lambda wildcards, input: str(input.features).replace(".json", ".h5"),
+        store=lambda wildcards, input: store_of(input.features),
     message:
         "Captioning the test items of {wildcards.corpus} with {wildcards.paper}/{wildcards.system}"
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl predict --checkpoint {input.checkpoints}"
         " --captions work/{wildcards.corpus}/captions --features {params.store} --out {output} {params.decoding}"
-        " --device {params.device} 2> >(trap '' TERM INT; exec tee {log} >&2)"
+        " --device {params.device}" + LOGGED
 
 
 rule score:
@@ -59,14 +59,14 @@ rule score:
         code=lambda wildcards: code_version("evaluate", *reward_model_methods(wildcards)),
         spice=spice_option,
         reward_models=lambda wildcards, input: option("embedding", input.reward_models),
-        store=lambda wildcards, input: option("features", str(input.features).replace(".json", ".h5")),
+        store=lambda wildcards, input: option("features", store_of(input.features)),
     message:
         "Scoring {wildcards.paper}/{wildcards.system} on {wildcards.corpus}"
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl evaluate --predictions {input.predictions}"
         " --checkpoint {input.checkpoints} --captions work/{wildcards.corpus}/captions --out {output} {params.spice}"
         " {params.reward_models} {params.store}"
-        " 2> >(trap '' TERM INT; exec tee {log} >&2)"
+        "" + LOGGED
 
 
 rule table:
@@ -92,7 +92,7 @@ rule table:
         "Building {output.csv}"
     shell:
         "exec captionrl table {wildcards.paper}/{wildcards.table} --scale {params.scale} --scores {input.scores}"
-        " --metadata {input.metadata} --out {output.csv} {params.overrides} 2> >(trap '' TERM INT; exec tee {log} >&2)"
+        " --metadata {input.metadata} --out {output.csv} {params.overrides}" + LOGGED
 
 
 rule submission:
@@ -121,12 +121,12 @@ rule submission:
         ),
         beam=lambda wildcards: PAPERS[wildcards.paper].beam,
         images=lambda wildcards: IMAGE_LISTS[wildcards.part].format(corpus=leaderboard_of(wildcards.paper).corpus),
-        store=lambda wildcards, input: str(input.features).replace(".json", ".h5"),
+        store=lambda wildcards, input: store_of(input.features),
     message:
         "Captioning {wildcards.part} for the MSCOCO server: {output}"
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl submit --checkpoint {input.checkpoint} --images {params.images}"
-        " --features {params.store} --out {output} --beam {params.beam} --device {params.device} 2> >(trap '' TERM INT; exec tee {log} >&2)"
+        " --features {params.store} --out {output} --beam {params.beam} --device {params.device}" + LOGGED
 
 
 for paper_name, board_name in [(paper, board) for paper in PAPERS for board in PAPERS[paper].leaderboards]:
@@ -151,7 +151,7 @@ for paper_name, board_name in [(paper, board) for paper in PAPERS for board in P
             "Writing {output.csv}"
         shell:
             "exec captionrl leaderboard {params.leaderboard} --scale {params.scale} --out {output.csv} {params.overrides}"
-            " 2> >(trap '' TERM INT; exec tee {log} >&2)"
+            "" + LOGGED
 
 
 for paper_name in PAPERS:
@@ -183,4 +183,4 @@ for paper_name in PAPERS:
             "Gathering {output.metrics}"
         shell:
             "exec captionrl metrics {params.paper} --scale {params.scale} --tables {input.tables}"
-            " --curves {input.curves} --out {output.metrics} {params.overrides} 2> >(trap '' TERM INT; exec tee {log} >&2)"
+            " --curves {input.curves} --out {output.metrics} {params.overrides}" + LOGGED

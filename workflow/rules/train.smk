@@ -35,7 +35,7 @@ rule train:
             PAPERS[wildcards.paper].training_config(wildcards.run, wildcards.phase, wildcards.corpus)
         ),
         start=lambda wildcards, input: option("start", input.start),
-        features=lambda wildcards, input: option("features", str(input.features).replace(".json", ".h5")),
+        features=lambda wildcards, input: option("features", store_of(input.features)),
         segments=lambda wildcards, input: option("segments", input.segments),
         attributes=lambda wildcards, input: option("attributes", input.attributes),
         pretrained=lambda wildcards, input: option("weights", input.weights),
@@ -47,4 +47,4 @@ rule train:
         "exec env OMP_NUM_THREADS={threads} captionrl train {wildcards.paper}/{wildcards.run}/{wildcards.phase}"
         " --corpus {wildcards.corpus} --seed {wildcards.seed} --captions work/{wildcards.corpus}/captions"
         " {params.features} {params.segments} {params.attributes} {params.pretrained} {params.start} --out {output.weights} --scale {params.scale} {params.overrides}"
-        " --device {params.device} {params.precision} 2> >(trap '' TERM INT; exec tee {log} >&2)"
+        " --device {params.device} {params.precision}" + LOGGED

@@ -21,7 +21,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     from captionrl.files import read_json
-    from captionrl.tables.table import build, write
+    from captionrl.tables.formats import write
+    from captionrl.tables.table import build
 
     paper, table = args.table
     scores: dict[str, list[Path]] = {}

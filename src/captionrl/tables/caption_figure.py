@@ -43,7 +43,7 @@ def draw_caption_figure(media: Path, fps: float, found: Description, numbers: np
     sheet = Sheet()
     left = LEFT if weights is not None and found.segments is None else MARGIN
     width = min(WIDTH - MARGIN - left, 4 * len(chosen))  # a still image need not fill the sheet
-    y = sheet.text(plain(media.name), MARGIN, MARGIN, WIDTH - 2 * MARGIN, 10, "bold")
+    y = sheet.title(media.name)
     y = sheet.text(coloured(found), MARGIN, y + 0.04, WIDTH - 2 * MARGIN, 10)
     y = film_strip(sheet, frames, chosen, fps, left, y + 0.1, width)
     if weights is not None and len(weights):

@@ -96,7 +96,7 @@ def draw_curves(paper: Paper, figure: CurvesFigure, paths: Paths) -> Sheet:
         axes.legend(loc="lower left", fontsize=9, frameon=False, handlelength=1.6, **place)
 
     sheet = Sheet()
-    y = sheet.text(plain(f"{figure.title}, {figure.corpus}"), MARGIN, MARGIN, WIDTH - 2 * MARGIN, 10, "bold")
+    y = sheet.title(f"{figure.title}, {figure.corpus}")
     count = seeds.pop()
     what = "One seed." if count == 1 else f"Mean of {count} seeds and their range."
     what += " Dashed: warm start by cross-entropy. Ring: reinforcement begins, from the best weights so far."

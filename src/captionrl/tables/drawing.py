@@ -57,6 +57,20 @@ class Sheet:
             x += advance + space
         return self.reach(y + line)
 
+    def title(self, title: str, note: str = "") -> float:
+        """The sheet's head, and a note below it."""
+        y = self.text(plain(title), MARGIN, MARGIN, WIDTH - 2 * MARGIN, 10, "bold")
+        return self.text(plain(note, GREY), MARGIN, y, WIDTH - 2 * MARGIN) if note else y
+
+    def heading(self, text: str, top: float, colour: str) -> float:
+        """The name of a test item."""
+        return self.text(plain(text, colour), MARGIN, top, WIDTH - 2 * MARGIN, 9, "bold")
+
+    def row(self, name: str, pieces: Sequence[Piece], top: float, label: float) -> float:
+        """A name in a column of width `label`, and words beside it."""
+        self.text(plain(name), MARGIN, top, label, 9, "bold")
+        return self.text(pieces, MARGIN + label, top, WIDTH - 2 * MARGIN - label)
+
     def picture(self, image: np.ndarray, left: float, top: float, width: float) -> float:
         """RGB [H, W, 3] as wide as `width`, in its own proportions."""
         height = width * image.shape[0] / image.shape[1]

@@ -33,7 +33,6 @@ from captionrl.tables.drawing import (
     BLACK,
     GREY,
     MARGIN,
-    WIDTH,
     Frames,
     Sheet,
     coloured,
@@ -96,8 +95,8 @@ def by_system(files: Sequence[Path]) -> dict[tuple[str, str], Path]:
 
 def draw_examples(paper: Paper, figure: ExamplesFigure, sources: Sources) -> Sheet:
     """Frames, each method's caption and references of every example, one below the other (HRL figures 4 and 7)."""
-    sheet, label, y = Sheet(), 1.2, MARGIN
-    y = sheet.text(plain(f"{figure.title}, {figure.corpus}"), MARGIN, y, WIDTH - 2 * MARGIN, 10, "bold")
+    sheet, label = Sheet(), 1.2
+    y = sheet.title(f"{figure.title}, {figure.corpus}")
     examples = examples_of(paper, figure.corpus, [method.run for method in figure.methods], figure.items, sources)
     stats = _attributes(paper, figure, [example.item.id for example in examples], sources) if figure.attributes else {}
     for example in examples:
@@ -106,7 +105,7 @@ def draw_examples(paper: Paper, figure: ExamplesFigure, sources: Sources) -> She
             frames = {number: example.kept[number] for number in shown}
         else:
             frames = frames_of(example.item, paper, figure.corpus, shown, sources)
-        y = sheet.text(plain(example.item.id, GREY), MARGIN, y + 0.15, WIDTH - 2 * MARGIN, 9, "bold")
+        y = sheet.heading(example.item.id, y + 0.15, GREY)
         if frames:
             timed = len(example.numbers) > 1 and example.kept is None  # stills and kept frames have no time
             fps = paper.fps if timed else None
@@ -122,44 +121,40 @@ def draw_examples(paper: Paper, figure: ExamplesFigure, sources: Sources) -> She
             rows.append(("" if index else "references", plain(reference, GREY)))
         for name, pieces in rows:
             y += 0.03
-            sheet.text(plain(name), MARGIN, y, label, 9, "bold")
-            y = sheet.text(pieces, MARGIN + label, y, WIDTH - 2 * MARGIN - label)
+            y = sheet.row(name, pieces, y, label)
     return sheet
 
 
 def draw_attention(paper: Paper, figure: AttentionFigure, sources: Sources) -> Sheet:
     """For every example each segment's key frame, words and attention over time (HRL figure 6)."""
-    sheet, y = Sheet(), MARGIN
-    y = sheet.text(plain(f"{figure.title}, {figure.corpus}"), MARGIN, y, WIDTH - 2 * MARGIN, 10, "bold")
+    sheet = Sheet()
     what = "Mean of the worker's attention over a segment's words; the frame with most of it (dot) above; dotted: even"
-    y = sheet.text(plain(what, GREY), MARGIN, y, WIDTH - 2 * MARGIN)
+    y = sheet.title(f"{figure.title}, {figure.corpus}", what)
     for example in examples_of(paper, figure.corpus, [figure.run], figure.items, sources):
         (found,) = example.found[figure.run]
         weights = found.segment_attention()
         assert weights is not None
         keys = [int(example.numbers[peak]) for peak in weights.argmax(1)]
         frames = frames_of(example.item, paper, figure.corpus, keys, sources)
-        y = sheet.text(plain(example.item.id, BLACK), MARGIN, y + 0.1, WIDTH - 2 * MARGIN, 9, "bold")
+        y = sheet.heading(example.item.id, y + 0.1, BLACK)
         y = segment_cells(sheet, found, example.numbers, frames, paper.fps, y + 0.03)
     return sheet
 
 
 def draw_stages(paper: Paper, figure: StagesFigure, sources: Sources) -> Sheet:
     """What each stage says of every example, and where the fine ones look as the last one writes (Stack-Cap fig. 3)."""
-    sheet, y = Sheet(), MARGIN
-    y = sheet.text(plain(f"{figure.title}, {figure.corpus}"), MARGIN, y, WIDTH - 2 * MARGIN, 10, "bold")
+    sheet = Sheet()
     what = "The coarse stage looks at the picture as a whole. Maps: attention at each word of the last stage's caption."
-    y = sheet.text(plain(what, GREY), MARGIN, y, WIDTH - 2 * MARGIN)
+    y = sheet.title(f"{figure.title}, {figure.corpus}", what)
     decoded = [f"{figure.run}.{decoding}" for decoding in paper.decodings_of(figure.run, figure.corpus)]
     systems = [*(system for system in decoded if stage_of(system) is not None), figure.run]
     for example in examples_of(paper, figure.corpus, systems, figure.items, sources):
         frames = frames_of(example.item, paper, figure.corpus, [0], sources)
-        y = sheet.text(plain(example.item.id, BLACK), MARGIN, y + 0.15, WIDTH - 2 * MARGIN, 9, "bold")
+        y = sheet.heading(example.item.id, y + 0.15, BLACK)
         rows = [(f"stage {stage}", coloured(example.found[system][0])) for stage, system in enumerate(systems)]
         rows.append(("reference", plain(example.references[0], GREY)))
         for name, pieces in rows:
-            sheet.text(plain(name), MARGIN, y, STAGE, 9, "bold")
-            y = sheet.text(pieces, MARGIN + STAGE, y, WIDTH - 2 * MARGIN - STAGE)
+            y = sheet.row(name, pieces, y, STAGE)
         y = stage_maps(sheet, example.found[figure.run][0], frames.get(0), MARGIN, y + 0.05)
     return sheet
 

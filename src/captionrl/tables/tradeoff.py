@@ -52,7 +52,7 @@ def draw_tradeoff(paper: Paper, figure: TradeoffFigure, tables: Mapping[str, Pat
         axes.tick_params(labelsize=9, color=GREY, labelcolor=BLACK)
 
     sheet = Sheet()
-    y = sheet.text(plain(f"{figure.title}, {figure.corpus}"), MARGIN, MARGIN, WIDTH - 2 * MARGIN, 10, "bold")
+    y = sheet.title(f"{figure.title}, {figure.corpus}")
     what = f"Rows of {figure.table}, means over seeds with 95 % bootstrap intervals over items. {KEY}"
     y = sheet.text(plain(what, GREY), MARGIN, y, WIDTH - 2 * MARGIN)
     y = sheet.plot(draw, MARGIN + 0.55, y + 0.35, WIDTH - 2 * MARGIN - 0.65, 4.4)

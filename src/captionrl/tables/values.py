@@ -85,13 +85,12 @@ class TrainedPolicy:
 def draw_values(paper: Paper, figure: ValuesFigure, sources: Sources) -> Sheet:
     """For every example its picture and the values of three captions; then those of sampled captions of all items."""
     trained = _trained(paper, figure, sources)
-    sheet, y = Sheet(), MARGIN
-    y = sheet.text(plain(f"{figure.title}, {figure.corpus}"), MARGIN, y, WIDTH - 2 * MARGIN, 10, "bold")
+    sheet = Sheet()
     what = (
         "Value before the first word of three captions and after each: the picture's first reference, what beam search "
         f"writes, the next picture's first reference. Rings: what whole captions earn ({reward_name(trained.phase)})."
     )
-    y = sheet.text(plain(what, GREY), MARGIN, y, WIDTH - 2 * MARGIN)
+    y = sheet.title(f"{figure.title}, {figure.corpus}", what)
     examples = examples_of(paper, figure.corpus, [figure.run], figure.items, sources)
     groups: list[list[Valued]] = []
     for place, example in enumerate(examples):
@@ -101,7 +100,7 @@ def draw_values(paper: Paper, figure: ValuesFigure, sources: Sources) -> Sheet:
     reached = np.concatenate([[*caption.values, caption.reward] for captions in groups for caption in captions])
     limits = float(reached.min()), float(reached.max())
     for example, captions in zip(examples, groups, strict=True):
-        y = sheet.text(plain(example.item.id, BLACK), MARGIN, y + 0.15, WIDTH - 2 * MARGIN, 9, "bold")
+        y = sheet.heading(example.item.id, y + 0.15, BLACK)
         frames = frames_of(example.item, paper, figure.corpus, [0], sources)
         bottom = sheet.picture(frames[0], MARGIN, y + 0.05, PICTURE) if frames else y
         y = max(bottom, _word_plot(sheet, captions, limits, MARGIN + PICTURE + 0.65, y + 0.05))
