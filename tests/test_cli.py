@@ -117,7 +117,7 @@ def test_the_example_of_a_command_parses_and_names_what_the_papers_make(command)
     cli.parser().parse_args([name, *arguments])
     for place in re.findall(r"checkpoints/(\S+)/seed1.safetensors", " ".join(arguments)):
         corpus, paper, run, phase = place.split("/")
-        settings = load_paper(PAPERS / f"{paper}.yaml", "mini")
+        settings = load_paper(PAPERS / paper, "mini")
         assert corpus in settings.corpora
         assert phase in settings.runs[run].phases
 

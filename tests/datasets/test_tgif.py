@@ -92,7 +92,7 @@ def test_folders_in_a_url_are_not_used(tmp_path):
     ("fault", "message"),
     [
         ({"captions": CAPTIONS + f"{MAN} a man\n"}, "tgif-v1.0.tsv: line 5: 'https://38.media.tumblr.com/9f6c25"),
-        ({"captions": CAPTIONS + f"{MAN}\t \n"}, "must be URL<TAB>CAPTION; mend the line"),
+        ({"captions": CAPTIONS + f"{MAN}\t \n"}, "must be URL<TAB>CAPTION; fix the line"),
         ({"val": f"{CAT}\n{MAN}\n"}, f"val.txt: line 2: {MAN} is listed already ("),
         ({"test": f"{GUN}\n{GUN}\n"}, f"test.txt: line 2: {GUN} is listed already ("),
         ({"test": f"{GUN}\nhttps://x.org/other.gif\n"}, "test.txt: line 2: https://x.org/other.gif has no caption in"),

@@ -95,7 +95,7 @@ class Table:
         items = torch.arange(len(self.tables))
         return Read(items, items.new_zeros(len(items), 0))
 
-    def read(self, tokens, state):
+    def step(self, tokens, state):
         return Read(state.item, torch.cat([state.tokens, tokens.unsqueeze(1)], 1))
 
     def value(self, state):

@@ -155,7 +155,7 @@ def refusal(world, checkpoint):
 
 def test_a_captioner_is_refused(world, tmp_path):
     path = world.untrained(tmp_path / "hrl.safetensors", model="hrl")
-    assert "a captioner (hrl); give a checkpoint of an internal critic" in refusal(world, path)
+    assert "a captioner (hrl); give a checkpoint of a boundary critic" in refusal(world, path)
 
 
 def test_a_critic_that_has_not_read_the_word_is_refused(world, tmp_path):

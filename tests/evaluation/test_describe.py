@@ -105,7 +105,7 @@ def test_segments_are_the_words_cut_where_the_critic_says(hrl, segmented):
     for found in segmented:
         assert [word for segment in found.segments for word in segment] == found.words
         tokens = torch.tensor([[VOCABULARY.words.index(word) for word in found.words]])
-        ends = (hrl.critic(tokens) > 0)[0].tolist()
+        ends = (hrl.boundary_critic(tokens) > 0)[0].tolist()
         assert [len(segment) for segment in found.segments] == lengths_of(ends)
 
 

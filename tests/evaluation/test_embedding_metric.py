@@ -109,9 +109,9 @@ def test_the_command_writes_it_beside_the_other_metrics(world, reward_model, cap
 
 
 @pytest.mark.parametrize("option", ["--embedding", "--features"])
-def test_one_of_judge_and_features_alone_is_refused(option, monkeypatch, capsys):
+def test_one_of_embedding_and_features_alone_is_refused(option, monkeypatch, capsys):
     files = ["--predictions", "p", "--checkpoint", "c", "--captions", "d", "--out", "o"]
     monkeypatch.setattr(sys, "argv", ["captionrl", "evaluate", *files, option, "x"])
     with pytest.raises(SystemExit):
         cli.main()
-    assert "--embedding and --features: one is of no use without the other; give both" in capsys.readouterr().err
+    assert "--embedding and --features: one needs the other; give both" in capsys.readouterr().err

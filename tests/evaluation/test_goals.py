@@ -154,7 +154,7 @@ def refusal(world, checkpoint, features=None):
 
 def test_a_captioner_without_goals_is_refused(world, tmp_path):
     path = world.untrained(tmp_path / "xe.safetensors")
-    assert refusal(world, path) == f"{path}: a captioner without goals (attention); give checkpoints of hrl runs"
+    assert refusal(world, path) == f"{path}: a captioner without goals (attention); give a run of one with it"
 
 
 def test_a_critic_is_refused(world, tmp_path):

@@ -83,5 +83,5 @@ def test_the_report_of_a_checkpoint(world, trained):
 def test_a_captioner_without_such_a_branch_is_refused(world, trained, tmp_path):
     other = world.untrained(tmp_path / "other.safetensors")
     for checkpoint, number in ((other, 7), (trained, 8)):
-        with pytest.raises(UserError, match="attributes; give a run that was taught them"):
+        with pytest.raises(UserError, match="attributes; give a run that was trained on them"):
             probabilities(checkpoint, world.cnn()["features"], ["clip3"], number, "cpu")

@@ -176,4 +176,4 @@ def test_fewer_pictures_than_a_fold_are_refused(world, checkpoint):
 
 def test_a_checkpoint_without_an_embedding_is_refused(world, tmp_path):
     path = world.untrained(tmp_path / "xe.safetensors")
-    assert refusal(world, path) == f"{path}: a captioner without an embedding (attention); give one of actor-critic"
+    assert refusal(world, path) == f"{path}: a captioner without an embedding (attention); give a run of one with it"

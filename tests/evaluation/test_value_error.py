@@ -44,14 +44,14 @@ def two_items(value):
 def test_a_perfect_value_network_has_no_error():
     found = report([two_items([1, 1, 4, 4, 4])])["value network"]
     assert found["error"] == {"value": 0, "low": 0, "high": 0}
-    assert found["explained"] == {"value": 100, "low": 100, "high": 100}
+    assert found["explained_variance"] == {"value": 100, "low": 100, "high": 100}
 
 
 def test_the_constants_are_the_best_of_these_beginnings():
     found = report([two_items([0, 0, 0, 0, 0])])
     mean = (1 + 1 + 4 + 4 + 4) / 5
     assert found["constant"]["error"]["value"] == pytest.approx((2 * (mean - 1) ** 2 + 3 * (4 - mean) ** 2) / 5)
-    assert found["constant"]["explained"]["value"] == 0
+    assert found["constant"]["explained_variance"]["value"] == 0
     # With no word, and with one, half of the captions earn 1 and half 4; with two words the caption earns 4.
     assert found["constant a length"]["error"]["value"] == pytest.approx(4 * 1.5**2 / 5)
     assert found["value network"]["error"]["value"] == pytest.approx((2 * 1 + 3 * 16) / 5)
@@ -136,7 +136,7 @@ def test_a_value_network_that_says_the_same_of_all_has_that_constants_error(worl
 
     found = value_errors([checkpoint("constant", constant)], world.captions, world.features, "test")
     assert found["value network"]["error"]["value"] == pytest.approx(found["constant"]["error"]["value"])
-    assert found["value network"]["explained"]["value"] == pytest.approx(0, abs=1e-4)
+    assert found["value network"]["explained_variance"]["value"] == pytest.approx(0, abs=1e-4)
     assert found["constant"]["error"]["value"] > 0
     assert (found["split"], found["items"], found["captions"]) == ("test", 7, 7 * CAPTIONS_AN_ITEM)
 
@@ -172,7 +172,7 @@ def test_of_several_seeds_it_is_the_mean(world, checkpoint):
     both = value_errors(paths, world.captions, world.features, "test")
     single = [value_errors([path], world.captions, world.features, "test") for path in paths]
     for name in ("value network", "constant", "constant a length"):
-        for what in ("error", "explained"):
+        for what in ("error", "explained_variance"):
             mean = np.mean([one[name][what]["value"] for one in single])
             assert both[name][what]["value"] == pytest.approx(mean)
     assert (both["seeds"], both["prefixes"]) == (2, sum(one["prefixes"] for one in single))
@@ -209,13 +209,13 @@ def refusal(world, path):
 
 def test_a_phase_without_such_a_reward_is_refused(world, checkpoint):
     path = checkpoint("xe", objective="xe")
-    what = "its last phase (xe) teaches no value network; give one whose last phase is value or actor-critic"
+    what = "its last phase (xe) trains no value network; give one whose last phase is value or actor-critic"
     assert refusal(world, path) == f"{path}: {what}"
 
 
 def test_a_captioner_without_a_value_network_is_refused(world, tmp_path):
     path = world.untrained(tmp_path / "xe.safetensors")
-    assert "a captioner without a value network (attention); give one" in refusal(world, path)
+    assert "a captioner without a value network (attention); give a run" in refusal(world, path)
 
 
 @pytest.mark.parametrize("content", [{}, [], {"config": {"phase": PHASE | {"unknown": 1}}}])

@@ -41,7 +41,7 @@ def test_a_frame_store_holds_what_the_clips_show(clip, tmp_path):
     )  # fmt: skip
     assert (manifest["frames"], manifest["dim"], manifest["backbone"]) == (6, 128, "mini-frames")
     store = FeatureStore(tmp_path / "a.h5")
-    shown = sample_uniformly(np.stack([frame for _, frame in sample_frames(rendered, 3.0, frame_sampler.resize)]), 3)
+    shown = sample_uniformly(np.stack([frame for _, frame in sample_frames(rendered, 3.0, sampler.resize)]), 3)
     rows = store.read("clip")
     assert rows.dtype == np.uint8
     assert len({frame.mean().round() for frame in shown}) == 3

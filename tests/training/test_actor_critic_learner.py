@@ -70,7 +70,7 @@ def parts(policy):
 
 def rewards_of_all(learner):
     """The reward of every caption for each picture [4, C], by the phase's own words."""
-    captions, weight = every_caption(), learner.phase.embedding
+    captions, weight = every_caption(), learner.phase.embedding_weight
     rows = []
     for item in ITEMS:
         metric = learner.reward.score(captions, (captions != PAD).sum(1), [item] * len(captions))

@@ -262,7 +262,7 @@ def test_weights_of_another_network_are_refused(world, tmp_path):
 
 def test_more_attributes_than_the_branch_has_places_for_are_refused(world, tmp_path):
     overrides = overlay(SEEING, {"sizes": {"attributes": 3}, "runs": {"first": {"phases": ["step3"]}}})
-    with pytest.raises(UserError, match=r"attributes.tsv: 7 attributes, but sizes.attributes is 3; .*--most"):
+    with pytest.raises(UserError, match=r"attributes.tsv: 7 attributes, but sizes.attributes is 3; .*--max-attributes"):
         world.train("first", "step3", tmp_path / "a.safetensors", overrides, **world.cnn())
 
 

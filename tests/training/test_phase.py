@@ -58,7 +58,7 @@ def test_reinforcement_begins_with_the_weights_it_starts_from(world, xe, tmp_pat
     assert rows(rl, "validation")[0]["val_cider"] == load_checkpoint(xe)[1].val_score
 
 
-def test_the_card_says_what_was_trained(xe):
+def test_the_metadata_says_what_was_trained(xe):
     _, metadata = load_checkpoint(xe)
     assert (metadata.paper, metadata.run, metadata.phase, metadata.corpus, metadata.seed) == (
         "hrl",

@@ -1,4 +1,4 @@
-"""Who reward_models the captions of a table that shows Embedding."""
+"""Which embedding scores the captions of a table that shows the metric Embedding."""
 
 import pytest
 
@@ -9,8 +9,8 @@ REWARD_MODEL = [
 REWARD_MODEL += ["--features", "work/coco-mini/features/mini-grid.h5"]
 
 
-@pytest.mark.parametrize(("system", "reward-model"), [("policy_value/joint", REWARD_MODEL), ("stackcap/lstm", [])])
-def test_a_system_whose_table_shows_it_is_judged_by_the_embedding_of_its_own_seeds(project, system, reward_model):
+@pytest.mark.parametrize(("system", "reward_model"), [("policy_value/joint", REWARD_MODEL), ("stackcap/lstm", [])])
+def test_a_system_whose_table_shows_it_is_scored_with_the_embedding_of_its_own_seeds(project, system, reward_model):
     scores = [f"work/coco-mini/scores/{system}/seed{seed}.json" for seed in (1, 2)]
     (arguments,) = project.plan("--printshellcmds", scores[1], config=("seeds=[1,2]",)).commands["evaluate"]
     assert arguments[arguments.index("--out") :] == ["--out", *scores, *reward_model]
