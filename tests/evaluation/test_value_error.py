@@ -120,7 +120,7 @@ def test_every_beginning_of_a_few_captions_an_item_is_there_once(world, checkpoi
 
 
 def test_the_reward_is_weighted_as_the_phase_says(world, checkpoint):
-    rewards = {weight: read(world, checkpoint(f"weight {weight}", embedding=weight)).reward for weight in (0, 0.25, 1)}
+    rewards = {weight: read(world, checkpoint(f"weight {weight}", embedding_weight=weight)).reward for weight in (0, 0.25, 1)}
     assert np.allclose(rewards[0.25], 0.75 * rewards[0] + 0.25 * rewards[1], atol=1e-6)
     assert rewards[0].max() > 0
     assert not np.allclose(rewards[0], rewards[1])
@@ -196,7 +196,7 @@ def test_the_command_prints_the_report(world, checkpoint, monkeypatch, capsys):
     network, constant, a_length, *rest = render(found).splitlines()
     assert f"{found['value network']['error']['value']:.4f}" in network
     assert f"p = {found['constant']['p']:.4f}" in constant
-    assert f"explains {found['constant a length']['explained']['value']:.1f} %" in a_length
+    assert f"explains {found['constant a length']['explained_variance']['value']:.1f} %" in a_length
     assert len(rest) == 4 + len(found["lengths"])
 
 

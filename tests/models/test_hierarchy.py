@@ -7,7 +7,7 @@ from toy import batch, every_caption, toy_clips, toy_policy
 
 from captionrl.models.hrl import HRL
 from captionrl.models.policy import shift
-from captionrl.text.vocabulary import EOS
+from captionrl.text.vocabulary import EOS, PAD
 
 CAPTIONS = torch.tensor([[4, 5, 6, 4, 5, EOS], [6, 6, 5, 4, 4, EOS], [5, 4, 4, 6, 6, EOS]])
 
@@ -60,12 +60,13 @@ def test_noise_is_added_to_the_goal_of_its_segment(policy):
 
 
 def test_given_boundaries_replace_the_critics(policy):
+    captions = torch.tensor([[5, EOS, PAD, PAD, PAD, PAD], [6, 6, 5, EOS, PAD, PAD], [4, 5, 6, 4, 5, EOS]])
     memory = policy.encode(batch(toy_clips(4, 2, 3)))
-    ends = policy.boundary_critic(CAPTIONS) > 0
-    given, own = policy.teacher_forced_hidden(CAPTIONS, memory, ends), policy.teacher_forced_hidden(CAPTIONS, memory)
+    ends = policy.boundary_critic(captions) > 0
+    given, own = policy.teacher_forced_hidden(captions, memory, ends), policy.teacher_forced_hidden(captions, memory)
     torch.testing.assert_close(given, own)
-    others, _ = policy.teacher_forced_hidden(CAPTIONS, memory, ~ends)
-    assert not torch.allclose(others, policy.teacher_forced_hidden(CAPTIONS, memory)[0])
+    others, _ = policy.teacher_forced_hidden(captions, memory, ~ends)
+    assert not torch.allclose(others, own[0])
 
 
 def test_the_critic_reads_the_word_itself_or_only_those_before_it():

@@ -60,15 +60,10 @@ def test_reinforcement_begins_with_the_weights_it_starts_from(world, xe, tmp_pat
 
 def test_the_metadata_says_what_was_trained(xe):
     _, metadata = load_checkpoint(xe)
-    assert (metadata.paper, metadata.run, metadata.phase, metadata.corpus, metadata.seed) == (
-        "hrl",
-        "xe-baseline",
-        "xe",
-        CORPUS,
-        1,
-    )
+    where = (metadata.paper, metadata.run, metadata.phase, metadata.corpus, metadata.seed)
+    assert where == ("hrl", "xe-baseline", "xe", CORPUS, 1)
     assert (metadata.model, metadata.visual_input, metadata.updates, metadata.backbone, metadata.fps) == (
-        "attention", False, XE_UPDATES, "mini", 3
+        "attention", True, XE_UPDATES, "mini", 3
     )  # fmt: skip
     assert metadata.corpus_settings == CorpusSettings(max_frames=5, max_words=6, min_count=1)
 
