@@ -40,7 +40,7 @@ def main() -> int:
         for name in names:
             result = known.get(name) or try_fault(copy, HERE / f"{name}.patch")
             if result is None:
-                print(name, "does not apply: make it anew", flush=True)
+                print(name, "does not apply: make it again", flush=True)
                 continue
             caught += bool(result["test"])
             what = f"caught by {result['test']} in" if result["test"] else "ESCAPED after"
@@ -79,7 +79,7 @@ def try_fault(copy: Path, patch: Path) -> dict | None:
         git_apply(copy, changed, "-R", str(patch))
     seconds = round(time.monotonic() - began)
     if test and failing(copy, [test]):
-        sys.exit(f"{patch.stem}: {test} fails without it, too; mend that first")
+        sys.exit(f"{patch.stem}: {test} fails without it, too; fix that first")
     return {"test": test, "seconds": seconds}
 
 
