@@ -16,7 +16,8 @@ TEXT = sorted([
 NAMES = {  # as a whole name, or as a part between underscores
     "accumulate": "gradient_accumulation_steps", "anneal": "lr_schedule", "beginnings": "prefixes",
     "blind": "visual_input", "card": "metadata", "contrast": "comparison", "contrasts": "comparisons", "eyes": "cnn",
-    "foreseen": "predicted_values", "health": "rollout_diagnostics", "heard": "critic_embedding", "judge": "reward_model", "judged": "actor_critic",
+    "foreseen": "predicted_values",
+    "health": "rollout_diagnostics", "heard": "critic_embedding", "judge": "reward_model", "judged": "actor_critic",
     "judges": "reward_models", "keeper": "frame_sampler", "lit": "attention_overlay", "looks": "attention maps",
     "mend": "fix", "portrait": "caption_figure", "rivals": "negatives", "seeing": "cnn", "teach": "set_trainable",
     "thin": "sample_uniformly", "told": "statistics",

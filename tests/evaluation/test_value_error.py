@@ -120,7 +120,9 @@ def test_every_beginning_of_a_few_captions_an_item_is_there_once(world, checkpoi
 
 
 def test_the_reward_is_weighted_as_the_phase_says(world, checkpoint):
-    rewards = {weight: read(world, checkpoint(f"weight {weight}", embedding_weight=weight)).reward for weight in (0, 0.25, 1)}
+    rewards = {
+        weight: read(world, checkpoint(f"weight {weight}", embedding_weight=weight)).reward for weight in (0, 0.25, 1)
+    }
     assert np.allclose(rewards[0.25], 0.75 * rewards[0] + 0.25 * rewards[1], atol=1e-6)
     assert rewards[0].max() > 0
     assert not np.allclose(rewards[0], rewards[1])
