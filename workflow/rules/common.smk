@@ -1,7 +1,5 @@
 """What the rules ask of the papers' YAML."""
 
-# A command's messages go to the terminal and to its log, which is written to the end when the job is stopped.
-LOGGED = " 2> >(trap '' TERM INT; exec tee {log} >&2)"
 SET = 5  # captions of a set (SLE section 3.2)
 SPICE = "data/tools/stanford-corenlp-full-2015-12-09.zip"
 IMAGE_LISTS = {  # the images that the MSCOCO server scores captions of, by part of COCO

@@ -23,7 +23,7 @@ rule render:
     message:
         "Rendering {wildcards.corpus}-mini, the mini world in {wildcards.corpus}'s own file formats"
     shell:
-        "exec captionrl render {wildcards.corpus}-mini --raw data/{wildcards.corpus}-mini --workers {threads}" + LOGGED
+        "exec captionrl render {wildcards.corpus}-mini --raw data/{wildcards.corpus}-mini --workers {threads} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 rule check_data:
@@ -36,7 +36,7 @@ rule check_data:
     message:
         "Checking that the files of {wildcards.corpus} are in data/{wildcards.corpus}"
     shell:
-        "exec captionrl check-data {wildcards.corpus} --raw data/{wildcards.corpus}" + LOGGED
+        "exec captionrl check-data {wildcards.corpus} --raw data/{wildcards.corpus} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 ruleorder: render > check_data
@@ -50,7 +50,7 @@ rule download_weights:
     message:
         "Fetching the ImageNet weights {wildcards.weights}"
     shell:
-        "exec captionrl download weights {wildcards.weights}.pth --into data/weights" + LOGGED
+        "exec captionrl download weights {wildcards.weights}.pth --into data/weights 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 rule download_corenlp:
@@ -62,7 +62,7 @@ rule download_corenlp:
     message:
         "Fetching Stanford CoreNLP {wildcards.version}"
     shell:
-        "exec captionrl download tools stanford-corenlp-{wildcards.version}.zip --into data/tools" + LOGGED
+        "exec captionrl download tools stanford-corenlp-{wildcards.version}.zip --into data/tools 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 rule captions:
@@ -88,7 +88,7 @@ rule captions:
         "Reading and tokenising the captions of {wildcards.corpus}"
     shell:
         "exec captionrl corpus {wildcards.corpus} --raw data/{wildcards.corpus} --min-count {params.min_count}"
-        " --out {params.out}" + LOGGED
+        " --out {params.out} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 rule segments:
@@ -113,7 +113,7 @@ rule segments:
         "Cutting the captions of {wildcards.corpus} into segments ({wildcards.backend})"
     shell:
         "exec captionrl segment --captions work/{wildcards.corpus}/captions --backend {wildcards.backend} {params.corenlp}"
-        " --workers {threads} --out {output.segments}" + LOGGED
+        " --workers {threads} --out {output.segments} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 rule attributes:
@@ -138,4 +138,4 @@ rule attributes:
         "Listing the attributes of {wildcards.corpus} ({wildcards.tagger})"
     shell:
         "exec captionrl attributes --captions work/{wildcards.corpus}/captions --tagger {wildcards.tagger} {params.corenlp}"
-        " --max-attributes {params.max_attributes} --workers {threads} --out {output}" + LOGGED
+        " --max-attributes {params.max_attributes} --workers {threads} --out {output} 2> >(trap '' TERM INT; exec tee {log} >&2)"

@@ -29,7 +29,7 @@ rule backbone:
         "Training the mini backbone on labelled stills of the mini world"
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl backbone --images data/imagenet-mini/images.npz"
-        " --out {output.weights} --device {params.device}" + LOGGED
+        " --out {output.weights} --device {params.device} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 rule annotations:
@@ -54,7 +54,7 @@ rule annotations:
         "Making features of {wildcards.corpus} from its annotation: ground truth, not pixels"
     shell:
         "exec captionrl annotations --raw data/{wildcards.corpus} --captions work/{wildcards.corpus}/captions"
-        " --out {output.store} --fps {params.fps}" + LOGGED
+        " --out {output.store} --fps {params.fps} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 rule regions:
@@ -78,7 +78,7 @@ rule regions:
         "Reading the bottom-up features of {wildcards.corpus} in data/{wildcards.corpus}/bottomup"
     shell:
         "exec captionrl regions --source data/{wildcards.corpus}/bottomup --captions work/{wildcards.corpus}/captions"
-        " --out {output.store}" + LOGGED
+        " --out {output.store} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 rule test_features:
@@ -113,7 +113,7 @@ rule test_features:
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl features --backbone {wildcards.backbone} {params.weights}"
         " --raw data/{wildcards.corpus} --images {params.images} --out {output.store} --fps {params.fps}"
-        " --workers {threads} {params.precision} --device {params.device}" + LOGGED
+        " --workers {threads} {params.precision} --device {params.device} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 rule features:
@@ -149,7 +149,7 @@ rule features:
         "exec env OMP_NUM_THREADS={threads} captionrl features --backbone {wildcards.backbone} {params.weights}"
         " --raw data/{wildcards.corpus} --captions work/{wildcards.corpus}/captions --out {output.store} --fps {params.fps}"
         " --allowed-failures {params.allowed_failures} --workers {threads} {params.precision} --device {params.device}"
-        "" + LOGGED
+        " 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 rule frames:
@@ -180,4 +180,4 @@ rule frames:
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl frames --backbone {wildcards.backbone} --max-frames {params.max_frames}"
         " --raw data/{wildcards.corpus} --captions work/{wildcards.corpus}/captions --out {output.store} --fps {params.fps}"
-        " --allowed-failures {params.allowed_failures} --workers {threads}" + LOGGED
+        " --allowed-failures {params.allowed_failures} --workers {threads} 2> >(trap '' TERM INT; exec tee {log} >&2)"

@@ -36,4 +36,4 @@ for paper_name in [name for name, paper in PAPERS.items() if paper.figures.names
         shell:
             "exec env OMP_NUM_THREADS={threads} captionrl figures {params.paper} --scale {params.scale}"
             " --curves {input.curves} --checkpoints {input.checkpoints} --predictions {input.predictions} --tables {input.tables} --out {params.out} --device cpu {params.overrides}"
-            "" + LOGGED
+            " 2> >(trap '' TERM INT; exec tee {log} >&2)"

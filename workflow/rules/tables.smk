@@ -33,7 +33,7 @@ rule predict:
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl predict --checkpoint {input.checkpoints}"
         " --captions work/{wildcards.corpus}/captions --features {params.store} --out {output} {params.decoding}"
-        " --device {params.device}" + LOGGED
+        " --device {params.device} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 rule score:
@@ -66,7 +66,7 @@ rule score:
         "exec env OMP_NUM_THREADS={threads} captionrl evaluate --predictions {input.predictions}"
         " --checkpoint {input.checkpoints} --captions work/{wildcards.corpus}/captions --out {output} {params.spice}"
         " {params.reward_models} {params.store}"
-        "" + LOGGED
+        " 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 rule table:
@@ -92,7 +92,7 @@ rule table:
         "Building {output.csv}"
     shell:
         "exec captionrl table {wildcards.paper}/{wildcards.table} --scale {params.scale} --scores {input.scores}"
-        " --metadata {input.metadata} --out {output.csv} {params.overrides}" + LOGGED
+        " --metadata {input.metadata} --out {output.csv} {params.overrides} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 rule submission:
@@ -126,7 +126,7 @@ rule submission:
         "Captioning {wildcards.part} for the MSCOCO server: {output}"
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl submit --checkpoint {input.checkpoint} --images {params.images}"
-        " --features {params.store} --out {output} --beam {params.beam} --device {params.device}" + LOGGED
+        " --features {params.store} --out {output} --beam {params.beam} --device {params.device} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 for paper_name, board_name in [(paper, board) for paper in PAPERS for board in PAPERS[paper].leaderboards]:
@@ -151,7 +151,7 @@ for paper_name, board_name in [(paper, board) for paper in PAPERS for board in P
             "Writing {output.csv}"
         shell:
             "exec captionrl leaderboard {params.leaderboard} --scale {params.scale} --out {output.csv} {params.overrides}"
-            "" + LOGGED
+            " 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 for paper_name in PAPERS:
@@ -183,4 +183,4 @@ for paper_name in PAPERS:
             "Gathering {output.metrics}"
         shell:
             "exec captionrl metrics {params.paper} --scale {params.scale} --tables {input.tables}"
-            " --curves {input.curves} --out {output.metrics} {params.overrides}" + LOGGED
+            " --curves {input.curves} --out {output.metrics} {params.overrides} 2> >(trap '' TERM INT; exec tee {log} >&2)"

@@ -47,4 +47,4 @@ rule train:
         "exec env OMP_NUM_THREADS={threads} captionrl train {wildcards.paper}/{wildcards.run}/{wildcards.phase}"
         " --corpus {wildcards.corpus} --seed {wildcards.seed} --captions work/{wildcards.corpus}/captions"
         " {params.features} {params.segments} {params.attributes} {params.pretrained} {params.start} --out {output.weights} --scale {params.scale} {params.overrides}"
-        " --device {params.device} {params.precision}" + LOGGED
+        " --device {params.device} {params.precision} 2> >(trap '' TERM INT; exec tee {log} >&2)"

@@ -15,7 +15,7 @@ from captionrl.features.store import sample_uniformly
 
 @dataclass(frozen=True)
 class FrameSampler:
-    """What `extract` puts in a backbone's place to keep frames, at most so many a clip. Made by `frame_keeper`."""
+    """Takes a backbone's place in `extract`, and stores frames, at most so many a clip. Made by `frame_sampler`."""
 
     name: str
     most: int
@@ -42,7 +42,7 @@ class FrameSampler:
 
 
 def frame_sampler(name: str, most: int) -> FrameSampler:
-    """The keeper of frames as a backbone sees them; `name` is that of the store, BACKBONE-frames."""
+    """The sampler of frames in a backbone's size; `name` is that of the store, BACKBONE-frames."""
     backbone = name.removesuffix(SUFFIX)
     if backbone == name or backbone not in BACKBONES:
         raise UserError(f"frames {name!r} are unknown; choose mini-frames or inception-resnet-v2-frames")
