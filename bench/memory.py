@@ -90,9 +90,9 @@ def scenery(scale: str) -> tuple[Paper, FrameSampler]:
 def measure(scale: str, clips: int, parts: int, at_once: int | None, precision: str, steps: int) -> dict[str, float]:
     torch.manual_seed(0)
     device = pick_device("auto")
-    paper, frame_sampler = scenery(scale)
-    sizes, side, words = paper.sizes, frame_sampler.resize.size, 11_000 if scale == "paper" else 200
-    policy = EndToEnd(frame_sampler.dim, words, sizes, frame_sampler.name).to(device).train()
+    paper, sampler = scenery(scale)
+    sizes, side, words = paper.sizes, sampler.resize.size, 11_000 if scale == "paper" else 200
+    policy = EndToEnd(sampler.dim, words, sizes, sampler.name).to(device).train()
     policy.cnn.at_once = at_once
     optimiser = torch.optim.Adam(policy.parameters(), lr=1e-6)
     frames = torch.randint(256, (clips, FRAMES, side, side, 3), dtype=torch.uint8)
@@ -104,14 +104,14 @@ def measure(scale: str, clips: int, parts: int, at_once: int | None, precision: 
         for part in frames.chunk(parts):
             part = part.to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-                seen = policy.see(Features(part, torch.ones(part.shape[:2], dtype=torch.bool, device=device)))
+                seen = policy.visual_features(Features(part, torch.ones(part.shape[:2], dtype=torch.bool, device=device)))
                 memory = policy.encode(seen)
                 rows = torch.arange(len(part), device=device).repeat_interleave(SAMPLES)
                 rollout = sample(policy, memory.select(rows), 35)
                 with torch.no_grad():
                     greedy(policy, memory, 35)
                 reward = torch.rand(len(rows), 1, device=device)  # what a reward costs, bench/reward.py says
-                captions = policy_gradient_loss(rollout, reward, torch.zeros_like(reward))
+                captions = policy_gradient_loss(rollout, reward)
                 attributes = attribute_loss(
                     policy.attributes(seen), torch.rand(len(part), sizes.attributes, device=device) < 0.05
                 )
@@ -135,20 +135,20 @@ def now(device: torch.device) -> float:
 def loading(scale: str) -> float:
     """Clips a second from a frame store, in batches of 16, nothing kept in memory but what the system keeps."""
     data.CACHE_BYTES = 0
-    frame_sampler = scenery(scale)[1]
-    side = frame_sampler.resize.size
+    sampler = scenery(scale)[1]
+    side = sampler.resize.size
     generator = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         rough = torch.from_numpy(generator.uniform(0, 255, (64 * FRAMES, 3, 28, 28)))
         fine = torch.nn.functional.interpolate(rough, (side, side), mode="bicubic").clamp(0, 255).to(torch.uint8)
         frames = fine.permute(0, 2, 3, 1).unflatten(0, (64, FRAMES)).numpy()
         attributes = {
-            "backbone": frame_sampler.name,
-            "weights_sha256": frame_sampler.weights_sha256,
+            "backbone": sampler.name,
+            "weights_sha256": sampler.weights_sha256,
             "fps": 3.0,
-            "dim": frame_sampler.dim,
+            "dim": sampler.dim,
         }
-        attributes |= {"transform": frame_sampler.transform, "code_version": "1"}
+        attributes |= {"transform": sampler.transform, "code_version": "1"}
         path = Path(folder) / "frames.h5"
         write_store(path, ((f"clip{i}", pack(clip)) for i, clip in enumerate(frames)), attributes)
         clips = data.clips_of(FeatureStore(path), FRAMES, torch.device("cpu"))

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from captionrl.models import Features
-from captionrl.models.attention import AttentionCaptioner, Memory, State
+from captionrl.models.attention import AttentionCaptioner, Memory
+from captionrl.models.policy import LSTMState
 from captionrl.text.vocabulary import BOS, EOS, PAD, UNK
 
 
@@ -24,11 +25,11 @@ def xe_loss(policy: AttentionCaptioner, features: Features, tokens: Tensor) -> T
     return cross_entropy(torch.stack(columns, 1).flatten(0, 1), tokens.flatten(), ignore_index=PAD)
 
 
-def step(policy: AttentionCaptioner, words: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
+def step(policy: AttentionCaptioner, words: Tensor, state: LSTMState, memory: Memory) -> tuple[Tensor, LSTMState]:
     context, _ = policy.attention(state.hidden, memory.keys, memory.values, memory.mask)
     inputs = torch.cat([context, policy.embedding(words)], -1)
     hidden, cell = policy.cell(inputs, (state.hidden, state.cell))
-    return policy.head(hidden), State(hidden, cell)
+    return policy.head(hidden), LSTMState(hidden, cell)
 
 
 def roll_out(policy: AttentionCaptioner, memory: Memory, ends: Tensor, greedy: bool) -> tuple[Tensor, Tensor]:

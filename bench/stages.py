@@ -75,7 +75,7 @@ def memory() -> float:
 def greedy_captions(learner: StagewiseLearner, together: bool) -> Tensor:
     """The fine stages' greedy captions [F * B, T], of all stages in one rollout or of one stage after the other."""
     policy, items = learner.policy.eval(), learner.pairs.batch(0, 0)[0]
-    memory, fine, found = policy.encode(learner.clips.batch(items)), range(1, policy.stages), []
+    memory, fine, found = policy.encode(learner.clips.batch(items)), range(1, policy.decoder_stages), []
     for stages in [fine] if together else [range(stage, stage + 1) for stage in fine]:
         of_each = [stage for stage in stages for _ in items]
         rows = memory.select(torch.arange(len(items), device=DEVICE).repeat(len(stages)))

@@ -55,8 +55,7 @@ class Steps:
             base = greedy(policy, policy.encode(self.features), most)
         policy.train()
         reward, baseline = (self.reward(each.tokens, each.lengths) for each in (rollout, base))
-        baseline = baseline.unsqueeze(1).expand_as(rollout.log_probs)
-        return policy_gradient_loss(rollout, reward.unsqueeze(1), baseline)
+        return policy_gradient_loss(rollout, (reward - baseline).unsqueeze(1))
 
     def plain_rl(self) -> None:
         policy = self.policy
@@ -89,8 +88,7 @@ class Steps:
         words, log_probs = plain.roll_out(policy, policy.encode(features), self.ends, greedy=True)
         assert ours.tokens.tolist() == words.tolist()
         weight = torch.linspace(-1, 1, len(words), device=DEVICE).unsqueeze(1)
-        zero = torch.zeros_like(ours.log_probs)
-        self.equal(policy_gradient_loss(ours, weight, zero), -(weight * log_probs).sum(1).mean())
+        self.equal(policy_gradient_loss(ours, weight), -(weight * log_probs).sum(1).mean())
         policy.train()
 
     def equal(self, *losses: Tensor) -> None:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from captionrl.config import load_paper
 from captionrl.models import Features, Step
-from captionrl.models.attention import AttentionCaptioner, Memory, State
+from captionrl.models.attention import AttentionCaptioner, Memory
+from captionrl.models.policy import LSTMState
 from captionrl.text.vocabulary import EOS, PAD, SPECIALS
 
 WORDS = 10_000
@@ -55,7 +56,7 @@ class Text:
 
 
 @dataclass(frozen=True)
-class PacedState(State):
+class PacedState(LSTMState):
     left: Tensor  # [B] words until </s>
 
 
