@@ -104,7 +104,8 @@ def measure(scale: str, clips: int, parts: int, at_once: int | None, precision: 
         for part in frames.chunk(parts):
             part = part.to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-                seen = policy.visual_features(Features(part, torch.ones(part.shape[:2], dtype=torch.bool, device=device)))
+                shown = torch.ones(part.shape[:2], dtype=torch.bool, device=device)
+                seen = policy.visual_features(Features(part, shown))
                 memory = policy.encode(seen)
                 rows = torch.arange(len(part), device=device).repeat_interleave(SAMPLES)
                 rollout = sample(policy, memory.select(rows), 35)
