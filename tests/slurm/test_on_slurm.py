@@ -100,7 +100,7 @@ class Project:
             process = subprocess.Popen(command, cwd=self.path, env=self.environment, stdout=output, stderr=output)
 
             def success() -> None:
-                assert process.wait(timeout=600) == 0, log.read_text()[-5000:]
+                assert process.wait(timeout=1100) == 0, log.read_text()[-5000:]
 
             try:
                 yield success
