@@ -65,8 +65,8 @@ class ExamplesFigure(Figure):
             raise ValueError(f"{place}.attributes: {last} is not trained to predict any; {what}")
 
 
-class AttentionFigure(Figure):
-    """Where an HRL run looks during each segment of its captions of test items."""
+class RunFigure(Figure):
+    """A figure of test items that is about one run."""
 
     run: str
     items: PositiveInt = 4  # as of ExamplesFigure
@@ -74,32 +74,33 @@ class AttentionFigure(Figure):
     def check(self, paper: Paper, place: str) -> None:
         super().check(paper, place)
         known(self.run, paper.runs, f"{place}.run", "run")
+
+
+class AttentionFigure(RunFigure):
+    """Where an HRL run looks during each segment of its captions of test items."""
+
+    def check(self, paper: Paper, place: str) -> None:
+        super().check(paper, place)
         if not (paper.model_of(self.run).hierarchical and paper.runs[self.run].visual_input):
             raise ValueError(f"{place}.run: {self.run} has no segments with attention; give a run of HRL")
 
 
-class StagesFigure(Figure):
+class StagesFigure(RunFigure):
     """What each of Stack-Cap's stages says of test items, and where the fine ones look at each word of the last."""
-
-    run: str
-    items: PositiveInt = 4  # as of ExamplesFigure
 
     def check(self, paper: Paper, place: str) -> None:
         super().check(paper, place)
-        known(self.run, paper.runs, f"{place}.run", "run")
         if not (paper.model_of(self.run).stages and paper.runs[self.run].visual_input):
             raise ValueError(f"{place}.run: {self.run} has no stages with attention; give a run of Stack-Cap")
 
 
-class ValuesFigure(Figure):
+class ValuesFigure(RunFigure):
     """What a run's value network expects of good and bad captions of test items, word by word."""
 
-    run: str
     items: Annotated[int, Field(ge=2)] = 4  # as of ExamplesFigure
 
     def check(self, paper: Paper, place: str) -> None:
         super().check(paper, place)
-        known(self.run, paper.runs, f"{place}.run", "run")
         run = paper.runs[self.run]
         if not (run.visual_input and isinstance(paper.phases[run.phases[-1]], MixedRewardPhase)):
             what = "give a run with visual input that ends with a phase of objective value or actor-critic"
@@ -146,7 +147,7 @@ class Figures(Strict):
     @property
     def captioners(self) -> list[tuple[str, str]]:
         """Every (corpus, run) that captions test items for a figure, each once."""
-        drawn: list[AttentionFigure | StagesFigure | ValuesFigure]
+        drawn: list[RunFigure]
         drawn = [*self.attention.values(), *self.stages.values(), *self.values.values()]
         pairs = [*self._shown, *((figure.corpus, figure.run) for figure in drawn)]
         return list(dict.fromkeys((corpus, split_system(name)[0]) for corpus, name in pairs if is_described(name)))

@@ -28,7 +28,7 @@ class Sizes(Strict):
     manager_encoder: PositiveInt = 256  # the LSTM above the Bi-LSTM
     manager: PositiveInt = 256  # the manager's LSTM
     goal: PositiveInt = 16  # the manager's goal for a segment
-    boundary_critic: PositiveInt = 128  # the internal critic's GRU and word embedding
+    boundary_critic: PositiveInt = 128  # the boundary critic's GRU and word embedding
     critic_input: Literal["current", "previous"] = "current"  # z_t sees a_t (eq. 9), or only the words before (eq. 10)
 
     # Stack-Cap alone.
