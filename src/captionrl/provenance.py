@@ -3,6 +3,7 @@
 A rule's shell line does not change when the module behind it does, so every rule that computes carries
 `code_version(command)`, a hash of what just the modules which that command imports do: of their syntax trees, so that
 comments, docstrings and layout are free. (Python itself changes how it writes a tree: a hash is one release's.)
+Modules are those of this package, and of the current folder those that YAML names and that they import.
 """
 
 import ast
@@ -10,6 +11,7 @@ import hashlib
 import subprocess
 from collections.abc import Iterator, Set
 from functools import cache
+from importlib.util import resolve_name
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
@@ -23,14 +25,18 @@ def code_version(command: str, *methods: str) -> str:
     """
     digest = hashlib.sha256("\n".join([_dump(_run(command)), *sorted(methods)]).encode())
     for path in sorted(sources(command, *methods)):
-        digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + _digest(_read(path)))
+        base = PACKAGE if path.is_relative_to(PACKAGE) else Path.cwd()
+        digest.update(path.relative_to(base).as_posix().encode() + b"\0" + _digest(_read(path)))
     return digest.hexdigest()[:16]
 
 
 @cache
 def sources(command: str, *methods: str) -> frozenset[Path]:
-    """The files of this package that a command comes to import; `methods`: what YAML has it load, MODULE:NAME each."""
-    return _closure(_imports(_run(command)) | {method.partition(":")[0] for method in methods})
+    """The files of this package that a command comes to import; `methods`: what YAML has it load, MODULE:NAME each.
+
+    Those outside this package are a user's own: they count with what they import of the current folder.
+    """
+    return _closure(_ours(_imports(_run(command))) | {method.partition(":")[0] for method in methods})
 
 
 def _run(command: str) -> ast.FunctionDef:
@@ -48,25 +54,39 @@ def commit() -> str:
 
 
 def _closure(modules: Set[str]) -> frozenset[Path]:
-    """The files of `modules` and of all that they import from this package, however deep, but for config/.
+    """The files of `modules` and of all that they import, however deep, but for config/.
 
     What config/ says enters every rule as a hash of the values that its command uses.
     """
-    found: set[Path] = set()
+    files: set[Path] = set()
     waiting = list(modules)
     while waiting:
         module = waiting.pop()
         path = _file(module)
-        if path is not None and path not in found and path.parent != PACKAGE / "config":
-            found.add(path)
-            waiting += [*_imports_of(_read(path)), *_packages(module)]
-    return frozenset(found)
+        if path is not None and path not in files and path.parent != PACKAGE / "config":
+            files.add(path)
+            package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+            imported = {_absolute(name, package) for name in _imports_of(_read(path))}
+            waiting += [*(_ours(imported) if path.is_relative_to(PACKAGE) else imported), *_packages(module)]
+    return frozenset(files)
+
+
+def _absolute(name: str, package: str) -> str:
+    """A dotted name as it is imported in a module of `package`; a relative one that leads out of it stays."""
+    try:
+        return resolve_name(name, package)
+    except ImportError:  # Python will say so when it is imported
+        return name
+
+
+def _ours(modules: Set[str]) -> Set[str]:
+    return {module for module in modules if module.split(".")[0] == PACKAGE.name}
 
 
 def _packages(module: str) -> list[str]:
     """The packages around a module, whose `__init__.py` Python runs first; but for captionrl itself."""
     parts = module.split(".")
-    return [".".join(parts[:end]) for end in range(2, len(parts))]
+    return [".".join(parts[:end]) for end in range(2 if parts[0] == PACKAGE.name else 1, len(parts))]
 
 
 @cache
@@ -100,14 +120,16 @@ def _parse(source: str) -> ast.Module:
 
 
 def _imports(tree: ast.AST) -> frozenset[str]:
-    """Every dotted name of this package that is imported anywhere in `tree`."""
+    """Every dotted name that is imported anywhere in `tree`, modules and what is in them; `from .` begins with a dot."""
     names: set[str] = set()
     for node in _statements(tree):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        if isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            prefix = module if not node.module else f"{module}."
+            names |= {module, *(f"{prefix}{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-    return frozenset(name for name in names if name.split(".")[0] == PACKAGE.name)
+    return frozenset(names)
 
 
 def _statements(tree: ast.AST) -> Iterator[ast.AST]:
@@ -122,6 +144,9 @@ def _statements(tree: ast.AST) -> Iterator[ast.AST]:
 
 @cache
 def _file(module: str) -> Path | None:
-    """The source of a dotted module name, or None where the name is a function or class."""
-    base = PACKAGE.joinpath(*module.split(".")[1:])
+    """The source of a dotted module name; None where it is a function's or class' name, or of somewhere else."""
+    first, *parts = module.split(".")
+    if not first:
+        return None
+    base = PACKAGE.joinpath(*parts) if first == PACKAGE.name else Path.cwd().joinpath(first, *parts)
     return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)

@@ -17,7 +17,7 @@ from captionrl.config.figures import (
     ValuesFigure,
 )
 from captionrl.config.load import Params, load_paper, load_params, validate_params
-from captionrl.config.methods import MODELS, OBJECTIVES, load_class, trained_by
+from captionrl.config.methods import MODELS, OBJECTIVES, trained_by
 from captionrl.config.paper import CorpusSettings, Paper, Run
 from captionrl.config.phases import (
     ActorCriticPhase,
@@ -101,7 +101,6 @@ __all__ = [
     "decoded_as",
     "is_described",
     "is_set",
-    "load_class",
     "load_paper",
     "load_params",
     "overlay",

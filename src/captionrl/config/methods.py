@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -79,9 +77,3 @@ OBJECTIVES = {  # by a phase's `objective:`
 def trained_by(objective: str) -> list[str]:
     """The names of the models that an objective trains."""
     return [name for name, model in MODELS.items() if OBJECTIVES[objective].trains(model)]
-
-
-def load_class(path: str) -> Any:
-    """The class at MODULE:NAME."""
-    module, _, name = path.partition(":")
-    return getattr(import_module(module), name)

@@ -4,7 +4,8 @@ from typing import Any
 
 from torch import nn
 
-from captionrl.config import MODELS, Sizes, load_class
+from captionrl.config import MODELS, Sizes
+from captionrl.dotted import load_object
 from captionrl.models.policy import Extras, Features, Policy, Step, TensorBatch, shift
 
 __all__ = ["Extras", "Features", "Policy", "Step", "TensorBatch", "build_module", "shift"]
@@ -17,5 +18,5 @@ def build_module(model: str, features: int, vocabulary: int, sizes: Sizes, backb
     """
     spec = MODELS[model]
     arguments: tuple[Any, ...] = (features, vocabulary, sizes) if spec.captions else (vocabulary, sizes)
-    module: nn.Module = load_class(spec.path)(*arguments, **({"backbone": backbone} if spec.cnn else {}))
+    module: nn.Module = load_object(spec.path)(*arguments, **({"backbone": backbone} if spec.cnn else {}))
     return module

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from captionrl.config import MODELS, OBJECTIVES, Paper, Sizes, load_class
+from captionrl.config import MODELS, OBJECTIVES, Paper, Sizes
 from captionrl.datasets.attributes import Attributes
 from captionrl.datasets.prepared import load_captions
 from captionrl.datasets.segments import load_segments
 from captionrl.device import pick_device
+from captionrl.dotted import load_object
 from captionrl.errors import UserError
 from captionrl.features.shipped import shipped_weights
 from captionrl.features.store import FeatureStore
@@ -125,7 +126,7 @@ def train_phase(paper: Paper, job: Job) -> None:
         boundaries=load_segments(segments, captions.tokens) if segments else None,
         attributes=attributes,
     )
-    learner = load_class(OBJECTIVES[phase.objective].path)(module, data, phase, job.seed)
+    learner = load_object(OBJECTIVES[phase.objective].path)(module, data, phase, job.seed)
     title = f"{paper.paper}/{job.run}/{job.phase} {job.corpus} seed {job.seed}"
     with open_state(job.state, identity, title) as state:
         half = torch.bfloat16 if job.precision == "bfloat16" else None
