@@ -125,7 +125,7 @@ def test_paper_scale_has_the_supplements_numbers():
     assert {phase.batch for phase in captioning.values()} == {64}
     assert {phase.clip for phase in captioning.values()} == {10}
     hrl = paper.phases["hrl"]
-    assert (hrl.learning_rate, hrl.discount, hrl.reward) == (0.1, 0.95, "CIDEr-D")
+    assert (hrl.learning_rate, hrl.discount, hrl.weights) == (0.1, 0.95, {"CIDEr-D": 1})
     assert paper.phases["xe-warm"].epochs < paper.phases["xe"].epochs  # section 4.3: "a shorter warm-start period"
     xe = paper.phases["xe"]
     assert (xe.optimiser, xe.learning_rate, xe.lr_patience, xe.validate_every) == ("adadelta", 1, 4, 1)
@@ -226,7 +226,7 @@ JOINT = {  # a phase of another paper
     "optimiser": "adam",
     "learning_rate": 0.01,
     "eos_in_reward": True,
-    "embedding_weight": 1,
+    "reward": "embedding",
     "baseline": "value",
     "steps": None,
 }
@@ -342,7 +342,24 @@ JOINT = {  # a phase of another paper
         (("phases", "hrl", "noise"), -1, "phases.hrl.noise: Input should be greater than or equal to 0, but it is -1"),
         (("phases", "hrl", "noise"), float("inf"), "phases.hrl.noise: Input should be a finite number"),
         (("phases", "hrl", "discount"), 2, "phases.hrl.discount: Input should be less than or equal to 1, but it is 2"),
-        (("phases", "hrl", "reward"), "METEOR", "phases.hrl.reward: Input should be 'CIDEr-D' or 'BLEU-4'"),
+        (
+            ("phases", "hrl", "reward"),
+            "METER",
+            "phases.hrl.reward: no reward is called 'METER'; did you mean 'METEOR'?",
+        ),
+        (("phases", "hrl", "reward"), "cider", "phases.hrl.reward: no reward is called 'cider'; did you mean 'CIDEr'?"),
+        (("phases", "hrl", "reward"), "xyz", "phases.hrl.reward: no reward is called 'xyz'; there are CIDEr-D, CIDEr, BLEU-1, "),
+        (("phases", "hrl", "reward"), 3, "phases.hrl.reward: give the name of a reward, or weights by name, not 3"),
+        (("phases", "hrl", "reward"), {"CIDEr-D": True}, "phases.hrl.reward: the weight of CIDEr-D is True; give a finite number"),
+        (("phases", "hrl", "reward"), {"a.b:c": "x"}, "phases.hrl.reward: the weight of a.b:c is 'x'; give a finite number"),
+        (("phases", "hrl", "reward"), {"CIDEr-D": 0, "a:b": 0}, "phases.hrl.reward: all weights are 0; give one"),
+        (("phases", "hrl", "reward"), {}, "phases.hrl.reward: all weights are 0; give one that is not"),
+        (("phases", "rl", "reward"), "embedding", "runs.rl-baseline: its reward has an embedding that is not"),
+        (
+            ("corpora", "msrvtt", "phases"),
+            {"rl": {"reward": {"CIDEr-D": 1, "embedding": 1}}},
+            "runs.rl-baseline: its reward has an embedding that is not trained; start from a run with a phase of objective",
+        ),
         (("phases", "hrl", "baseline"), "linear", "phases.hrl.baseline: unknown key; take it out"),
         (
             ("phases", "xe", "lr_schedule"),
@@ -367,8 +384,8 @@ JOINT = {  # a phase of another paper
         (("phases", "joint"), JOINT | {"steps": 0}, "phases.joint.steps: Input should be greater than 0, but it is 0"),
         (
             ("phases", "joint"),
-            JOINT | {"embedding_weight": 2},
-            "phases.joint.embedding_weight: Input should be less than or equal to 1",
+            JOINT | {"reward": {"embedding": 1, "CIDEr-D": float("nan")}},
+            "phases.joint.reward: the weight of CIDEr-D is nan; give a finite number",
         ),
         (
             ("phases", "joint"),

@@ -12,7 +12,7 @@ import pytest
 import captionrl
 from captionrl import provenance
 from captionrl.cli import COMMANDS
-from captionrl.config import MODELS, OBJECTIVES
+from captionrl.config import MODELS, OBJECTIVES, REWARDS
 from captionrl.provenance import code_version, commit, sources
 
 ROOT = Path(__file__).parents[1]
@@ -31,6 +31,8 @@ def package(tmp_path, monkeypatch):
 
 METHODS = {command: [model.path for model in MODELS.values()] for command in ("train", "predict", "figures")}
 METHODS["train"] += [objective.path for objective in OBJECTIVES.values()]  # all that a rule may say that it loads
+for _command in ("train", "figures"):
+    METHODS[_command] += REWARDS.values()
 
 
 def forget():

@@ -1,6 +1,7 @@
 """Toy captioners, small enough that every caption they can write may be enumerated."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 from unittest import mock
 
@@ -9,6 +10,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from captionrl.config import MODELS, Sizes
+from captionrl.datasets.corpus import SPLITS, Item
+from captionrl.datasets.prepared import Captions
 from captionrl.decoding.distribution import log_probabilities
 from captionrl.decoding.rollout import Rollout, sample
 from captionrl.models import Features, Policy, TensorBatch, build_module
@@ -17,7 +20,10 @@ from captionrl.models.hrl import HRL
 from captionrl.models.s2vt import S2VT
 from captionrl.models.stackcap import StackCap
 from captionrl.models.top_down import TopDown
-from captionrl.text.vocabulary import EOS, PAD, UNK
+from captionrl.rewards.reward import RewardBatch
+from captionrl.text.vocabulary import EOS, PAD, UNK, Vocabulary
+from captionrl.training.data import pad as pad_captions
+from captionrl.training.learners.captioner import CaptionLearner
 
 POLICIES = tuple(model for model in MODELS if model != "boundary-critic")
 SIZES = Sizes(
@@ -123,6 +129,12 @@ def word_log_probs(policy: Policy, memory: TensorBatch, tokens: Tensor) -> Tenso
     return log_p.gather(-1, tokens.unsqueeze(-1)).squeeze(-1).masked_fill(tokens == PAD, 0)
 
 
+def rewarded(learner: CaptionLearner, captions: Tensor, items: list[str]) -> Tensor:
+    """A learner's reward [C] of captions [C, T], PAD beyond each, of these items."""
+    clips = learner.clips.batch(items)
+    return learner.reward.score(RewardBatch(captions, (captions != PAD).sum(1), items, clips, learner.vocabulary)).total
+
+
 def true_values(captions: Tensor, probability: Tensor, reward: Tensor) -> Tensor:
     """E[reward | beginning] [C, T + 1] of all beginnings of all captions [C, T]: before the first word, after each."""
     columns = []
@@ -137,3 +149,33 @@ def rollout_of(policy: Policy, memory: TensorBatch, tokens: Tensor) -> Rollout:
     active = [column[column != PAD] for column in tokens.unbind(1)]  # captions leave the batch as they end
     with mock.patch("captionrl.decoding.rollout.draw", side_effect=active):
         return sample(policy, memory, tokens.shape[1])
+
+
+@dataclass(frozen=True)
+class RewardsToy:
+    """Four captions of two clips, with what rewards are made from."""
+
+    policy: Policy
+    captions: Captions
+    vocabulary: Vocabulary
+    batch: RewardBatch
+    mask: Tensor
+
+
+def rewards_toy() -> RewardsToy:
+    references = {
+        "clip0": ["a dog runs on grass .", "the dog is running"],
+        "clip1": ["a man plays a guitar", "a man with a guitar ."],
+        "clip2": ["a cat sleeps"],
+    }
+    tokens = {item: [text.split() for text in texts] for item, texts in references.items()}
+    vocabulary = Vocabulary.build([text for texts in tokens.values() for text in texts], min_count=1)
+    written = ["a dog runs", "a man plays a guitar", "dog", "a guitar ."]
+    captions = pad_captions([[*vocabulary.encode(text.split()), EOS] for text in written])
+    items = ["clip0", "clip1", "clip0", "clip1"]
+    frames = torch.tensor([0.0, 1.0]).view(2, 1, 1).expand(2, 1, FEATURE)
+    clips, rows = Features(frames, torch.ones(2, 1, dtype=torch.bool)), torch.tensor([0, 1, 0, 1])
+    mask = captions != PAD
+    prepared = Captions({split: [Item(item, split, None) for item in references] for split in SPLITS}, {}, tokens)
+    batch = RewardBatch(captions, mask.sum(1), items, clips, vocabulary, rows)
+    return RewardsToy(toy_policy("pooled", len(vocabulary)).float(), prepared, vocabulary, batch, mask)

@@ -33,8 +33,18 @@ def load_object(path: str) -> Any:
             file = Path(*name.split(".")).with_suffix(".py")
             raise UserError(f"{path}: no module {name}; write {file} in {here}, or install it") from None
         last = extract_tb(error.__traceback__)[-1]
-        place = f"{error.filename}:{error.lineno}" if isinstance(error, SyntaxError) else f"{last.filename}:{last.lineno}"
+        place = (
+            f"{error.filename}:{error.lineno}" if isinstance(error, SyntaxError) else f"{last.filename}:{last.lineno}"
+        )
         raise UserError(f"{path}: cannot be imported: {place}: {type(error).__name__}: {error}") from error
     if not hasattr(module, attribute):
         raise UserError(f"{path}: {module.__file__ or name} has no {attribute}; define it there")
     return getattr(module, attribute)
+
+
+def failure(error: Exception, path: str) -> str:
+    """An error that the code of MODULE:NAME raised, in one line that begins with where it stood in its own file."""
+    frames = extract_tb(error.__traceback__)
+    file = sys.modules[path.partition(":")[0]].__file__
+    last = ([frame for frame in frames if frame.filename == file] or frames)[-1]
+    return f"{last.filename}:{last.lineno}: {type(error).__name__}: {' '.join(str(error).split())}"

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from captionrl.evaluation.aggregate import aggregate, without_perfect_chunks
-from captionrl.evaluation.meteor import METEOR_JAR, PARAPHRASES, meteor_statistics, pruned_paraphrases
+from captionrl.evaluation.meteor import meteor_statistics
 from captionrl.text.java import run_java
+from captionrl.text.meteor import METEOR_JAR, PARAPHRASES, pruned_paraphrases, stdio_options
 from captionrl.text.ptb import tokenize
 from captionrl.text.punctuation import strip_punctuation
 
@@ -41,7 +42,7 @@ def test_aggregate_is_the_jars_own_for_items_and_corpus(texts, no_paraphrases):
     raw = np.concatenate([statistics, rows, perfect, perfect, shuffled])
 
     line = " ||| ".join(["EVAL", *(" ".join(map(str, row)) for row in raw.tolist())])
-    options = ["-", "-", "-stdio", "-l", "en", "-norm", "-a", str(no_paraphrases)]
+    options = stdio_options(no_paraphrases)
     *items, corpus = map(float, run_java(METEOR_JAR, "Meteor", options, line + "\n", timeout=60).split())
     ours = without_perfect_chunks(raw)
     np.testing.assert_allclose(aggregate("METEOR", ours) / 100, items, rtol=0, atol=1e-12)

@@ -30,7 +30,7 @@ from captionrl.models import build_module
 from captionrl.models.actor_critic import WithValueAndReward
 from captionrl.training.checkpoint import load_checkpoint, save_checkpoint
 
-PHASE = {"objective": "value", "epochs": 1, "optimiser": "adam", "learning_rate": 0.01, "embedding_weight": 1}
+PHASE = {"objective": "value", "epochs": 1, "optimiser": "adam", "learning_rate": 0.01, "reward": "embedding"}
 PHASE |= {"eos_in_reward": True}
 
 
@@ -121,7 +121,8 @@ def test_every_beginning_of_a_few_captions_an_item_is_there_once(world, checkpoi
 
 def test_the_reward_is_weighted_as_the_phase_says(world, checkpoint):
     rewards = {
-        weight: read(world, checkpoint(f"weight {weight}", embedding_weight=weight)).reward for weight in (0, 0.25, 1)
+        weight: read(world, checkpoint(f"weight {weight}", reward={"embedding": weight, "CIDEr-D": 1 - weight})).reward
+        for weight in (0, 0.25, 1)
     }
     assert np.allclose(rewards[0.25], 0.75 * rewards[0] + 0.25 * rewards[1], atol=1e-6)
     assert rewards[0].max() > 0

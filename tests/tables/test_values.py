@@ -13,11 +13,12 @@ from tiny import CORPUS, World, tiny_paper, tiny_world
 from captionrl.config import Paper, Run, ValuePhase, ValuesFigure
 from captionrl.decoding.beam import beam_search
 from captionrl.errors import UserError
-from captionrl.rewards import CiderD
+from captionrl.rewards import CiderD, DocumentFrequencies
 from captionrl.tables import values as module
 from captionrl.tables.drawing import DPI
 from captionrl.tables.examples import Sources, by_captioner, chosen
 from captionrl.tables.values import SHARES, Valued, at_shares, draw_values, reward_name, thirds
+from captionrl.text.punctuation import PUNCTUATION
 from captionrl.text.vocabulary import EOS
 from captionrl.training.checkpoint import load_checkpoint
 from captionrl.training.data import pad
@@ -42,7 +43,7 @@ def sources(world, tmp_path) -> Sources:
 
 
 def paper_with(embedding: float) -> Paper:
-    phases = {"value": ValuePhase(**PHASE, embedding_weight=embedding)}
+    phases = {"value": ValuePhase(**PHASE, reward={"embedding": embedding, "CIDEr-D": 1 - embedding})}
     return tiny_paper().model_copy(
         update={"phases": phases, "runs": {"critic": Run(model="actor-critic", phases=["value"])}}
     )
@@ -50,7 +51,7 @@ def paper_with(embedding: float) -> Paper:
 
 @pytest.fixture
 def critic(sources):
-    return lambda embedding_weight=1.0: module._trained(paper_with(embedding_weight), FIGURE, sources)
+    return lambda embedding=1.0: module._trained(paper_with(embedding), FIGURE, sources)
 
 
 def test_values_are_the_networks_own_word_by_word(critic, world):
@@ -77,8 +78,13 @@ def test_a_caption_earns_what_the_phase_rewards(critic, world):
     first = critic()
     cosines = first.policy.similarity(first.clips.batch(items), tokens).tolist()
     assert [read.reward for read in first.evaluate(items, captions)] == pytest.approx(cosines, abs=1e-5)
-    assert isinstance(first.metric, CiderD)
-    metric = first.metric.score(tokens, torch.tensor([len(row) for row in tokens]), items).tolist()
+    references = {item: corpus.tokens[item] for item in items}
+    train = {item.id: corpus.tokens[item.id] for item in corpus.items["train"]}
+    rarity = DocumentFrequencies.from_captions(train, skip=PUNCTUATION, eos=True)
+    cider = CiderD.from_captions(
+        references, document_frequency=rarity, vocabulary=vocabulary.words, skip=PUNCTUATION, eos=True
+    )
+    metric = cider.score(tokens, torch.tensor([len(row) for row in tokens]), items).tolist()
     assert max(metric) > min(metric)
     assert [read.reward for read in critic(0.0).evaluate(items, captions)] == pytest.approx(metric, abs=1e-5)
     mixed = [0.25 * cosine + 0.75 * score for cosine, score in zip(cosines, metric, strict=True)]
@@ -184,12 +190,13 @@ def test_a_missing_checkpoint_is_named(sources):
 
 
 @pytest.mark.parametrize(
-    ("embedding", "name"),
+    ("reward", "name"),
     [
-        (1, "cosine of picture and caption"),
-        (0, "CIDEr-D"),
-        (0.25, "0.25 cosine of picture and caption + 0.75 CIDEr-D"),
+        ("embedding", "cosine of picture and caption"),
+        ({"embedding": 0, "CIDEr-D": 1}, "CIDEr-D"),
+        ({"CIDEr-D": 2}, "2 CIDEr-D"),
+        ({"embedding": 0.25, "CIDEr-D": 0.75}, "0.25 cosine of picture and caption + 0.75 CIDEr-D"),
     ],
 )
-def test_the_reward_is_named(embedding, name):
-    assert reward_name(ValuePhase(**PHASE, embedding_weight=embedding)) == name
+def test_the_reward_is_named(reward, name):
+    assert reward_name(ValuePhase(**PHASE, reward=reward).weights) == name

@@ -10,12 +10,12 @@ from toy import actor_critic_toy, batch, every_caption, rollout_of, toy_clips, t
 from captionrl.config import ActorCriticPhase
 from captionrl.text.vocabulary import PAD
 from captionrl.training.learners import actor_critic
-from captionrl.training.learners.actor_critic import ActorCriticLearner, mixed_reward
+from captionrl.training.learners.actor_critic import ActorCriticLearner
 
 ITEM, CAPTIONS = "picture1", every_caption()
 PHASE = ActorCriticPhase(
     objective="actor-critic", epochs=1, batch=1, optimiser="adam", learning_rate=0.1, eos_in_reward=True,
-    embedding_weight=0.5, baseline="value", steps=None,
+    reward={"embedding": 0.5, "CIDEr-D": 0.5}, baseline="value", steps=None,
 )  # fmt: skip
 
 
@@ -48,9 +48,7 @@ class World:
         self.learner.pairs.batch = lambda epoch, index: ([ITEM], None)
         features = batch([clip] * len(CAPTIONS))
         rollout = rollout_of(self.policy, self.policy.encode(features), CAPTIONS)
-        self.reward, _ = mixed_reward(
-            self.policy, PHASE, self.learner.reward, features, rollout.tokens, rollout.lengths, [ITEM] * len(CAPTIONS)
-        )
+        self.reward = self.learner.rewards(rollout, [ITEM] * len(CAPTIONS), features).total
         self.probability = word_log_probs(self.policy, self.policy.encode(features), CAPTIONS).sum(1).exp()
 
     def gradient(self, scalar):

@@ -6,16 +6,19 @@ from unittest import mock
 import pytest
 import torch
 from torch.testing import assert_close
-from toy import FEATURE, MAX_TOKENS, every_caption, word_log_probs
+from toy import FEATURE, MAX_TOKENS, every_caption, rewarded, word_log_probs
 
 from captionrl.config import ActorCriticPhase, EmbeddingPhase, Sizes, ValuePhase, XEPhase
 from captionrl.decoding.rollout import sample
 from captionrl.models import build_module
 from captionrl.objectives.actor_critic import prefix_mask, td_targets
+from captionrl.rewards import CiderD
+from captionrl.rewards.reward import RewardBatch
+from captionrl.text.punctuation import PUNCTUATION
 from captionrl.text.vocabulary import EOS, PAD, UNK
 from captionrl.training.checkpoint import load_module
 from captionrl.training.learners import actor_critic
-from captionrl.training.learners.actor_critic import ActorCriticLearner, ValueLearner, mixed_reward
+from captionrl.training.learners.actor_critic import ActorCriticLearner, ValueLearner
 from captionrl.training.learners.embedding import EmbeddingLearner
 from captionrl.training.learners.xe import XELearner
 from captionrl.training.loop import Training
@@ -23,7 +26,7 @@ from captionrl.training.loop import Training
 SIZES = {"projection": 12, "decoder": 16, "attention": 4, "embedding": 12, "init": 0.3}
 ITEMS = ["picture0", "picture1", "picture2", "picture3"]
 COMMON = {"epochs": 1, "batch": 32, "optimiser": "adam", "learning_rate": 0.01}
-ACTOR_CRITICS = COMMON | {"eos_in_reward": True, "embedding_weight": 0.5}
+ACTOR_CRITICS = COMMON | {"eos_in_reward": True, "reward": {"embedding": 0.5, "CIDEr-D": 0.5}}
 PHASES = {
     "xe": XEPhase(objective="xe", **COMMON),
     "embedding": EmbeddingPhase(objective="embedding", margin=0.2, **COMMON),
@@ -48,7 +51,8 @@ def make(four_pictures):
             torch.manual_seed(1)
             sizes = Sizes(**SIZES, dropout=dropout)
             policy = build_module("actor-critic", FEATURE, len(four_pictures.vocabulary), sizes)
-        return LEARNERS[name](policy, four_pictures, PHASES[name].model_copy(update=changes), seed=1), policy
+        phase = PHASES[name]
+        return LEARNERS[name](policy, four_pictures, type(phase)(**phase.model_dump() | changes), seed=1), policy
 
     return make
 
@@ -69,14 +73,9 @@ def parts(policy):
 
 
 def rewards_of_all(learner):
-    """The reward of every caption for each picture [4, C], by the phase's own words."""
-    captions, weight = every_caption(), learner.phase.embedding_weight
-    rows = []
-    for item in ITEMS:
-        metric = learner.reward.score(captions, (captions != PAD).sum(1), [item] * len(captions))
-        cosine = learner.policy.similarity(learner.clips.batch([item] * len(captions)), captions)
-        rows.append(weight * cosine + (1 - weight) * metric.to(cosine))
-    return torch.stack(rows)
+    """The reward of every caption for each picture [4, C]."""
+    captions = every_caption()
+    return torch.stack([rewarded(learner, captions, [item] * len(captions)) for item in ITEMS])
 
 
 @torch.no_grad()
@@ -99,11 +98,6 @@ def recording():
 
     with mock.patch.object(actor_critic, "sample", recorded):
         yield rollouts
-
-
-def reward_of(learner, policy, metric, rollout, items):
-    features = learner.clips.batch(items)
-    return mixed_reward(policy, learner.phase, metric, features, rollout.tokens, rollout.lengths, items)
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -180,9 +174,8 @@ class TestValue:
         (rollout,) = rollouts
         items, _ = learner.pairs.batch(0, 0)
         features = learner.clips.batch(items)
-        reward, _ = mixed_reward(
-            policy, learner.phase, learner.train_metric, features, rollout.tokens, rollout.lengths, items
-        )
+        batch = RewardBatch(rollout.tokens, rollout.lengths, items, features, learner.vocabulary)
+        reward = learner.train_reward.score(batch).total
         values, errors = policy.value(features, rollout.tokens), []
         for row, length in enumerate(rollout.lengths.tolist()):
             errors += [(values[row, t] - reward[row]) ** 2 for t in range(length + 1)]
@@ -192,32 +185,36 @@ class TestValue:
 
 class TestActorCritic:
     @pytest.mark.parametrize(
-        ("baseline", "steps", "embedding"), [("value", None, 0.0), ("value", 1, 0.5), ("none", None, 1.0)]
+        ("baseline", "steps", "reward"),
+        [("value", None, "CIDEr-D"), ("value", 1, {"embedding": 0.5, "CIDEr-D": 0.5}), ("none", None, "embedding")],
     )
-    def test_sampled_captions_come_to_earn_more(self, make, tmp_path, baseline, steps, embedding):
+    def test_sampled_captions_come_to_earn_more(self, make, tmp_path, baseline, steps, reward):
         learner, policy = make("embedding")
         set_trainable(learner, tmp_path / "embedding", 40)
-        learner, _ = make("value", policy, embedding_weight=embedding)
+        learner, _ = make("value", policy, reward=reward)
         set_trainable(learner, tmp_path / "value", 60)
-        learner, _ = make("joint", policy, baseline=baseline, steps=steps, embedding_weight=embedding)
+        learner, _ = make("joint", policy, baseline=baseline, steps=steps, reward=reward)
         before, best = expected_reward(learner), rewards_of_all(learner).amax(1).mean().item()
         set_trainable(learner, tmp_path / "joint", 200)
         after = expected_reward(learner)
         assert after - before > (best - before) / 3
 
-    @pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
-    def test_the_reward_is_the_weighted_sum_that_the_phase_says(self, make, weight):
-        learner, policy = make("joint", embedding_weight=weight)
+    @pytest.mark.parametrize("weight", [0.0, 0.3, 0.8, 1.0])
+    def test_the_reward_is_bit_by_bit_the_sum_that_the_phase_says(self, make, four_pictures, weight):
+        """As it was computed when a phase had one metric and the embedding's weight."""
+        learner, policy = make("joint", reward={"embedding": weight, "CIDEr-D": 1 - weight})
         features = learner.clips.batch(ITEMS)
         rollout = sample(policy, policy.encode(features), MAX_TOKENS)
-        reward, stats = mixed_reward(
-            policy, learner.phase, learner.reward, features, rollout.tokens, rollout.lengths, ITEMS
-        )
-        cosine = policy.similarity(features, rollout.tokens)
-        metric = learner.reward.score(rollout.tokens, rollout.lengths, ITEMS).float()
+        rewards = learner.rewards(rollout, ITEMS, features)
+        with torch.no_grad():
+            cosine = policy.similarity(features, rollout.tokens)
+        words = four_pictures.vocabulary.words
+        cider = CiderD.from_captions(four_pictures.captions.tokens, vocabulary=words, skip=PUNCTUATION, eos=True)
+        metric = cider.score(rollout.tokens, rollout.lengths, ITEMS).to(cosine)
         assert metric.max() > 0
-        assert_close(reward, weight * cosine + (1 - weight) * metric)
-        assert stats == {"embedding_reward": cosine.mean().item(), "metric_reward": metric.mean().item()}
+        assert torch.equal(rewards.total, weight * cosine + (1 - weight) * metric)
+        stats = learner.reward.statistics(rewards)
+        assert stats == {"reward_embedding": cosine.mean().item(), "reward_CIDEr-D": metric.mean().item()}
 
     def test_rewards_are_computed_without_dropout_and_captions_sampled_with_it(self, make):
         learner, policy = make("joint", dropout=0.5)
@@ -229,17 +226,15 @@ class TestActorCritic:
         assert modes == [True] * MAX_TOKENS + [False]
 
     @pytest.mark.parametrize("steps", [None, 1, 2])
-    @pytest.mark.parametrize("weight", [0.0, 1.0])
-    def test_its_loss_is_that_of_its_captions_and_their_values(self, make, steps, weight):
-        learner, policy = make("joint", steps=steps, embedding_weight=weight)
+    @pytest.mark.parametrize("reward", ["CIDEr-D", "embedding"])
+    def test_its_loss_is_that_of_its_captions_and_their_values(self, make, steps, reward):
+        learner, policy = make("joint", steps=steps, reward=reward)
         with recording() as rollouts:
             loss, stats = learner.loss(0, 0)
         (rollout,) = rollouts
         items, _ = learner.pairs.batch(0, 0)
         features = learner.clips.batch(items)
-        reward, _ = mixed_reward(
-            policy, learner.phase, learner.reward, features, rollout.tokens, rollout.lengths, items
-        )
+        reward = learner.rewards(rollout, items, features).total
         values = policy.value(features, rollout.tokens).detach()
         targets = td_targets(reward, values, rollout.lengths, steps)
         log_p = word_log_probs(policy, policy.encode(features), rollout.tokens)
@@ -267,9 +262,7 @@ class TestActorCritic:
         given = learner.given(tokens, 0)
         assert (given != PAD).any()
         features = learner.clips.batch(items)
-        reward, _ = mixed_reward(
-            policy, learner.phase, learner.reward, features, rollout.tokens, rollout.lengths, items
-        )
+        reward = learner.rewards(rollout, items, features).total
         values = policy.value(features, rollout.tokens)
         log_p = word_log_probs(policy, policy.encode(features), rollout.tokens)
         expected = 0.0

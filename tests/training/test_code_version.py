@@ -30,7 +30,7 @@ def test_a_training_imports_what_its_code_version_is_about(world, warm, tmp_path
     heavy, *files = printed.splitlines()
     assert heavy == ""  # seconds to import, and no training needs them
     imported = {path for path in map(Path, files) if path.read_text() and path.parent != PACKAGE / "config"}
-    counted = sources("train", *tiny_paper().methods_of("hrl-16", "hrl"))
+    counted = sources("train", *tiny_paper().training_methods_of("hrl-16", "hrl", CORPUS))
     assert imported - {PACKAGE / "__init__.py", PACKAGE / "cli.py"} - set(PACKAGE.glob("commands/*.py")) <= counted
     idle = {path for path in counted - imported if path.read_text()}
     assert len(idle) <= 2, idle  # imported inside functions that this training does not call
@@ -38,7 +38,10 @@ def test_a_training_imports_what_its_code_version_is_about(world, warm, tmp_path
 
 def test_another_methods_edit_is_nothing_to_a_run():
     paper = tiny_paper()
-    flat, hrl = sources("train", *paper.methods_of("s2vt", "xe")), sources("train", *paper.methods_of("hrl-16", "hrl"))
+    flat, hrl = (
+        sources("train", *paper.training_methods_of(run, phase, CORPUS))
+        for run, phase in (("s2vt", "xe"), ("hrl-16", "hrl"))
+    )
     for name in ("models/hrl.py", "models/boundary_critic.py", "objectives/hrl.py", "training/learners/hrl.py"):
         assert PACKAGE / name in hrl - flat
     for name in ("models/s2vt.py", "objectives/xe.py"):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from tiny import BACKBONE
-from toy import FEATURE, MAX_TOKENS, every_caption, word_log_probs
+from toy import FEATURE, MAX_TOKENS, every_caption, rewarded, word_log_probs
 
 from captionrl.config import ReinforcePhase, Sizes
 from captionrl.datasets.corpus import Item
@@ -62,8 +62,7 @@ def learner(tmp_path, request):
 def rewards(learner: ReinforceLearner) -> torch.Tensor:
     """Of every caption that can be written [C], for each clip: [4, C]."""
     captions = every_caption()
-    lengths = (captions != 0).sum(1)
-    return torch.stack([learner.reward.score(captions, lengths, [item] * len(captions)) for item in REFERENCES])
+    return torch.stack([rewarded(learner, captions, [item] * len(captions)) for item in REFERENCES])
 
 
 @torch.no_grad()
@@ -81,7 +80,7 @@ def expected_reward(learner: ReinforceLearner) -> float:
 def greedy_reward(learner: ReinforceLearner) -> float:
     learner.policy.eval()
     rollout = learner.greedy(list(REFERENCES))
-    return learner.reward.score(rollout.tokens, rollout.lengths, list(REFERENCES)).mean().item()
+    return rewarded(learner, rollout.tokens, list(REFERENCES)).mean().item()
 
 
 @pytest.mark.parametrize("learner", ["linear", "greedy", "none"], indirect=True)

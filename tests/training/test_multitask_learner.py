@@ -159,7 +159,7 @@ def test_the_loss_of_m_samples_is_the_mean_of_m_losses_of_one(learner):
     losses = []
     for m in range(3):
         mine = rollout.select(torch.arange(m, 3 * len(items), 3))
-        reward = many.rewards(mine, items)
+        reward = many.rewards(mine, items, seen).total
         losses.append(policy_gradient_loss(mine, (reward - baseline).unsqueeze(1)))
     assert len({round(one.item(), 6) for one in losses}) == 3
     assert loss.item() == pytest.approx(torch.stack(losses).mean().item(), abs=1e-6)

@@ -46,9 +46,9 @@ REWARD_MODELS = {
             key: ACTOR_CRITICS[key] for key in ("epochs", "validate_every", "batch", "optimiser", "learning_rate")
         }
         | {"objective": "embedding", "margin": 0.2, "lr_schedule": "step", "lr_step": {"factor": 0.9, "every": 1}},
-        "value": ACTOR_CRITICS | {"objective": "value", "embedding_weight": 0.5},
+        "value": ACTOR_CRITICS | {"objective": "value", "reward": {"embedding": 0.5, "CIDEr-D": 0.5}},
         "joint": ACTOR_CRITICS
-        | {"objective": "actor-critic", "embedding_weight": 0.5, "baseline": "value", "steps": 1},
+        | {"objective": "actor-critic", "reward": {"embedding": 0.5, "CIDEr-D": 0.5}, "baseline": "value", "steps": 1},
     },
 }
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny import BACKBONE
 from torch.testing import assert_close
-from toy import FEATURE, MAX_TOKENS, every_caption
+from toy import FEATURE, MAX_TOKENS, every_caption, rewarded
 
 from captionrl.config import Sizes, StagewisePhase
 from captionrl.datasets.corpus import Item
@@ -65,7 +65,7 @@ def expected_rewards(learner):
         for row, item in enumerate(REFERENCES):
             own = memory.select(torch.full((len(captions),), row))
             p = stage_log_probs(learner, own, captions, stage).exp()
-            rewards = learner.reward.score(captions, (captions != 0).sum(1), [item] * len(captions))
+            rewards = rewarded(learner, captions, [item] * len(captions))
             found.append(p @ rewards.to(p))
         means.append(torch.stack(found).mean().item())
     return means
@@ -92,7 +92,7 @@ def test_its_loss_is_that_of_its_captions_their_rewards_and_those_of_greedy_and_
     memory = learner.policy.encode(learner.clips.batch(items))
 
     def reward(captions):
-        return learner.reward.score(captions, (captions != 0).sum(1), items)
+        return rewarded(learner, captions, items)
 
     expected, before = 0.0, reward(coarse)
     for stage in (1, 2):

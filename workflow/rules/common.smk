@@ -344,6 +344,8 @@ def tables_drawn(paper):
 
 
 def methods_shown(paper):
-    """The models whose captions a paper's figures write."""
+    """The models whose captions a paper's figures write, and the rewards that they compute."""
     facts = PAPERS[paper]
-    return sorted({method for _, run in facts.figures.captioners for method in facts.methods_of(run)})
+    models = {method for _, run in facts.figures.captioners for method in facts.methods_of(run)}
+    rewarded = ((facts.runs[run].phases[-1], corpus) for corpus, run in facts.figures.rewarded)
+    return sorted(models.union(*(facts.rewards_of(*which).values() for which in rewarded)))

@@ -29,7 +29,8 @@ rule train:
         device=lambda wildcards, input: PARAMS.device,
         precision="" if PARAMS.precision == "float32" else f"--precision {PARAMS.precision}",
         code=lambda wildcards: code_version(
-            "train", *PAPERS[wildcards.paper].methods_of(wildcards.run, wildcards.phase)
+            "train",
+            *PAPERS[wildcards.paper].training_methods_of(wildcards.run, wildcards.phase, wildcards.corpus),
         ),
         config=lambda wildcards: fingerprint(
             PAPERS[wildcards.paper].training_config(wildcards.run, wildcards.phase, wildcards.corpus)

@@ -29,7 +29,6 @@ from captionrl.config.phases import (
     EndToEndPhase,
     ExplorationPhase,
     HRLPhase,
-    MixedRewardPhase,
     MultitaskPhase,
     MultitaskXEPhase,
     Phase,
@@ -40,6 +39,7 @@ from captionrl.config.phases import (
     ValuePhase,
     XEPhase,
 )
+from captionrl.config.rewards import REWARDS
 from captionrl.config.settings import render_settings
 from captionrl.config.sizes import Sizes
 from captionrl.config.systems import (
@@ -59,6 +59,7 @@ __all__ = [
     "LOOKAHEAD",
     "MODELS",
     "OBJECTIVES",
+    "REWARDS",
     "SETS",
     "ActorCriticPhase",
     "AnyPhase",
@@ -78,7 +79,6 @@ __all__ = [
     "HRLPhase",
     "Leaderboard",
     "Method",
-    "MixedRewardPhase",
     "MultitaskPhase",
     "MultitaskXEPhase",
     "Paper",

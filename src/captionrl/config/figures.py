@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, PositiveInt, model_validator
 
 from captionrl.config.base import Name, Strict, known
-from captionrl.config.phases import MixedRewardPhase
 from captionrl.config.systems import is_described, split_system
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ class ValuesFigure(RunFigure):
     def check(self, paper: Paper, place: str) -> None:
         super().check(paper, place)
         run = paper.runs[self.run]
-        if not (run.visual_input and isinstance(paper.phases[run.phases[-1]], MixedRewardPhase)):
+        if not (run.visual_input and paper.phases[run.phases[-1]].trains_value_network):
             what = "give a run with visual input that ends with a phase of objective value or actor-critic"
             raise ValueError(f"{place}.run: {self.run} has no value network trained on what it is shown; {what}")
 
@@ -151,6 +150,11 @@ class Figures(Strict):
         drawn = [*self.attention.values(), *self.stages.values(), *self.values.values()]
         pairs = [*self._shown, *((figure.corpus, figure.run) for figure in drawn)]
         return list(dict.fromkeys((corpus, split_system(name)[0]) for corpus, name in pairs if is_described(name)))
+
+    @property
+    def rewarded(self) -> list[tuple[str, str]]:
+        """Every (corpus, run) whose reward is computed for a figure, each once."""
+        return list(dict.fromkeys((figure.corpus, figure.run) for figure in self.values.values()))
 
     @property
     def predicted(self) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
@@ -14,10 +15,11 @@ from captionrl.config.phases import (
     BoundaryPhase,
     EmbeddingPhase,
     EndToEndPhase,
-    MixedRewardPhase,
     Phase,
+    RewardPhase,
     XEPhase,
 )
+from captionrl.config.rewards import REWARDS
 from captionrl.config.sizes import Sizes
 from captionrl.config.systems import GREEDY, LOOKAHEAD, SETS, decoded_as, split_system
 from captionrl.config.tables import Leaderboard, Table
@@ -83,9 +85,8 @@ class Run(Strict):
                 raise ValueError(f"runs.{name}.from: is a cycle of runs; let one of them start from none")
             seen.add(run.start)
             run = paper.runs[run.start]
-        for phase in map(paper.phases.__getitem__, self.phases):
-            mixed = isinstance(phase, MixedRewardPhase) and phase.embedding_weight > 0
-            if mixed and not paper.has_phase(name, EmbeddingPhase):
+        for phase, corpus in product(self.phases, paper.corpora):
+            if "embedding" in paper.rewards_of(phase, corpus) and not paper.has_phase(name, EmbeddingPhase):
                 what = "start from a run with a phase of objective embedding"
                 raise ValueError(f"runs.{name}: its reward has an embedding that is not trained; {what}")
 
@@ -152,7 +153,7 @@ class Paper(Strict):
             known(decoding, self.decodings_of(run, corpus), place, "decoding")
         if decoding == LOOKAHEAD and self.look_ahead is None:
             raise ValueError(f"{place}: {system} needs look_ahead, the log-probability's weight in it; add that key")
-        if decoding == LOOKAHEAD and not self.has_phase(run, MixedRewardPhase):
+        if decoding == LOOKAHEAD and not any(self.phases[at].trains_value_network for _, at in self.ancestry(run)):
             what = "give a run with a phase of objective value or actor-critic"
             raise ValueError(f"{place}: the value network of {run} is not trained; {what}")
 
@@ -217,10 +218,19 @@ class Paper(Strict):
             "corpus": self.corpora[corpus].model_dump(include={"max_frames", "max_words"}),
         }
 
-    def methods_of(self, run: str, phase: str | None = None) -> tuple[str, ...]:
-        """MODULE:NAME of a run's model, and of a phase's learner: what its code version is about, too."""
-        learner = (OBJECTIVES[self.phases[phase].objective].path,) if phase else ()
-        return self.model_of(run).path, *learner
+    def rewards_of(self, phase: str, corpus: str) -> dict[str, str]:
+        """MODULE:NAME of each reward of a phase on a corpus, by its name in YAML; none where it has no reward."""
+        mine = self.phase_of(phase, corpus)
+        return {name: REWARDS.get(name, name) for name in mine.weights} if isinstance(mine, RewardPhase) else {}
+
+    def methods_of(self, run: str) -> tuple[str, ...]:
+        """MODULE:NAME of a run's model: what the code version of its captions is about, too."""
+        return (self.model_of(run).path,)
+
+    def training_methods_of(self, run: str, phase: str, corpus: str) -> tuple[str, ...]:
+        """Likewise of a training: of the run's model, the phase's learner and its rewards."""
+        learner = OBJECTIVES[self.phases[phase].objective].path
+        return *self.methods_of(run), learner, *self.rewards_of(phase, corpus).values()
 
     def lineage(self, run: str) -> list[tuple[str, str]]:
         """Every (run, phase) that trained a run's model to write captions, the first one first."""

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from captionrl.config.base import NotNegative, Positive, Share, Strict
+from captionrl.config.rewards import Weights
 
 
 class ScheduledSampling(Strict):
@@ -41,6 +42,11 @@ class Phase(Strict):
         """Whether the weights that it starts from may be its best, which are kept."""
         return True
 
+    @property
+    def trains_value_network(self) -> bool:
+        """Whether what it trains can predict rewards afterwards."""
+        return False
+
     @model_validator(mode="after")
     def _check_schedule(self) -> "Phase":
         for schedule, key in (("plateau", "lr_patience"), ("step", "lr_step")):
@@ -73,9 +79,21 @@ class BoundaryPhase(Phase):
 class RewardPhase(Phase):
     """What all ways of reinforcement share: the reward of a caption."""
 
-    reward: Literal["CIDEr-D", "BLEU-4"] = "CIDEr-D"
+    reward: Weights = Field(default="CIDEr-D", validate_default=True)
     eos_in_reward: bool  # whether </s> is a token of reward and references
     punctuation_in_reward: bool = False
+    clip_weights: str | None = None  # CLIPScore: the weights of the open_clip model whose image tower gave the features
+
+    @model_validator(mode="after")
+    def _check_clip_weights(self) -> "RewardPhase":
+        if ("CLIPScore" in self.weights) != (self.clip_weights is not None):
+            raise ValueError("clip_weights: CLIPScore, and no other reward, needs them; give both or neither")
+        return self
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each reward in their sum."""
+        return dict(self.reward)
 
 
 class ReinforcePhase(RewardPhase):
@@ -91,7 +109,7 @@ class ExplorationPhase(RewardPhase):
     alpha: Share  # weight of precision; 1 - alpha is that of diversity (eq. 8)
     samples: Annotated[int, Field(ge=2)]  # s, of each item of a batch
     diversity_baseline: Literal["mean", "leave-one-out"]  # section 4.3 has the mean, which has a bias
-    reward_scale: Positive | None = None  # the reward that is 1 in eq. 2; none: the metric's maximum, 10 of CIDEr-D
+    reward_scale: Positive | None = None  # the reward that is 1 in eq. 2; none: its maximum, 10 of CIDEr-D
 
     @model_validator(mode="after")
     def _check_baseline(self) -> "ExplorationPhase":
@@ -113,21 +131,17 @@ class EmbeddingPhase(Phase):
     margin: Positive  # gamma: how much nearer a picture's own caption should be than others', in cosine
 
 
-class MixedRewardPhase(RewardPhase):
-    """What both phases of a value network share: a reward that is a weighted sum of a metric and the embedding."""
-
-    embedding_weight: (
-        Share  # the embedding's weight in the reward (Shi et al. eq. 6); the rest is that of `reward`'s metric
-    )
-
-
-class ValuePhase(MixedRewardPhase):
+class ValuePhase(RewardPhase):
     """The value network learns what captions of the policy, which stays as it is, will earn (Shi et al. eq. 9)."""
 
     objective: Literal["value"]
 
+    @property
+    def trains_value_network(self) -> bool:
+        return True
 
-class ActorCriticPhase(MixedRewardPhase):
+
+class ActorCriticPhase(RewardPhase):
     """Policy and value network learn from the same captions (Shi et al. eq. 10 to 12)."""
 
     objective: Literal["actor-critic"]
@@ -136,6 +150,10 @@ class ActorCriticPhase(MixedRewardPhase):
     # Words at a caption's end, </s> among them, that the policy writes in the first epoch, and so many more in each
     # further one; those before are a training caption's, learned by cross-entropy (Ren et al. 2017). None: all are its.
     curriculum: Positive | None = None
+
+    @property
+    def trains_value_network(self) -> bool:
+        return True
 
     @model_validator(mode="after")
     def _check_baseline(self) -> "ActorCriticPhase":

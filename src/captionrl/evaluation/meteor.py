@@ -1,20 +1,13 @@
-"""METEOR 1.5 by its own jar, at a quarter of its start-up time."""
+"""METEOR's sufficient statistics, by its own jar, at a quarter of its start-up time."""
 
-import gzip
-import os
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from captionrl.evaluation.aggregate import Array, without_perfect_chunks
-from captionrl.files import atomic, fingerprint
 from captionrl.text.java import run_java
-from captionrl.text.ptb import pycocoevalcap_file
-
-METEOR_JAR = pycocoevalcap_file("meteor/meteor-1.5.jar")
-PARAPHRASES = pycocoevalcap_file("meteor/data/paraphrase-en.gz")
+from captionrl.text.meteor import METEOR_JAR, pruned_paraphrases, score_line, stdio_options
 
 
 def meteor_statistics(
@@ -22,15 +15,11 @@ def meteor_statistics(
 ) -> Array:
     """The jar's 23 sufficient statistics of each item against its best reference, [items, 23] for `aggregate`.
 
-    Captions are PTB tokens joined by spaces, without punctuation. The options are coco-caption's; `table` replaces the
-    jar's paraphrase table, of which by default only the part that these references can use is loaded.
+    Captions are PTB tokens joined by spaces, without punctuation. `table` replaces the jar's paraphrase table, of
+    which by default only the part that these references can use is loaded.
     """
-    table = table or pruned_paraphrases(text for item in references for text in item)
-    lines = [
-        " ||| ".join(["SCORE", *(text.replace("|||", "") for text in [*texts, hypothesis])])
-        for texts, hypothesis in zip(references, hypotheses, strict=True)
-    ]
-    options = ["-", "-", "-stdio", "-l", "en", "-norm", "-a", str(table)]
+    options = stdio_options(table or pruned_paraphrases(text for item in references for text in item))
+    lines = [score_line(texts, hypothesis) for texts, hypothesis in zip(references, hypotheses, strict=True)]
     output = run_java(METEOR_JAR, "Meteor", options, "\n".join(lines) + "\n", timeout=1800).splitlines()
     try:
         statistics = np.array([[float(number) for number in line.split()] for line in output])
@@ -39,45 +28,3 @@ def meteor_statistics(
     if statistics.shape != (len(lines), 23):
         raise RuntimeError(f"METEOR's jar gave {len(output)} lines for {len(lines)} items: {output[:1]}")
     return without_perfect_chunks(statistics)
-
-
-_LONGEST_PHRASE = 7  # words, in the jar's table
-
-
-def pruned_paraphrases(captions: Iterable[str]) -> Path:
-    """The jar's paraphrase table without the pairs of which neither side occurs in `captions`, the references.
-
-    Such a pair never matches a word of a reference, so scores stay what they are (tested); but loading the whole table
-    (5.3 million pairs) is most of the jar's run time. Kept in the user's cache directory, since the references of
-    a corpus are scored against many times; where that cannot be written, the whole table is returned. The jar's own
-    FilterParaphrase does not serve: it drops punctuation, which coco-caption's METEOR matches.
-    """
-    captions = sorted(set(captions))
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "captionrl"
-    pruned = cache / f"paraphrase-en-{fingerprint([PARAPHRASES.stat().st_size, captions])}.gz"
-    if pruned.exists():
-        return pruned
-
-    # What the jar will make of the captions: it re-tokenises them ("u.s." becomes "us").
-    normalized = run_java(
-        METEOR_JAR, "edu.cmu.meteor.util.Normalizer", ["en", "true"], "\n".join(captions), timeout=600
-    )
-    phrases = set()
-    for line in normalized.lower().split("\n"):
-        words = re.findall(r"[^ \t\r\f]+", line)  # Java's StringTokenizer: a no-break space is part of a word
-        for start in range(len(words)):
-            for end in range(start + 1, min(start + _LONGEST_PHRASE, len(words)) + 1):
-                phrases.add(" ".join(words[start:end]).encode() + b"\n")
-    try:
-        with (
-            atomic(pruned) as temporary,
-            gzip.open(PARAPHRASES) as table,
-            gzip.open(temporary, "wb", compresslevel=1) as kept,
-        ):
-            for probability in table:  # three lines a pair
-                one, other = next(table), next(table)
-                if one in phrases or other in phrases:
-                    kept.write(probability + one + other)
-    except OSError:
-        return PARAPHRASES
-    return pruned

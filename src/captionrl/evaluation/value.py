@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor
 
-from captionrl.config import ActorCriticPhase, MixedRewardPhase, ValuePhase
+from captionrl.config import ActorCriticPhase, RewardPhase, ValuePhase
 from captionrl.decoding.rollout import sample
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import Array, aggregate
@@ -20,13 +20,13 @@ from captionrl.evaluation.trained import Seed, open_seeds
 from captionrl.files import read_json
 from captionrl.models.actor_critic import WithValueAndReward
 from captionrl.objectives.actor_critic import prefix_mask
-from captionrl.training.learners.actor_critic import mixed_reward
-from captionrl.training.learners.reinforce import reward_of
+from captionrl.rewards.reward import RewardBatch
+from captionrl.rewards.weighted import reward_of
 
 CAPTIONS_AN_ITEM = 5
 SAMPLES = 2000  # bootstrap resamples
 PREDICTORS = ("value network", "constant", "constant a length")
-PHASES: dict[str, type[MixedRewardPhase]] = {"value": ValuePhase, "actor-critic": ActorCriticPhase}
+PHASES: dict[str, type[RewardPhase]] = {"value": ValuePhase, "actor-critic": ActorCriticPhase}
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def value_errors(checkpoints: list[Path], captions: Path, features: Path, split:
     return {"split": split, "items": items, "captions": CAPTIONS_AN_ITEM * items, "seeds": len(seeds), **report(seeds)}
 
 
-def rewarded_phase(checkpoint: Path) -> MixedRewardPhase:
+def rewarded_phase(checkpoint: Path) -> RewardPhase:
     """The last phase of a checkpoint, from the file beside it, if it has a reward for a value network."""
     path = checkpoint.with_suffix(".json")
     try:
@@ -76,24 +76,24 @@ def rewarded_phase(checkpoint: Path) -> MixedRewardPhase:
 
 
 @torch.inference_mode()
-def predicted_values(seed: Seed[WithValueAndReward], phase: MixedRewardPhase, split: str) -> Prefixes:
+def predicted_values(seed: Seed[WithValueAndReward], phase: RewardPhase, split: str) -> Prefixes:
     """All prefixes of captions sampled of every item, seeded with the checkpoint's own seed."""
     policy, metadata, ids = seed.policy, seed.metadata, seed.items
-    metric = reward_of(phase, seed.captions, metadata.words, split)
+    reward = reward_of(phase, policy, seed.captions, metadata.vocabulary, split, seed.clips.store.attributes)
     found: list[tuple[Tensor, ...]] = []
     with torch.random.fork_rng([]):
         torch.manual_seed(metadata.seed)
         for first in range(0, len(ids), BATCH):
             rows = torch.arange(first, min(first + BATCH, len(ids))).repeat_interleave(CAPTIONS_AN_ITEM)
-            features = seed.clips.batch([ids[row] for row in rows])
+            captioned = [ids[row] for row in rows]
+            features = seed.clips.batch(captioned)
             rollout = sample(policy, policy.encode(features), metadata.corpus_settings.max_words + 1)
-            reward, _ = mixed_reward(
-                policy, phase, metric, features, rollout.tokens, rollout.lengths, [ids[row] for row in rows]
-            )
+            batch = RewardBatch(rollout.tokens, rollout.lengths, captioned, features, metadata.vocabulary)
+            earned = reward.score(batch).total
             there = prefix_mask(rollout.lengths, rollout.tokens.shape[1])
             caption, words = there.nonzero(as_tuple=True)
             value = policy.value(features, rollout.tokens)[there]
-            found.append((rows[caption], words, value, reward[caption]))
+            found.append((rows[caption], words, value, earned[caption]))
     items, lengths, values, rewards = (torch.cat(parts) for parts in zip(*found, strict=True))
     return Prefixes(items.numpy(), lengths.numpy(), values.double().numpy(), rewards.double().numpy())
 

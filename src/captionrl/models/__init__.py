@@ -6,7 +6,8 @@ from torch import nn
 
 from captionrl.config import MODELS, Sizes
 from captionrl.dotted import load_object
-from captionrl.models.policy import Extras, Features, Policy, Step, TensorBatch, shift
+from captionrl.features.batch import Features, TensorBatch
+from captionrl.models.policy import Extras, Policy, Step, shift
 
 __all__ = ["Extras", "Features", "Policy", "Step", "TensorBatch", "build_module", "shift"]
 

@@ -17,9 +17,9 @@ from torch.utils.checkpoint import checkpoint
 
 from captionrl.config import Sizes
 from captionrl.features.backbones import BACKBONES, BATCH, load_trunk, normalise
+from captionrl.features.batch import Features
 from captionrl.features.frames import SUFFIX
 from captionrl.models.layers import initialise, mean_frame
-from captionrl.models.policy import Features
 from captionrl.models.s2vt import S2VT, State
 
 

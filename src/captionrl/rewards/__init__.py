@@ -1,7 +1,7 @@
-"""Rewards: sentence scores of rollouts, from token ids."""
+"""Rewards: scores of captions, most of them from token ids."""
 
 from captionrl.rewards.bleu import Bleu
-from captionrl.rewards.cider import CiderD, DocumentFrequencies
+from captionrl.rewards.cider import Cider, CiderD, DocumentFrequencies
 from captionrl.rewards.pairs import PairwiseBleu
 
-__all__ = ["Bleu", "CiderD", "DocumentFrequencies", "PairwiseBleu"]
+__all__ = ["Bleu", "Cider", "CiderD", "DocumentFrequencies", "PairwiseBleu"]

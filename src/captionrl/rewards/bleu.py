@@ -19,12 +19,13 @@ from numba import njit
 
 from captionrl.errors import UserError
 from captionrl.rewards.ngrams import ORDERS, SKIPPED
-from captionrl.rewards.words import Captions, Reward, Words
+from captionrl.rewards.reward import MetricReward, RewardData
+from captionrl.rewards.words import Captions, SentenceMetric, Words
 
 TINY, SMALL = 1e-15, 1e-9  # pycocoevalcap adds one to every numerator, the other to every denominator
 
 
-class Bleu(Reward):
+class Bleu(SentenceMetric):
     """Sentence BLEU against references that were tabulated once; make one with `Bleu.from_captions`.
 
     Scores run from 0 to 1. They equal pycocoevalcap's to 1e-9 if `<unk>` is written out as a word.
@@ -52,6 +53,14 @@ class Bleu(Reward):
         words, references = Words.number(captions, vocabulary, skip, eos)
         loop = partial(_score_captions, _tabulate(references, words.count, order))
         return cls(words, loop, f"BLEU|n:{order}|level:sentence|length:closest|{words.signature}")
+
+
+def _reward(data: RewardData, order: int) -> MetricReward:
+    words, skip, eos = data.vocabulary.words, data.skip, data.eos
+    return MetricReward(Bleu.from_captions(data.references, vocabulary=words, skip=skip, eos=eos, order=order), 1.0)
+
+
+bleu_1, bleu_2, bleu_3, bleu_4 = (partial(_reward, order=order) for order in range(1, ORDERS + 1))
 
 
 class _Tables(NamedTuple):

@@ -1,4 +1,4 @@
-"""CIDEr-D of whole captions and of every prefix of a caption, from token ids.
+"""CIDEr-D and CIDEr of whole captions and of every prefix of a caption, from token ids.
 
 Vedantam, Zitnick and Parikh, "CIDEr: Consensus-based Image Description Evaluation", CVPR 2015, as in coco-caption.
 What `pycocoevalcap.cider` (1.2) calls CIDEr is CIDEr-D: it clips, penalises lengths with a Gaussian and does not
@@ -13,10 +13,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar, Self
+
+import numpy as np
 
 from captionrl.errors import UserError
 from captionrl.rewards.ngrams import ORDERS, PENALTY, SIGMA, score_captions, tabulate
-from captionrl.rewards.words import Captions, Reward, Words, scored_words
+from captionrl.rewards.reward import MetricReward, RewardData
+from captionrl.rewards.words import Captions, SentenceMetric, Words, scored_words
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,16 @@ class DocumentFrequencies:
         return cls(dict(counts), len(captions))
 
 
-class CiderD(Reward):
+class CiderD(SentenceMetric):
     """CIDEr-D against references that were tabulated once; make one with `CiderD.from_captions`.
 
     Scores are on coco-caption's scale, 0 to 10. They equal pycocoevalcap's to 1e-9 if the document frequencies come
     from the same captions and `<unk>` is written out as a word.
     """
+
+    _kind: ClassVar[str] = f"CIDEr-D|n:{ORDERS}|sigma:{SIGMA:g}"
+    _clips: ClassVar[bool] = True
+    _penalty: ClassVar[np.ndarray] = PENALTY
 
     @classmethod
     def from_captions(
@@ -64,7 +72,7 @@ class CiderD(Reward):
         vocabulary: Sequence[str] | None = None,
         skip: Iterable[str] = (),
         eos: bool = False,
-    ) -> CiderD:
+    ) -> Self:
         """Tabulate the references of each item.
 
         document_frequency: None counts over these captions.
@@ -87,6 +95,38 @@ class CiderD(Reward):
             }
         documents = document_frequency.documents if document_frequency else len(captions)
         source = "given" if document_frequency else "own"
-        signature = f"CIDEr-D|n:{ORDERS}|sigma:{SIGMA:g}|df:{source}|documents:{documents}|{words.signature}"
+        signature = f"{cls._kind}|df:{source}|documents:{documents}|{words.signature}"
         tables = tabulate(references, words.count, given, documents)
-        return cls(words, partial(score_captions, tables, PENALTY), signature)
+        return cls(words, partial(score_captions, tables, cls._penalty, cls._clips), signature)
+
+
+class Cider(CiderD):
+    """CIDEr as Vedantam et al. define it (section 4): the mean over n = 1..4 and over references of the cosine of
+    tf-idf vectors, times 10.
+
+    Unlike CIDEr-D it neither clips a caption's counts nor penalises a difference in length; as there, words are not
+    stemmed, and an n-gram in no document weighs as if it were in one. pycocoevalcap has no such metric.
+    """
+
+    _kind = f"CIDEr|n:{ORDERS}"
+    _clips = False
+    _penalty = np.ones(1)
+
+
+def cider_d(data: RewardData) -> MetricReward:
+    """How rare n-grams are, training captions say."""
+    return _reward(CiderD, data)
+
+
+def cider(data: RewardData) -> MetricReward:
+    """Likewise, for CIDEr."""
+    return _reward(Cider, data)
+
+
+def _reward(metric: type[CiderD], data: RewardData) -> MetricReward:
+    skip, eos, rarity = data.skip, data.eos, None  # of the references themselves
+    if data.split != "train":
+        rarity = DocumentFrequencies.from_captions(data.references_of("train"), skip=skip, eos=eos)
+    words = data.vocabulary.words
+    made = metric.from_captions(data.references, document_frequency=rarity, vocabulary=words, skip=skip, eos=eos)
+    return MetricReward(made, 10.0)

@@ -1,4 +1,4 @@
-"""The integers behind CIDEr-D: references as tables of n-grams, and the loop that scores captions against them.
+"""The integers behind CIDEr-D and CIDEr: n-gram tables of the references, and the loop that scores captions by them.
 
 Everything here is a word id or an n-gram id; `cider.py` speaks to the outside in captions and tensors. There are two
 tries. One holds every n-gram that has a document frequency; it is a hash table, because a caption's n-grams fall all
@@ -194,6 +194,7 @@ def _mean_similarity(
 def score_captions(
     tables: Tables,
     penalty: np.ndarray,
+    clips: bool,
     word_of_token: np.ndarray,
     tokens: np.ndarray,
     lengths: np.ndarray,
@@ -205,7 +206,7 @@ def score_captions(
 
     One more word brings at most four n-grams. Let it be the c-th occurrence of an n-gram that a reference has r
     times. The squared norm grows by (c² - (c-1)²) idf² = (2c - 1) idf²; the dot product, whose clipped term is
-    min(c, r) r idf², grows by r idf² if c <= r, else not at all.
+    min(c, r) r idf², grows by r idf² if c <= r, else not at all; without `clips` always.
     """
     rows, width = tokens.shape
     size = 8
@@ -262,7 +263,7 @@ def score_captions(
                     if entry[n] >= 0:
                         for p in range(tables.entry_postings[entry[n]], tables.entry_postings[entry[n] + 1]):
                             r = tables.posting_count[p]
-                            if c <= r:
+                            if c <= r or not clips:
                                 reference = tables.posting_reference[p]
                                 dot[reference, n] += r * idf2 * tables.inverse_norm[first + reference, n]
                 words += 1

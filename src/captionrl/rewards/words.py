@@ -110,7 +110,7 @@ class Words:
         return cls(tuple(vocabulary), ids, of_token, rows, skip, eos, signature), numbered
 
 
-class Reward:
+class SentenceMetric:
     """Sentence scores of token ids; made by the `from_captions` of a subclass."""
 
     def __init__(self, words: Words, loop: Loop, signature: str) -> None:

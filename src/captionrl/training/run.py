@@ -101,7 +101,7 @@ def train_phase(paper: Paper, job: Job) -> None:
         "config": config,
         "inputs": inputs,
         "seed": job.seed,
-        "code": code_version("train", *paper.methods_of(job.run, job.phase)),
+        "code": code_version("train", *paper.training_methods_of(job.run, job.phase, job.corpus)),
         "threads": torch.get_num_threads(),
         "device": device.type,
         "precision": job.precision,

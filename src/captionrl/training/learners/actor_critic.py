@@ -3,35 +3,16 @@
 import torch
 from torch import Tensor, nn
 
-from captionrl.config import ActorCriticPhase, MixedRewardPhase
+from captionrl.config import ActorCriticPhase, ValuePhase
 from captionrl.decoding.rollout import sample
-from captionrl.models import Features
 from captionrl.models.actor_critic import WithValueAndReward
 from captionrl.objectives.actor_critic import actor_loss, explained_variance, prefix_mask, td_targets, value_loss
-from captionrl.rewards import Bleu, CiderD
+from captionrl.rewards.reward import RewardBatch
+from captionrl.rewards.weighted import Rewards, WeightedReward, reward_of
 from captionrl.text.vocabulary import PAD
 from captionrl.training.data import EVALUATION_BATCH, Data
-from captionrl.training.diagnostics import rollout_diagnostics
 from captionrl.training.learners.captioner import CaptionLearner, chunks
-from captionrl.training.learners.reinforce import RewardLearner, reward_of
-
-
-def mixed_reward(
-    policy: WithValueAndReward,
-    phase: MixedRewardPhase,
-    metric: CiderD | Bleu,
-    features: Features,
-    tokens: Tensor,
-    lengths: Tensor,
-    items: list[str],
-) -> tuple[Tensor, dict[str, float]]:
-    """The reward [B] of captions [B, T]: a weighted sum of cosine and metric; and the means of both."""
-    with torch.no_grad():
-        policy.similarity.eval()  # no dropout: a reward is deterministic
-        cosine = policy.similarity(features, tokens)
-    score = metric.score(tokens, lengths, items).to(cosine)
-    stats = {"embedding_reward": cosine.mean().item(), "metric_reward": score.mean().item()}
-    return phase.embedding_weight * cosine + (1 - phase.embedding_weight) * score, stats
+from captionrl.training.learners.reinforce import RewardLearner
 
 
 class ValueLearner(CaptionLearner):
@@ -40,43 +21,48 @@ class ValueLearner(CaptionLearner):
     metric = "val_explained_variance"
     policy: WithValueAndReward
 
-    def __init__(self, policy: WithValueAndReward, data: Data, phase: MixedRewardPhase, seed: int) -> None:
+    def __init__(self, policy: WithValueAndReward, data: Data, phase: ValuePhase, seed: int) -> None:
         super().__init__(policy, data, phase, seed)
         self.module = nn.ModuleDict({"value": self.policy.value})
         self.policy.eval()
         self.policy.value.embedding.load_state_dict(self.policy.similarity.state_dict())  # pre-trained
         self.phase, self.seed = phase, seed
-        self.train_metric, self.val_metric = (
-            reward_of(phase, data.captions, data.vocabulary.words, split) for split in ("train", "val")
+        self.vocabulary = data.vocabulary
+        self.train_reward, self.val_reward = (
+            reward_of(phase, self.policy, data.captions, self.vocabulary, split, self.clips.store.attributes)
+            for split in ("train", "val")
         )
 
     def loss(self, epoch: int, index: int) -> tuple[Tensor, dict[str, float]]:
-        values, rewards = self._values_and_rewards(self.pairs.batch(epoch, index)[0], self.train_metric)
-        loss = value_loss(values, rewards)
-        return loss, {"loss": loss.item(), "sample_reward": rewards.mean().item()}
+        values, targets, rewards = self._values_and_rewards(self.pairs.batch(epoch, index)[0], self.train_reward)
+        loss = value_loss(values, targets)
+        statistics = {"loss": loss.item(), "sample_reward": rewards.total.mean().item()}
+        return loss, {**statistics, **self.train_reward.statistics(rewards)}
 
     def validate(self) -> dict[str, float]:
         """The share, in per cent, that values explain of rewards; captions are sampled with the same seed each time."""
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(self.seed)
             found = [
-                self._values_and_rewards(items, self.val_metric)
+                self._values_and_rewards(items, self.val_reward)[:2]
                 for items in chunks(self.validation_items, EVALUATION_BATCH)
             ]
         values, rewards = (torch.cat(parts) for parts in zip(*found, strict=True))
         return {self.metric: 100 * explained_variance(values, rewards).item()}
 
-    def _values_and_rewards(self, items: list[str], metric: CiderD | Bleu) -> tuple[Tensor, Tensor]:
-        """The values [N] of all prefixes of a sampled caption an item, and the reward [N] of each one's caption."""
+    def _values_and_rewards(self, items: list[str], reward: WeightedReward) -> tuple[Tensor, Tensor, Rewards]:
+        """The values [N] of all prefixes of a sampled caption an item, the reward [N] of each one's caption, and the
+        rewards of the captions.
+        """
         features = self.clips.batch(items)
         with torch.no_grad():
             rollout = sample(self.policy, self.policy.encode(features), self.max_tokens)
         tokens, lengths = rollout.tokens, rollout.lengths
         with torch.autocast(self.device.type, enabled=False):  # differences of values underflow in bfloat16
-            rewards, _ = mixed_reward(self.policy, self.phase, metric, features, tokens, lengths, items)
+            rewards = reward.score(RewardBatch(tokens, lengths, items, features, self.vocabulary))
             values = self.policy.value(features, tokens)
         prefixes = prefix_mask(lengths, tokens.shape[1])
-        return values[prefixes], rewards.unsqueeze(1).expand_as(values)[prefixes]
+        return values[prefixes], rewards.total.unsqueeze(1).expand_as(values)[prefixes], rewards
 
 
 class ActorCriticLearner(RewardLearner):
@@ -94,16 +80,15 @@ class ActorCriticLearner(RewardLearner):
         features, given = self.clips.batch(items), self.given(captions, epoch)
         rollout = sample(self.policy, self.policy.encode(features), self.max_tokens, given=given)
         tokens, lengths = rollout.tokens, rollout.lengths
+        rewards = self.rewards(rollout, items, features)
         with torch.autocast(self.device.type, enabled=False):  # as above
-            with self.timed_as_reward():
-                reward, stats = mixed_reward(self.policy, self.phase, self.reward, features, tokens, lengths, items)
             values = self.policy.value(features, tokens)
-        targets = td_targets(reward, values, lengths, self.phase.steps)
+        targets = td_targets(rewards.total, values, lengths, self.phase.steps)
         prefixes = prefix_mask(lengths, tokens.shape[1])
         regression = value_loss(values[prefixes], targets[prefixes])
         baseline = values if self.phase.baseline == "value" else None
         policy_loss = actor_loss(rollout, targets, baseline, given)
-        stats |= rollout_diagnostics(rollout, reward, self.stop_words)
+        stats = self.diagnostics(rollout, rewards)
         stats |= {"policy_loss": policy_loss.item(), "value_loss": regression.item()}
         explained = explained_variance(values[prefixes], targets[prefixes]).item()
         return policy_loss + regression, {**stats, "explained_variance": explained, **self.reward_cost()}

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from captionrl.config import ExplorationPhase
 from captionrl.decoding.rollout import sample
+from captionrl.errors import UserError
 from captionrl.models import Policy
 from captionrl.objectives.exploration import (
     exploration_loss,
@@ -16,10 +17,7 @@ from captionrl.rewards import PairwiseBleu
 from captionrl.text.punctuation import PUNCTUATION
 from captionrl.text.vocabulary import BOS, EOS, PAD
 from captionrl.training.data import Data
-from captionrl.training.diagnostics import rollout_diagnostics
 from captionrl.training.learners.reinforce import RewardLearner
-
-MAXIMUM = {"CIDEr-D": 10.0, "BLEU-4": 1.0}  # of a reward, which eq. 2 wants in [0, 1]
 
 
 class ExplorationLearner(RewardLearner):
@@ -28,7 +26,11 @@ class ExplorationLearner(RewardLearner):
     def __init__(self, policy: Policy, data: Data, phase: ExplorationPhase, seed: int) -> None:
         super().__init__(policy, data, phase, seed)
         self.phase = phase
-        self.unit = phase.reward_scale or MAXIMUM[phase.reward]
+        unit = phase.reward_scale or self.reward.maximum  # eq. 2 wants a reward in [0, 1]
+        if unit is None:
+            what = f"the highest reward by {', '.join(phase.weights)} is not known"
+            raise UserError(f"{what}; give the phase a reward_scale, or what is your own a `maximum`")
+        self.unit = unit
         words = data.vocabulary.words
         self.bleu = PairwiseBleu(words)
         skipped = frozenset() if phase.punctuation_in_reward else PUNCTUATION
@@ -41,19 +43,19 @@ class ExplorationLearner(RewardLearner):
         by_item = len(items), samples
         rows = torch.arange(len(items), device=self.device).repeat_interleave(samples)
         rollout = sample(self.policy, self.policy.encode(features).select(rows), self.max_tokens)
-        reward = self.rewards(rollout, [item for item in items for _ in range(samples)])
+        rewards = self.rewards(rollout, [item for item in items for _ in range(samples)], features, rows)
         greedy_reward = self.greedy_rewards(features, items)
         with self.timed_as_reward():
             tokens = rollout.tokens.view(*by_item, -1)
-            distances = pairwise_distances(self.bleu, tokens, self.no_words).to(reward)
+            distances = pairwise_distances(self.bleu, tokens, self.no_words).to(rewards.total)
         baseline = mean_baseline if self.phase.diversity_baseline == "mean" else leave_one_out_baseline
         loss, statistics = exploration_loss(
             rollout.log_probs.sum(1).view(by_item),
-            reward.view(by_item) / self.unit,
+            rewards.total.view(by_item) / self.unit,
             distances,
             alpha=self.phase.alpha,
             reward_baseline=greedy_reward.unsqueeze(1) / self.unit,
             distance_baseline=baseline(distances),
         )
-        statistics |= rollout_diagnostics(rollout, reward, self.stop_words)
+        statistics |= self.diagnostics(rollout, rewards)
         return loss, {**statistics, "greedy_reward": greedy_reward.mean().item(), **self.reward_cost()}

@@ -5,11 +5,12 @@ from torch import Tensor, nn
 
 from captionrl.config import HRLPhase
 from captionrl.decoding.rollout import Rollout, greedy, sample
+from captionrl.features.batch import Features
 from captionrl.models.hrl import HRL, HRLExtras
 from captionrl.models.layers import LinearBaseline
 from captionrl.objectives.hrl import delta_rewards, manager_loss, worker_loss
+from captionrl.rewards.weighted import Rewards
 from captionrl.training.data import Data
-from captionrl.training.diagnostics import rollout_diagnostics
 from captionrl.training.learners.reinforce import RewardLearner
 from captionrl.training.loop import ParameterGroups
 
@@ -48,10 +49,11 @@ class HRLLearner(RewardLearner):
     def _worker(self, items: list[str]) -> tuple[Tensor, Tensor, dict[str, float]]:
         """Captions sampled under the manager's own goals; the manager is frozen."""
         self.policy.set_trainable("worker")
-        rollout = sample(self.policy, self.policy.encode(self.clips.batch(items)), self.max_tokens)
-        rewards = self._delta_rewards(rollout, items)
-        loss, regression = worker_loss(rollout, rewards, self.worker_baseline, self.phase.discount)
-        stats = rollout_diagnostics(rollout, rewards.sum(1), self.stop_words)
+        features = self.clips.batch(items)
+        rollout = sample(self.policy, self.policy.encode(features), self.max_tokens)
+        deltas, rewards = self._delta_rewards(rollout, items, features)
+        loss, regression = worker_loss(rollout, deltas, self.worker_baseline, self.phase.discount)
+        stats = self.diagnostics(rollout, rewards)
         stats |= {"worker_loss": loss.item(), "worker_baseline_error": regression.item()}
         return loss, regression, stats
 
@@ -64,25 +66,28 @@ class HRLLearner(RewardLearner):
         for module in self.policy.modules():
             if isinstance(module, nn.Dropout):  # not all of it: cuDNN's LSTMs have gradients in training mode alone
                 module.eval()
-        memory = self.policy.encode(self.clips.batch(items))
+        features = self.clips.batch(items)
+        memory = self.policy.encode(features)
         scale = self.phase.noise + (self.phase.noise_end - self.phase.noise) * done
         goals = (len(items), self.max_tokens, self.policy.manager.goal.out_features)
         noise = scale * torch.randn(goals, device=self.device)
         start = self.policy.start(memory, noise, detach_segments=not self.phase.gradients_cross_segments)
         rollout = greedy(self.policy, memory, self.max_tokens, start)
-        rewards = self._delta_rewards(rollout, items)
-        loss, regression = manager_loss(rollout, rewards, self.manager_baseline, self.phase.discount)
+        deltas, rewards = self._delta_rewards(rollout, items, features)
+        loss, regression = manager_loss(rollout, deltas, self.manager_baseline, self.phase.discount)
         extras = rollout.extras
         assert isinstance(extras, HRLExtras)
         stats = {
             "manager_loss": loss.item(),
             "manager_baseline_error": regression.item(),
-            "reward_with_noise": rewards.sum(1).mean().item(),
+            "reward_with_noise": rewards.total.mean().item(),
             "segments": extras.segment_start.sum(1).float().mean().item(),
             "goal_std": (extras.goal[:, 0] - noise[:, 0]).std(0).mean().item(),  # over clips, of first goals
         }
         return loss, regression, stats
 
-    def _delta_rewards(self, rollout: Rollout, items: list[str]) -> Tensor:
-        """f(a_t) [B, T] of each word."""
-        return delta_rewards(self.rewards(rollout, items, of_prefixes=True), rollout.mask)
+    def _delta_rewards(self, rollout: Rollout, items: list[str], features: Features) -> tuple[Tensor, Rewards]:
+        """f(a_t) [B, T] of each word, and the rewards of whole captions, which they add up to."""
+        rewards = self.rewards(rollout, items, features, of_prefixes=True)
+        deltas = delta_rewards(rewards.total, rollout.mask)
+        return deltas, Rewards(deltas.sum(1), rewards.parts)

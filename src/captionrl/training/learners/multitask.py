@@ -9,12 +9,11 @@ from torch import Tensor
 from captionrl.config import EndToEndPhase, MultitaskPhase
 from captionrl.decoding.rollout import sample
 from captionrl.features.augment import augment
-from captionrl.models import Features
+from captionrl.features.batch import Features
 from captionrl.models.e2e import EndToEnd
 from captionrl.objectives.multitask import attribute_loss, multi_sample_loss, multitask_loss
 from captionrl.objectives.xe import xe_loss
 from captionrl.training.data import Data, FeatureBatches, FrameBatches, pad_features
-from captionrl.training.diagnostics import rollout_diagnostics
 from captionrl.training.learners.captioner import CaptionLearner
 from captionrl.training.learners.reinforce import RewardLearner
 from captionrl.training.loop import ParameterGroups
@@ -90,10 +89,10 @@ class MultitaskLearner(EndToEndLearner, RewardLearner):
     def caption_loss(self, visual: Features, items: list[str], tokens: Tensor) -> tuple[Tensor, dict[str, float]]:
         rows = torch.arange(len(items), device=self.device).repeat_interleave(self.samples)
         rollout = sample(self.policy, self.policy.encode(visual).select(rows), self.max_tokens)
-        reward = self.rewards(rollout, [item for item in items for _ in range(self.samples)])
+        rewards = self.rewards(rollout, [item for item in items for _ in range(self.samples)], visual, rows)
         baseline = self.greedy_rewards(visual, items)
-        loss = multi_sample_loss(rollout, reward, baseline)
-        statistics = {"loss": loss.item(), **rollout_diagnostics(rollout, reward, self.stop_words)}
+        loss = multi_sample_loss(rollout, rewards.total, baseline)
+        statistics = {"loss": loss.item(), **self.diagnostics(rollout, rewards)}
         return loss, {**statistics, "greedy_reward": baseline.mean().item(), **self.reward_cost()}
 
 

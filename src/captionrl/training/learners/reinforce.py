@@ -2,37 +2,23 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from captionrl.config import ReinforcePhase, RewardPhase
-from captionrl.datasets.prepared import Captions
 from captionrl.decoding.rollout import Rollout, greedy, sample
-from captionrl.models import Features, Policy
+from captionrl.features.batch import Features
+from captionrl.models import Policy
 from captionrl.models.layers import LinearBaseline
 from captionrl.objectives.reinforce import baseline_loss, entropy_bonus, policy_gradient_loss
-from captionrl.rewards import Bleu, CiderD, DocumentFrequencies
-from captionrl.text.punctuation import PUNCTUATION
+from captionrl.rewards.reward import RewardBatch
+from captionrl.rewards.weighted import Rewards, reward_of
 from captionrl.training.data import Data
 from captionrl.training.diagnostics import rollout_diagnostics
 from captionrl.training.learners.captioner import CaptionLearner
-
-
-def reward_of(phase: RewardPhase, captions: Captions, words: Sequence[str], split: str) -> CiderD | Bleu:
-    """A phase's reward for captions of the items of a split; how rare n-grams are, training captions say."""
-    references, train = _tokens(captions, split), _tokens(captions, "train")
-    skip, eos = frozenset() if phase.punctuation_in_reward else PUNCTUATION, phase.eos_in_reward
-    if phase.reward == "BLEU-4":
-        return Bleu.from_captions(references, vocabulary=words, skip=skip, eos=eos)
-    rarity = None if split == "train" else DocumentFrequencies.from_captions(train, skip=skip, eos=eos)
-    return CiderD.from_captions(references, document_frequency=rarity, vocabulary=words, skip=skip, eos=eos)
-
-
-def _tokens(captions: Captions, split: str) -> dict[str, list[list[str]]]:
-    return {item.id: captions.tokens[item.id] for item in captions.items[split]}
 
 
 class RewardLearner(CaptionLearner):
@@ -40,20 +26,31 @@ class RewardLearner(CaptionLearner):
 
     def __init__(self, policy: Policy, data: Data, phase: RewardPhase, seed: int) -> None:
         super().__init__(policy, data, phase, seed)
-        words = data.vocabulary.words
-        self.reward = reward_of(phase, data.captions, words, "train")
-        train = _tokens(data.captions, "train")
-        endings = Counter(caption[-1] for references in train.values() for caption in references)
+        self.vocabulary = data.vocabulary
+        self.reward = reward_of(
+            phase, self.policy, data.captions, self.vocabulary, "train", self.clips.store.attributes
+        )
+        endings = Counter(
+            caption[-1] for item in data.captions.items["train"] for caption in data.captions.tokens[item.id]
+        )
         self.stop_words = torch.tensor(
-            [index for index, word in enumerate(words) if word not in endings], device=self.device
+            [index for index, word in enumerate(data.vocabulary.words) if word not in endings], device=self.device
         )
         self.reward_seconds = 0.0  # what rewards have cost since the last time this was asked
 
-    def rewards(self, rollout: Rollout, items: list[str], *, of_prefixes: bool = False) -> Tensor:
-        """The reward of each caption [B], or of each of its prefixes [B, T]."""
-        score = self.reward.prefix_scores if of_prefixes else self.reward.score
-        with self.timed_as_reward():
-            return score(rollout.tokens, rollout.lengths, items).to(rollout.log_probs)
+    def rewards(
+        self,
+        rollout: Rollout,
+        items: list[str],
+        clips: Features,
+        rows: Tensor | None = None,
+        *,
+        of_prefixes: bool = False,
+    ) -> Rewards:
+        """The reward of each caption [B], or of each of its prefixes [B, T]; see `RewardBatch`."""
+        batch = RewardBatch(rollout.tokens, rollout.lengths, items, clips, self.vocabulary, rows)
+        with self.timed_as_reward(), torch.autocast(self.device.type, enabled=False):
+            return self.reward.prefix_scores(batch) if of_prefixes else self.reward.score(batch)
 
     def greedy_rewards(self, features: Features, items: list[str]) -> Tensor:
         """The rewards [B] of what the policy would say at test time: a self-critical baseline (Rennie et al. 2017)."""
@@ -61,7 +58,11 @@ class RewardLearner(CaptionLearner):
         with torch.no_grad():
             captions = greedy(self.policy, self.policy.encode(features), self.max_tokens)
         self.policy.train()
-        return self.rewards(captions, items)
+        return self.rewards(captions, items, features).total
+
+    def diagnostics(self, rollout: Rollout, rewards: Rewards) -> dict[str, float]:
+        """What training logs of sampled captions and their rewards."""
+        return {**rollout_diagnostics(rollout, rewards.total, self.stop_words), **self.reward.statistics(rewards)}
 
     @contextmanager
     def timed_as_reward(self) -> Iterator[None]:
@@ -93,8 +94,8 @@ class ReinforceLearner(RewardLearner):
         features = self.clips.batch(items)
         explores = self.phase.entropy > 0
         rollout = sample(self.policy, self.policy.encode(features), self.max_tokens, entropy_gradient=explores)
-        reward = self.rewards(rollout, items)
-        statistics = rollout_diagnostics(rollout, reward, self.stop_words)
+        rewards = self.rewards(rollout, items, features)
+        statistics, reward = self.diagnostics(rollout, rewards), rewards.total
         regression = reward.new_zeros(())
         match self.phase.baseline:
             case "greedy":

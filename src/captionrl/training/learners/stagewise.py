@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from captionrl.decoding.rollout import Rollout, greedy, sample
-from captionrl.models import Features
+from captionrl.features.batch import Features
 from captionrl.models.stackcap import StackCap
 from captionrl.objectives.stagewise import staged_advantage, staged_loss
-from captionrl.training.diagnostics import rollout_diagnostics
+from captionrl.rewards.weighted import Rewards
 from captionrl.training.learners.reinforce import RewardLearner
 
 
@@ -22,28 +22,28 @@ class StagewiseLearner(RewardLearner):
         items, _ = self.pairs.batch(epoch, index)
         features, fine = self.clips.batch(items), range(1, self.policy.decoder_stages)
         with torch.no_grad():
-            _, coarse_rewards = self._write(sample, features, items, range(1))  # only what stage 1 is compared with
+            _, coarse = self._write(sample, features, items, range(1))  # only what stage 1 is compared with
             self.policy.eval()
-            _, greedy_rewards = self._write(greedy, features, items, fine)
+            _, best = self._write(greedy, features, items, fine)
             self.policy.train()
         rollout, own = self._write(sample, features, items, fine)
-        rewards = torch.cat([coarse_rewards, own], 1)
+        coarse_rewards, greedy_rewards, own_rewards = (
+            found.total.view(len(items), -1) for found in (coarse, best, own)
+        )
+        rewards = torch.cat([coarse_rewards, own_rewards], 1)
         advantage = staged_advantage(rewards, greedy_rewards)
         loss = staged_loss(rollout.log_probs.sum(1).view_as(advantage), advantage)
-        last = torch.arange(len(fine) - 1, own.numel(), len(fine), device=self.device)
-        statistics = {
-            "loss": loss.item(),
-            **rollout_diagnostics(rollout.select(last), rewards[:, -1], self.stop_words),
-        }
+        last = torch.arange(len(fine) - 1, own_rewards.numel(), len(fine), device=self.device)
+        statistics = {"loss": loss.item(), **self.diagnostics(rollout.select(last), own.select(last))}
         statistics["greedy_reward"] = greedy_rewards[:, -1].mean().item()
         statistics |= {f"stage{i}_reward": mean.item() for i, mean in enumerate(rewards.mean(0))}
         return loss, {**statistics, **self.reward_cost()}
 
     def _write(
         self, how: Callable[..., Rollout], features: Features, items: list[str], stages: range
-    ) -> tuple[Rollout, Tensor]:
-        """Captions of these stages, clip by clip, by `sample` or `greedy`, and their rewards [B, stages]."""
+    ) -> tuple[Rollout, Rewards]:
+        """Captions of these stages, clip by clip, by `sample` or `greedy`, and their rewards [B x stages]."""
         rows = torch.arange(len(items), device=self.device).repeat_interleave(len(stages))
         memory = self.policy.encode(features).select(rows)
         rollout = how(self.policy, memory, self.max_tokens, self.policy.start_stages(memory, [*stages] * len(items)))
-        return rollout, self.rewards(rollout, [item for item in items for _ in stages]).view(len(items), -1)
+        return rollout, self.rewards(rollout, [item for item in items for _ in stages], features, rows)

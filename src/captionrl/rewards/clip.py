@@ -1,0 +1,62 @@
+"""CLIPScore as a reward: how well a caption fits its picture, by CLIP, without references."""
+
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from captionrl.errors import UserError
+from captionrl.files import sha256
+from captionrl.rewards.reward import RewardBatch, RewardData
+
+PREFIX = "A photo depicts "  # as its authors' code has it
+SCALE = 2.5
+
+
+class ClipScoreReward:
+    """2.5 max(cos(picture, "A photo depicts " + caption), 0) (Hessel et al. 2021, eq. 1).
+
+    The picture is the run's own features, those of the image tower of a backbone `open_clip:NAME/TAG`; of a clip of
+    several frames, their mean. The text tower is that of the same weights file.
+    """
+
+    maximum = SCALE
+
+    def __init__(self, data: RewardData) -> None:
+        kind, _, model = str(data.features["backbone"]).partition(":")
+        if kind != "open_clip":
+            what = f"features of {data.features['backbone']} share no space with text"
+            raise UserError(f"reward CLIPScore: {what}; give the run a backbone open_clip:NAME/TAG")
+        assert data.clip_weights is not None
+        if not data.clip_weights.is_file():
+            raise UserError(f"{data.clip_weights}: no such file; clip_weights of the phase are those of {model}")
+        if sha256(data.clip_weights) != data.features["weights_sha256"]:
+            raise UserError(f"{data.clip_weights}: not the weights that the features were extracted with; give those")
+        self._name, self._weights = model.partition("/")[0], data.clip_weights
+        self._device = next(data.policy.parameters()).device
+
+    def score(self, batch: RewardBatch) -> Tensor:
+        weights = batch.clips.mask.unsqueeze(-1).to(batch.clips.frames)
+        pictures = normalize((batch.clips.frames * weights).sum(1) / weights.sum(1), dim=-1)
+        if batch.rows is not None:
+            pictures = pictures.index_select(0, batch.rows)
+        model, tokenize = self._model
+        texts = tokenize([PREFIX + text for text in batch.texts]).to(self._device)
+        captions = model.encode_text(texts, normalize=True)
+        if captions.shape[-1] != pictures.shape[-1]:
+            widths = f"{pictures.shape[-1]} numbers a frame, its text tower {captions.shape[-1]}"
+            raise UserError(f"reward CLIPScore: the features have {widths}; give the image tower's own features")
+        cosine: Tensor = (pictures * captions).sum(-1)
+        return SCALE * cosine.clamp(min=0)
+
+    @cached_property
+    def _model(self) -> tuple[Any, Any]:
+        from captionrl.features.torchvision_cpu import torchvision  # noqa: F401  open_clip imports it
+
+        try:
+            import open_clip
+        except ModuleNotFoundError:
+            raise UserError("reward CLIPScore: needs open_clip; pip install open_clip_torch") from None
+        model = open_clip.create_model(self._name, pretrained=str(self._weights), device=self._device)
+        return model.eval().requires_grad_(False), open_clip.get_tokenizer(self._name)
