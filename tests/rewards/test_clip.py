@@ -1,0 +1,98 @@
+"""CLIPScore by open_clip, on a tiny model of random weights."""
+
+import json
+import sys
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from toy import rewards_toy
+from torch.nn.functional import cosine_similarity
+
+from captionrl.config import ReinforcePhase
+from captionrl.errors import UserError
+from captionrl.features.batch import Features
+from captionrl.features.torchvision_cpu import torchvision  # noqa: F401
+from captionrl.files import sha256
+from captionrl.rewards.reward import RewardBatch
+from captionrl.rewards.weighted import reward_of
+
+open_clip = pytest.importorskip("open_clip")
+CONFIG = {
+    "embed_dim": 8,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 16, "patch_size": 16, "head_width": 8},
+    "text_cfg": {"context_length": 32, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """The model, and the file of its weights."""
+    folder = tmp_path_factory.mktemp("clip")
+    (folder / "tiny.json").write_text(json.dumps(CONFIG))
+    open_clip.add_model_config(folder)
+    torch.manual_seed(0)
+    made = open_clip.create_model("tiny").eval()
+    with torch.no_grad():
+        made.text_projection.mul_(30)
+    save_file(made.state_dict(), folder / "tiny.safetensors")
+    return made, folder / "tiny.safetensors"
+
+
+@pytest.fixture
+def toy():
+    return rewards_toy()
+
+
+def build(toy, weights, **features):
+    facts = {"objective": "reinforce", "epochs": 1, "optimiser": "adam", "learning_rate": 0.1, "baseline": "none"}
+    phase = ReinforcePhase(**facts, reward="CLIPScore", eos_in_reward=True, clip_weights=str(weights))
+    features = {"backbone": "open_clip:tiny/random", "weights_sha256": sha256(weights), **features}
+    return reward_of(phase, toy.policy, toy.captions, toy.vocabulary, "train", features)
+
+
+@torch.no_grad()
+def test_it_is_the_scaled_cosine_of_the_picture_and_the_caption_in_a_sentence(toy, model):
+    clip, weights = model
+    images = torch.rand(2, 3, 32, 32)
+    pictures = clip.encode_image(images)
+    clips = Features(pictures.unsqueeze(1), torch.ones(2, 1, dtype=torch.bool))
+    given = toy.batch
+    batch = RewardBatch(given.tokens, given.lengths, given.items, clips, given.vocabulary, given.rows)
+    reward = build(toy, weights)
+    scores = reward.score(batch).total
+    texts = ["a dog runs", "a man plays a guitar", "dog", "a guitar ."]
+    words = clip.encode_text(open_clip.get_tokenizer("tiny")([f"A photo depicts {text}" for text in texts]))
+    cosines = cosine_similarity(pictures[given.rows], words)
+    torch.testing.assert_close(scores, 2.5 * cosines.clamp(min=0), atol=1e-5, rtol=0)
+    assert len(scores.unique()) > 1
+    assert reward.maximum == 2.5
+    opposite = RewardBatch(
+        given.tokens, given.lengths, given.items, Features(-clips.frames, clips.mask), given.vocabulary, given.rows
+    )
+    assert (reward.score(opposite).total * scores == 0).all()
+
+
+@torch.no_grad()
+def test_several_frames_are_their_mean_and_padding_is_nothing(toy, model):
+    frames = torch.randn(2, 3, 8)
+    mask = torch.tensor([[True, True, False], [True, True, True]])
+    given, means = toy.batch, torch.stack([frames[0, :2].mean(0), frames[1].mean(0)]).unsqueeze(1)
+    reward = build(toy, model[1])
+    found = [
+        reward.score(RewardBatch(given.tokens, given.lengths, given.items, clips, given.vocabulary, given.rows)).total
+        for clips in (Features(frames, mask), Features(means, torch.ones(2, 1, dtype=torch.bool)))
+    ]
+    torch.testing.assert_close(*found)
+
+
+def test_what_does_not_fit_is_named(toy, model, tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="features of mini share no space with text; give the run a backbone open_clip"):
+        build(toy, model[1], backbone="mini")
+    with pytest.raises(UserError, match=r"tiny\.safetensors: not the weights that the features were extracted with"):
+        build(toy, model[1], weights_sha256="0")
+    with pytest.raises(UserError, match=r"the features have 6 numbers a frame, its text tower 8; give the image"):
+        build(toy, model[1]).score(toy.batch)
+    monkeypatch.setitem(sys.modules, "open_clip", None)
+    with pytest.raises(UserError, match="reward CLIPScore: needs open_clip; pip install open_clip_torch"):
+        build(toy, model[1]).score(toy.batch)
