@@ -6,8 +6,8 @@ import sys
 import pytest
 import torch
 from safetensors.torch import save_file
-from toy import rewards_toy
 from torch.nn.functional import cosine_similarity
+from toy import rewards_toy
 
 from captionrl.config import ReinforcePhase
 from captionrl.errors import UserError
