@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from captionrl.dotted import is_dotted
 
@@ -49,10 +49,16 @@ def _weights(value: Any) -> tuple[tuple[str, float], ...]:
     return tuple((name, float(weight)) for name, weight in pairs)
 
 
+def _shortest(pairs: tuple[tuple[str, float], ...]) -> str | dict[str, float]:
+    """As YAML has them."""
+    return pairs[0][0] if [weight for _, weight in pairs] == [1] else dict(pairs)
+
+
 # A mapping is laid over another key by key (`overlay`). These pairs are replaced as a whole.
 Weights = Annotated[
     tuple[tuple[str, float], ...],
     BeforeValidator(_weights),
+    PlainSerializer(_shortest, when_used="json"),
     WithJsonSchema(
         {
             "anyOf": [
