@@ -34,7 +34,8 @@ def _weights(value: Any) -> tuple[tuple[str, float], ...]:
             pairs = list(value)
         case _:
             raise ValueError(f"give the name of a reward, or weights by name, not {value!r}")
-    for name, weight in pairs:
+    found = []
+    for name, given in pairs:
         if name not in REWARDS and not is_dotted(str(name)):
             spelt = {known.lower(): known for known in REWARDS}
             close = get_close_matches(str(name).lower(), spelt, n=1)
@@ -42,11 +43,16 @@ def _weights(value: Any) -> tuple[tuple[str, float], ...]:
             raise ValueError(
                 f"no reward is called {name!r}; {f'did you mean {spelt[close[0]]!r}?' if close else others}"
             )
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
-            raise ValueError(f"the weight of {name} is {weight!r}; give a finite number")
-    if not any(weight for _, weight in pairs):
+        try:
+            weight = math.nan if isinstance(given, bool) else float(given)  # to YAML 1e-3 is a text
+        except (TypeError, ValueError):
+            weight = math.nan
+        if not math.isfinite(weight):
+            raise ValueError(f"the weight of {name} is {given!r}; give a finite number")
+        found.append((name, weight))
+    if not any(weight for _, weight in found):
         raise ValueError("all weights are 0; give one that is not")
-    return tuple((name, float(weight)) for name, weight in pairs)
+    return tuple(found)
 
 
 def _shortest(pairs: tuple[tuple[str, float], ...]) -> str | dict[str, float]:

@@ -3,5 +3,6 @@
 from captionrl.rewards.bleu import Bleu
 from captionrl.rewards.cider import Cider, CiderD, DocumentFrequencies
 from captionrl.rewards.pairs import PairwiseBleu
+from captionrl.rewards.reward import RewardBatch, RewardData
 
-__all__ = ["Bleu", "Cider", "CiderD", "DocumentFrequencies", "PairwiseBleu"]
+__all__ = ["Bleu", "Cider", "CiderD", "DocumentFrequencies", "PairwiseBleu", "RewardBatch", "RewardData"]
