@@ -114,12 +114,16 @@ def test_a_class_is_made_once_and_may_score_every_word(toy, own):
         "        texts = [text.split() for text in batch.texts]\n"
         "        return torch.tensor([sum(word in self.known for word in words) for words in texts])\n"
         "    def prefix_scores(self, batch):\n"
-        "        return torch.minimum(torch.arange(batch.tokens.shape[1]) + 1, self.score(batch)[:, None])\n"
+        "        position = torch.arange(batch.tokens.shape[1])\n"
+        "        scores = torch.minimum(position + 1, self.score(batch)[:, None])\n"
+        "        return scores.masked_fill(position >= batch.lengths[:, None], 99)\n"
     )
     reward = build(toy, f"{module}:Words")
     assert reward.maximum == 9
     assert reward.score(toy.batch).total[0] == 3
-    assert reward.prefix_scores(toy.batch).total[0, :4].tolist() == [1, 2, 3, 3]
+    prefixes = reward.prefix_scores(toy.batch)
+    assert prefixes.total[0, :4].tolist() == [1, 2, 3, 3]
+    assert torch.equal(prefixes.parts[0], reward.score(toy.batch).total)
     assert sys.modules[module].Words.made == 1
 
 

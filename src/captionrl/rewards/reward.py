@@ -61,8 +61,8 @@ class RewardData:
 
 
 class Reward(Protocol):
-    """Scores captions. It may have `prefix_scores(batch)` [B, T] too: after every word, and beyond a caption's end
-    still that of the whole one; without it a caption earns nothing before its last word.
+    """Scores captions. It may have `prefix_scores(batch)` [B, T] too, after every word; without it a caption earns
+    nothing before its last word. What stands beyond a caption's end means nothing.
     """
 
     @property

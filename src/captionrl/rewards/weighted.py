@@ -50,7 +50,8 @@ class WeightedReward:
     def prefix_scores(self, batch: RewardBatch) -> Rewards:
         """After every word: `total` is [B, T]."""
         parts = tuple(prefix_scores(reward, batch).to(self.dtype) for reward in self.rewards)
-        return Rewards(self._sum(parts), tuple(part[:, -1] for part in parts))
+        last = (batch.lengths - 1).clamp(min=0).unsqueeze(1)
+        return Rewards(self._sum(parts), tuple(part.gather(1, last).squeeze(1) for part in parts))
 
     def statistics(self, rewards: Rewards) -> dict[str, float]:
         """What training logs of a sum: the mean of each part, before it is weighted."""
