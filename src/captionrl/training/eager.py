@@ -25,6 +25,8 @@ class Uncompiled(ModuleType):
         pass
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name != "__path__":  # `inspect` asks all modules for their files
+            raise AttributeError(name)
         if sys.modules.get(NAME) is self:
             del sys.modules[NAME]
         return getattr(import_module(NAME), name)
