@@ -129,7 +129,11 @@ def _named(
 
 
 def _one(node: Mapping[str, Node], name: str, key: str | None, place: str) -> AbstractContextManager[Array]:
-    return nullcontext(pick(node[name], key, place))
+    return _given(pick(node[name], key, place))
+
+
+def _given(array: Array) -> AbstractContextManager[Array]:
+    return nullcontext(array)
 
 
 def _below(node: Mapping[str, Node], name: str) -> Mapping[str, Node] | None:
@@ -155,7 +159,7 @@ def list_rows(found: Found, ids_file: Path, key: str | None, stack: ExitStack) -
     for number, name in enumerate(ids):
         if item := found.item(name):
             found.add(item, f"{source}: row {number} ({name})")
-            arrays[item] = partial(nullcontext, array.row(number))
+            arrays[item] = partial(_given, array.row(number))
     return arrays
 
 
@@ -182,7 +186,7 @@ def read_table(found: Found, path: Path) -> Iterator[tuple[str, Open]]:
             item = found.item(fields[0].decode(errors="surrogateescape"))
             if item is not None and item not in found.places:
                 found.add(item, place)
-                yield item, partial(nullcontext, in_memory(_decode(fields, place)))
+                yield item, partial(_given, in_memory(_decode(fields, place)))
 
 
 def _decode(fields: list[bytes], place: str) -> np.ndarray:
