@@ -344,17 +344,20 @@ def test_a_tsv_is_streamed(tmp_path, call, monkeypatch):
 
 
 MEMORY = """
-import resource, sys
+import re, sys
 from pathlib import Path
 from captionrl.features.imports import Kind, import_features
+def memory(what):  # KiB
+    return int(re.search(what + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 items = [f"clip{i}" for i in range(40)]
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+before = memory("VmRSS")
 import_features(items, Path(sys.argv[1]), Path(sys.argv[2]), kind=Kind("own:clip"), code_version="1")
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(memory("VmHWM") - before)
 """
 
 
-@pytest.mark.parametrize("form", ["npz", "h5", "safetensors", "folder"])
+@pytest.mark.parametrize("form", ["npz", "h5", "pt", "safetensors", "folder"])
 def test_one_item_is_in_memory_at_a_time(tmp_path, form):
     """Forty arrays of 4 MiB, of float32, are 160 MiB."""
     arrays = {f"clip{i}": np.full((1024, 1024), i / 64, np.float32) for i in range(40)}
@@ -363,6 +366,8 @@ def test_one_item_is_in_memory_at_a_time(tmp_path, form):
         np.savez(source, **arrays)
     elif form == "h5":
         save_h5(source, arrays)
+    elif form == "pt":
+        torch.save(tensors(arrays), source)
     elif form == "safetensors":
         save_numpy(arrays, source)
     else:
@@ -371,7 +376,7 @@ def test_one_item_is_in_memory_at_a_time(tmp_path, form):
             np.save(source / f"{name}.npy", array)
     command = [sys.executable, "-c", MEMORY, source, tmp_path / "out.h5"]
     grown = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    mapped = 160 * 1024 if form == "safetensors" else 0  # pages of the file, which the system may take back
+    mapped = 160 * 1024 if form in ("pt", "safetensors") else 0  # pages of the file, which the system may take back
     assert grown < 64 * 1024 + mapped
 
 
@@ -530,15 +535,17 @@ def npy(header, data=b""):
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + data
 
 
-@pytest.mark.parametrize("shape", ["(10**9, 2048)", "(1000000000, 2048)", "(-3, -16)", "(9" + "9" * 40 + ", 16)"])
+@pytest.mark.parametrize("shape", ["(1000000000, 2048)", "(-3, -16)", "(9" + "9" * 40 + ", 16)"])
 def test_a_shape_that_is_a_lie_takes_no_memory(refused, tmp_path, shape):
     header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".encode()
     (tmp_path / "a").mkdir()
     (tmp_path / f"a/{CLIPS[0]}.npy").write_bytes(npy(header, bytes(1000)))
-    assert "cut off or damaged (" in refused(tmp_path / "a", CLIPS[:1])
+    message = refused(tmp_path / "a", CLIPS[:1])
+    assert re.search(r"damaged \((shape \[-3, -16\]|float32 \[\d+, \d+\] lacks \d+ bytes)\); copy", message)
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr(f"{CLIPS[0]}.npy", npy(header, bytes(1000)))
-    assert "cut off or damaged (" in refused(tmp_path / "a.npz", CLIPS[:1])
+    message = refused(tmp_path / "a.npz", CLIPS[:1])
+    assert re.search(r"damaged \((shape \[-3, -16\]|float32 \[\d+, \d+\] in \d+ bytes)\); copy", message)
 
 
 def test_a_shape_beyond_all_reason_takes_no_memory(refused, tmp_path):

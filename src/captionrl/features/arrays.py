@@ -79,7 +79,7 @@ class Group(Mapping[str, Any]):
         return Group(self.path, self.group[name]) if is_group else None
 
     def _has(self, name: str) -> bool:
-        """Whether it is in this very group."""
+        """Whether it is in this very group; h5py can ask for no name with surrogates, which are not printable."""
         plain = name.isprintable() and "/" not in name and name in self.group
         return plain and isinstance(self.group.get(name, getlink=True), h5py.HardLink)
 
