@@ -19,6 +19,7 @@ from captionrl.config import (
     stage_of,
     validate_params,
 )
+from captionrl.config.imported import file_name
 from captionrl.errors import UserError
 from captionrl.features.shipped import MINI_WEIGHTS
 from captionrl.files import fingerprint, sha256

@@ -188,7 +188,14 @@ def test_a_checkpoint_without_visual_input_captions_no_video(refused, checkpoint
 
 def test_a_checkpoint_of_annotations_captions_no_video(refused, checkpoint):
     message = refused(checkpoint(backbone="annotations"))
-    assert "attention.safetensors: trained on annotations, not on frames; give one trained on mini" in message
+    what = "trained on annotations features, which are not computed from pixels here; give a checkpoint trained on mini"
+    assert f"attention.safetensors: {what}" in message
+
+
+def test_a_checkpoint_of_imported_features_says_how_to_caption_more(refused, checkpoint):
+    message = refused(checkpoint(backbone="own:clip"))
+    fix = "import those of your files (`captionrl features import --like`) and use `captionrl predict`, or give"
+    assert f"trained on own:clip features, which are not computed from pixels here; {fix} a checkpoint" in message
 
 
 @pytest.mark.parametrize("model", ["attention", "hrl", "s2vt"])

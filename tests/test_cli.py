@@ -194,6 +194,17 @@ def test_a_wrong_call_is_one_line_that_says_what_to_do(command_line, arguments, 
     assert re.fullmatch(rf"{program}: .+ \(see `{program} --help`\)\n", err)
 
 
+def test_a_commands_two_words_may_stand_apart(command_line):
+    assert command_line("features", "import", "--help") == command_line("features-import", "--help")
+    assert command_line("features", "--backbone", "mini")[2].startswith("captionrl features: ")  # a command itself
+
+
+def test_imported_features_are_called_own(refused, tmp_path):
+    files = [tmp_path / "a.npz", "--captions", tmp_path, "--out", tmp_path / "a.h5"]
+    message = refused("features-import", *files, "--name", "mini")
+    assert "--name: 'mini'; features of your own are called own:NAME, such as own:clip" in message
+
+
 @pytest.mark.parametrize("other", [("--set", "sample"), ("--stage", "0")])
 def test_looking_ahead_is_for_single_captions_of_a_last_stage(refused, tmp_path, other):
     files = [f"--{name}={tmp_path}" for name in ("checkpoint", "captions", "features", "out")]

@@ -241,6 +241,9 @@ JOINT = {  # a phase of another paper
         (("title",), 3, "title: Input should be a valid string, but it is 3"),
         (("beam",), "wide", "beam: Input should be a valid integer"),
         (("backbone",), "vgg", "backbone: Input should be 'resnet152', 'resnet101-grid', 'vgg16', 'bottomup',"),
+        (("backbone",), "own:My_clip", "backbone: 'own:My_clip': what follows own: must be small letters and digits"),
+        (("backbone",), "own:clip-frames", "backbone: 'own:clip-frames': what follows own: must be"),
+        (("runs", "xe-baseline", "backbone"), "own:", "runs.xe-baseline.backbone: 'own:': what follows own: must be"),
         (("fps",), 0, "fps: Input should be greater than 0, but it is 0"),
         (("sizes", "dropout"), 1.5, "sizes.dropout: Input should be less than 1, but it is 1.5"),
         (("sizes", "dropout"), -0.5, "sizes.dropout: Input should be greater than or equal to 0"),
@@ -551,6 +554,13 @@ def test_params_of_the_repository_are_the_defaults():
         ({"seeds": ["one"]}, "seeds[0]: Input should be a valid integer"),
         ({"device": "gpu"}, "device: Input should be 'auto', 'cpu' or 'cuda', but it is 'gpu'"),
         ({"allowed_failures": -1}, "allowed_failures: Input should be greater than or equal to 0"),
+        ({"features": {"clip": 3}}, "features.clip: Input should be a valid dictionary"),
+        ({"features": {"clip": {"fps": 2}}}, "features.clip.path: is missing; add it"),
+        (
+            {"features": {"clip": {"path": "a", "ids": "same"}}},
+            "features.clip.ids: Input should be 'exact' or 'number'",
+        ),
+        ({"features": {"My clip": "a"}}, "features.My clip"),
         ({"overrides": {"hrl": 3}}, "overrides.hrl: Input should be a valid dictionary"),
     ],
 )
@@ -563,6 +573,15 @@ def test_every_mistake_in_params_is_one_line(tmp_path, params, message):
     assert "\n" not in str(error.value)
     with pytest.raises(UserError, match=r"^params\.yaml: "):
         validate_params(params)
+
+
+def test_imported_features_are_a_path_or_more():
+    given = {"a": "my/{corpus}/", "b": {"path": "b.npy", "ids_file": "{corpus}.txt", "fps": 2, "grid": 3}}
+    features = validate_params({"features": given}).features
+    assert features["a"].of("msvd").path == "my/msvd"
+    assert features["a"].of("msvd").ids_file is None
+    both = features["b"].of("tgif-mini")
+    assert (both.path, both.ids_file, both.fps, both.grid, both.ids) == ("b.npy", "tgif-mini.txt", 2, 3, "exact")
 
 
 def test_papers_are_frozen():

@@ -20,7 +20,7 @@ from captionrl.errors import UserError
 
 GROUPS = {
     "Data": "render check-data download corpus segment attributes",
-    "Features": "backbone features frames annotations regions",
+    "Features": "backbone features features-import features-export frames annotations",
     "Training": "train",
     "Evaluation": "predict evaluate submit boundaries goals retrieval value recognition",
     "Tables and figures": "table leaderboard metrics figures compare publish",
@@ -48,6 +48,8 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         texts = list(sys.argv[1:] if args is None else args)
+        if not self.module and "-".join(texts[:2]) in COMMANDS:  # `features import` is `features-import`
+            texts[:2] = ["-".join(texts[:2])]
         if self.module and len(self._actions) == 1:  # --help alone: some arguments are slow, they name tables
             self.module.add_arguments(self)
         for text in takewhile("--".__ne__, texts if self.module else texts[:1]):
@@ -83,7 +85,7 @@ def load_command(name: str) -> ModuleType:
 def parser() -> Parser:
     lines = []
     for group, names in GROUPS.items():
-        lines += [f"{group}:", *(f"  {name:12} {load_command(name).__doc__}" for name in names.split()), ""]
+        lines += [f"{group}:", *(f"  {name:15} {load_command(name).__doc__}" for name in names.split()), ""]
     top = Parser(
         prog="captionrl",
         usage="captionrl [-h] [--version] COMMAND ...",

@@ -185,6 +185,57 @@ def test_a_backbone_is_given_its_official_weights_which_are_a_download(project, 
     assert download.name in {entry.into for entry in manifest()[download.group]}
 
 
+IMPORTED = '{"clip":{"path":"my features/{corpus}","fps":2,"key":"x y"},"one":"all.npz"}'
+
+
+def test_imported_features_are_a_backbone(new_project):
+    """From the user's files on, and made anew when one of these changes; two names of one corpus are two stores."""
+    project = new_project()
+    folder = project.path / "my features/msrvtt-mini"
+    (folder / "train").mkdir(parents=True)
+    (folder / "train/video0.npy").write_text("an array")
+    (project.path / "all.npz").write_text("arrays")
+    overrides = '{"hrl":{"backbone":"own:clip","runs":{"s2vt":{"backbone":"own:one"}}}}'
+    config = (*ONE_SEED, f"features={IMPORTED}", f"overrides={overrides}")
+    target = "results/mini/hrl/table1.csv"
+    plan = project.plan("--printshellcmds", target, config=config)
+    assert plan.jobs["import_features"] == 2
+    assert not {"features", "backbone"} & set(plan.jobs)
+    home = Path("work/msrvtt-mini/features")
+    stores = {name: home / f"own--{name}.h5" for name in ("clip", "one")}
+    made = {line.out: line for line in (parsed("features-import", words) for words in plan.commands["features-import"])}
+    clip, one = made[stores["clip"]], made[stores["one"]]
+    assert (clip.source, clip.name, clip.fps, clip.key) == (
+        Path("my features/msrvtt-mini"),
+        "own:clip",
+        2.0,
+        "x y",
+    )
+    assert (one.source, one.name, one.fps, one.ids, one.allowed_failures) == (Path("all.npz"), "own:one", 0, "exact", 0)
+    trained = {(words[0], parsed("train", words).features) for words in plan.commands["train"]}
+    assert ("hrl/s2vt/xe", stores["one"]) in trained
+    assert ("hrl/xe-baseline/xe", stores["clip"]) in trained
+
+    project.pretend_all_is_done(target, config)
+    assert not project.plan(target, config=config).jobs
+    (folder / "train/video0.npy").write_text("another array")
+    assert project.plan(target, config=config).jobs["import_features"] == 1
+    (folder / "train/video0.npy").write_text("an array")
+
+
+def test_features_that_params_do_not_name_are_one_line(project):
+    config = ('overrides={"hrl":{"backbone":"own:clip"}}',)
+    status, output = project.snakemake("--dry-run", "results/mini/hrl/table1.csv", config=config)
+    assert status == 1
+    assert "params.yaml: features: no 'clip', the path of own:clip; add `features: {clip: PATH}`" in output
+
+
+def test_bottom_up_features_match_by_number(project):
+    plan = project.plan("--printshellcmds", "work/coco/features/bottomup.json", config=("scale=paper",))
+    (line,) = (parsed("features-import", words) for words in plan.commands["features-import"])
+    assert (line.source, line.name, line.ids) == (Path("data/coco/bottomup"), "bottomup", "number")
+
+
 def test_overrides_come_through_the_shell_unharmed(project):
     plan = project.plan("--printshellcmds", "hrl", config=(*ONE_SEED, 'overrides={"hrl":{"title":"it\'s {odd}"}}'))
     line = re.search(r"captionrl (table .+?) 2> ", plan.text)[1]

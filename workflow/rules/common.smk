@@ -34,7 +34,9 @@ def corpora_of(paper):
 def prepared(corpus):
     """A corpus ready to train on, for every paper with a table about it."""
     papers = [PAPERS[paper] for paper in PAPERS if corpus in corpora_of(paper)]
-    features = {f"work/{corpus}/features/{name}.json" for paper in papers for name in paper.backbones_of(corpus)}
+    features = {
+        f"work/{corpus}/features/{file_name(name)}.json" for paper in papers for name in paper.backbones_of(corpus)
+    }
     if MINI:  # as of results_of
         boards = [(paper, board) for paper in papers for board in paper.leaderboards.values() if board.corpus == corpus]
         features |= {
@@ -113,7 +115,31 @@ def agreed(what, corpus, backbone, value):
 
 def manifest(paper, corpus, run):
     """The manifest of the features that a run sees of a corpus; its store lies beside it."""
-    return f"work/{corpus}/features/{PAPERS[paper].backbone_of(corpus, run)}.json"
+    return f"work/{corpus}/features/{file_name(PAPERS[paper].backbone_of(corpus, run))}.json"
+
+
+def imported(wildcards):
+    """What params.yaml says of features that the user has."""
+    if wildcards.name not in PARAMS.features:
+        fix = f"add `features: {{{wildcards.name}: PATH}}`"
+        raise WorkflowError(f"params.yaml: features: no {wildcards.name!r}, the path of own:{wildcards.name}; {fix}")
+    return PARAMS.features[wildcards.name].of(wildcards.corpus)
+
+
+def import_options(wildcards):
+    """The options of `captionrl features-import` that params.yaml sets."""
+    found = imported(wildcards)
+    options = {"fps": found.fps, "grid": found.grid, "key": found.key, "ids": found.ids, "ids-file": found.ids_file}
+    return " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if value)
+
+
+def stamp(folder):
+    """Changes when a file in a folder does: Snakemake looks at the folder itself only.
+
+    Of wildcards alone, not of `input`: parameters that are made of that start no job again.
+    """
+    files = sorted(path for path in Path(folder).rglob("*") if path.is_file()) if Path(folder).is_dir() else []
+    return fingerprint([[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files])
 
 
 def store_of(manifest):

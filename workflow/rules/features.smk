@@ -58,7 +58,7 @@ rule annotations:
 
 
 rule regions:
-    # Bottom-up features that the user has: a folder of .npz files, or the original .tsv files.
+    # Bottom-Up attention's features: a folder of .npz files, or the original .tsv files.
     input:
         raw="data/{corpus}/raw.json",
         captions=rules.captions.output,
@@ -73,12 +73,44 @@ rule regions:
         mem_mb=4000,
         runtime=6 * 60,
     params:
-        code=code_version("regions"),
+        code=code_version("features-import"),
+        stamp=lambda wildcards: stamp(f"data/{wildcards.corpus}/bottomup"),
     message:
         "Reading the bottom-up features of {wildcards.corpus} in data/{wildcards.corpus}/bottomup"
     shell:
-        "exec captionrl regions --source data/{wildcards.corpus}/bottomup --captions work/{wildcards.corpus}/captions"
-        " --out {output.store} 2> >(trap '' TERM INT; exec tee {log} >&2)"
+        "exec captionrl features-import data/{wildcards.corpus}/bottomup --captions work/{wildcards.corpus}/captions"
+        " --name bottomup --ids number --out {output.store} 2> >(trap '' TERM INT; exec tee {log} >&2)"
+
+
+rule import_features:
+    # Other features that the user has, by their path in params.yaml: the backbone own:NAME.
+    input:
+        source=lambda wildcards: imported(wildcards).path,
+        ids_file=lambda wildcards: imported(wildcards).ids_file or [],
+        captions=rules.captions.output,
+    output:
+        store="work/{corpus}/features/own--{name}.h5",
+        manifest="work/{corpus}/features/own--{name}.json",
+    log:
+        "work/log/features/{corpus}-own--{name}.log",
+    benchmark:
+        "work/benchmark/import_features/{corpus}-own--{name}.tsv"
+    wildcard_constraints:
+        name="[a-z0-9-]+",
+    resources:
+        mem_mb=4000,
+        runtime=6 * 60,
+    params:
+        code=code_version("features-import"),
+        stamp=lambda wildcards: stamp(imported(wildcards).path),
+        options=import_options,
+        allowed_failures=PARAMS.allowed_failures,
+    message:
+        "Importing the features own:{wildcards.name} of {wildcards.corpus} from {input.source}"
+    shell:
+        "exec captionrl features-import {input.source:q} --captions work/{wildcards.corpus}/captions"
+        " --name own:{wildcards.name} {params.options} --allowed-failures {params.allowed_failures} --out {output.store}"
+        " 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 rule test_features:

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from captionrl.config.base import Backbone, Name, Positive, Share, Strict, known, within
+from captionrl.config.base import Name, Positive, Share, Strict, known, within
 from captionrl.config.figures import Figures
+from captionrl.config.imported import AnyBackbone
 from captionrl.config.methods import MODELS, OBJECTIVES, ModelSpec, trained_by
 from captionrl.config.phases import (
     AnyPhase,
@@ -31,7 +32,7 @@ class CorpusSettings(Strict):
     min_count: PositiveInt  # a word rarer than this in the training captions becomes <unk>
     segmentation: Literal["corenlp", "grammar", "shallow"] = "corenlp"  # what cuts captions into chunks
     tagger: Literal["corenlp", "dictionary"] = "corenlp"  # what finds nouns, verbs and adjectives, for attributes
-    backbone: Backbone | None = None  # another one than the paper's
+    backbone: AnyBackbone | None = None  # another one than the paper's
     sizes: dict[str, Any] = Field(default={})  # laid over the paper's sizes for this corpus
     phases: dict[str, dict[str, Any]] = Field(default={})  # likewise over its phases
 
@@ -51,7 +52,7 @@ class Run(Strict):
     start: Annotated[str | None, Field(alias="from")] = None  # the run whose last phase the first one starts from
     visual_input: bool = True  # false: a control that is shown the same zero features for every item
     sizes: dict[str, Any] = Field(default={})  # laid over the paper's and the corpus' sizes
-    backbone: Backbone | None = None  # another one than the corpus'
+    backbone: AnyBackbone | None = None  # another one than the corpus'
 
     def check(self, paper: Paper, name: str) -> None:
         """Whether the run's own keys fit the paper. Raises a ValueError that names the key below runs.`name`."""
@@ -96,7 +97,7 @@ class Paper(Strict):
 
     paper: Annotated[str, Field(pattern=r"^[a-z0-9]+([-_][a-z0-9]+)*$")]
     title: str
-    backbone: Backbone
+    backbone: AnyBackbone
     fps: Positive
     corpora: dict[str, CorpusSettings]
     sizes: Sizes
@@ -186,10 +187,10 @@ class Paper(Strict):
         mine = self.phase_of(phase, corpus)
         return isinstance(mine, EndToEndPhase) and mine.alpha < 1
 
-    def backbone_of(self, corpus: str, run: str) -> Backbone:
+    def backbone_of(self, corpus: str, run: str) -> AnyBackbone:
         return self.runs[run].backbone or self.corpora[corpus].backbone or self.backbone
 
-    def backbones_of(self, corpus: str) -> list[Backbone]:
+    def backbones_of(self, corpus: str) -> list[AnyBackbone]:
         """Those whose features of a corpus the runs of the paper's tables see, each once."""
         tables = [name for name, table in self.tables.items() if table.corpus == corpus]
         return list(dict.fromkeys(self.backbone_of(corpus, run) for name in tables for run in self.runs_of(name)))

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from captionrl.config import MODELS
+from captionrl.config.imported import is_imported
 from captionrl.device import pick_device
 from captionrl.errors import UserError
 from captionrl.evaluation.describe import Description, describe
@@ -68,9 +69,10 @@ def load_captioner(checkpoint: Path, weights: Path | None, device: str) -> Capti
         )
     default = WEIGHTS.get(metadata.backbone)
     if default is None:
-        raise UserError(
-            f"{checkpoint}: trained on {metadata.backbone}, not on frames; give one trained on {' or '.join(WEIGHTS)}"
-        )
+        fault = f"trained on {metadata.backbone} features, which are not computed from pixels here"
+        mine = "import those of your files (`captionrl features import --like`) and use `captionrl predict`, or "
+        fix = f"{mine if is_imported(metadata.backbone) else ''}give a checkpoint trained on {' or '.join(WEIGHTS)}"
+        raise UserError(f"{checkpoint}: {fault}; {fix}")
     path = weights or default
     if not path.is_file():
         raise UserError(f"{path}: no such file; make it with `snakemake {default}`, or name another with --weights")

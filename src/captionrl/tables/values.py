@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from captionrl.config import Paper, RewardPhase, ValuesFigure
+from captionrl.config.imported import file_name
 from captionrl.datasets.prepared import load_captions
 from captionrl.decoding.rollout import sample
 from captionrl.device import pick_device
@@ -133,7 +134,7 @@ def _trained(paper: Paper, figure: ValuesFigure, sources: Sources) -> TrainedPol
     assert isinstance(policy, WithValueAndReward)
     assert isinstance(phase, RewardPhase)
     home, where = sources.work / figure.corpus, pick_device(sources.device)
-    clips = open_clips(path, metadata, home / "features" / f"{metadata.backbone}.h5", where)
+    clips = open_clips(path, metadata, home / "features" / f"{file_name(metadata.backbone)}.h5", where)
     captions = with_features(load_captions(home / "captions"), clips.store)
     reward = reward_of(phase, policy.to(where), captions, metadata.vocabulary, "test", clips.store.attributes)
     return TrainedPolicy(policy, metadata, reward, clips, [item.id for item in captions.items["test"]])
