@@ -6,6 +6,9 @@ from pydantic import Field, PositiveInt, model_validator
 
 from captionrl.config.base import NotNegative, Positive, Share, Strict
 
+Optimiser = Literal["adadelta", "adam", "adamw"]
+Schedule = Literal["constant", "linear", "cosine", "plateau", "step"]
+
 
 class ScheduledSampling(Strict):
     """The probability that an input word is the model's own sample, over epochs (Bengio et al. 2015)."""
@@ -29,12 +32,15 @@ class Phase(Strict):
     validate_every: Positive = 1  # epochs
     batch: PositiveInt = 64
     gradient_accumulation_steps: PositiveInt = 1  # batches an update; its gradient is their mean
-    optimiser: Literal["adadelta", "adam"]
+    optimiser: Optimiser
+    weight_decay: NotNegative = 0  # adamw: of matrices and kernels, not of biases, scales of norms and embeddings
     learning_rate: Positive
-    lr_schedule: Literal["constant", "linear", "plateau", "step"] = "constant"  # linear: to zero at the phase's end
+    warmup: NotNegative = 0  # first epochs, over which the rate grows linearly from 0, whatever the schedule
+    lr_schedule: Schedule = "constant"  # linear, cosine: to zero at the phase's end
     lr_patience: PositiveInt | None = None  # plateau: validations without a new best before the rate is halved
     lr_step: Step | None = None  # step: by what, and how often
     clip: Positive | None = None  # every gradient into [-clip, clip]
+    clip_norm: Positive | None = None  # the norm of all gradients together, at most; after `clip`
 
     @property
     def start_counts(self) -> bool:
@@ -42,10 +48,12 @@ class Phase(Strict):
         return True
 
     @model_validator(mode="after")
-    def _check_schedule(self) -> "Phase":
+    def _check_optimiser(self) -> "Phase":
         for schedule, key in (("plateau", "lr_patience"), ("step", "lr_step")):
             if self.lr_schedule == schedule and getattr(self, key) is None:
                 raise ValueError(f"{key}: is missing; lr_schedule: {schedule} needs it")
+        if self.weight_decay and self.optimiser != "adamw":
+            raise ValueError("weight_decay: only adamw has it; set optimiser: adamw, or take it out")
         return self
 
 
@@ -213,9 +221,9 @@ class BackbonePhase(Phase):
     objective: Literal["attributes"] = "attributes"
     epochs: Positive = 5
     batch: PositiveInt = 32
-    optimiser: Literal["adadelta", "adam"] = "adam"
+    optimiser: Optimiser = "adam"
     learning_rate: Positive = 3e-3
-    lr_schedule: Literal["constant", "linear", "plateau", "step"] = "linear"
+    lr_schedule: Schedule = "linear"
 
 
 AnyPhase = Annotated[
