@@ -1,10 +1,22 @@
 """The phases of training, and the settings of each."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    PlainValidator,
+    PositiveInt,
+    SerializeAsAny,
+    Tag,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
-from captionrl.config.base import NotNegative, Positive, Share, Strict
+from captionrl.config.base import NotNegative, Positive, Share, Strict, complaint, own_settings
+from captionrl.dotted import DOTTED, is_dotted
+from captionrl.errors import UserError
 
 Optimiser = Literal["adadelta", "adam", "adamw"]
 Schedule = Literal["constant", "linear", "cosine", "plateau", "step"]
@@ -28,6 +40,7 @@ class Step(Strict):
 class Phase(Strict):
     """What all phases of training share. An epoch is a pass over all training captions."""
 
+    objective: str  # one of OBJECTIVES of config/methods.py, or a learner of your own, MODULE:NAME
     epochs: Positive
     validate_every: Positive = 1  # epochs
     batch: PositiveInt = 64
@@ -226,7 +239,7 @@ class BackbonePhase(Phase):
     lr_schedule: Schedule = "linear"
 
 
-AnyPhase = Annotated[
+PackagePhase = Annotated[
     XEPhase
     | BoundaryPhase
     | ReinforcePhase
@@ -240,3 +253,30 @@ AnyPhase = Annotated[
     | HRLPhase,
     Field(discriminator="objective"),
 ]
+
+
+def _own_phase(raw: dict[str, Any]) -> Phase:
+    """A phase whose objective is a user's learner, which may have a class `Phase` of its own."""
+    try:
+        kind = own_settings(raw["objective"], "Phase", Phase)
+    except UserError as error:
+        raise ValueError(f"objective: {error}") from None
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:
+        raise ValueError(complaint(error, kind)) from None
+
+
+def _whose(phase: Any) -> str:
+    objective = phase.get("objective") if isinstance(phase, dict) else getattr(phase, "objective", None)
+    return "own" if isinstance(objective, str) and is_dotted(objective) else "package"
+
+
+OWN_PHASE = {
+    "description": "A phase of a learner of your own: the keys of all phases, and those of its class Phase.",
+    "type": "object",
+    "properties": {"objective": {"type": "string", "pattern": f"^{DOTTED}$"}},
+    "required": ["objective"],
+}
+OwnPhase = Annotated[SerializeAsAny[Phase], PlainValidator(_own_phase), WithJsonSchema(OWN_PHASE)]
+AnyPhase = Annotated[Annotated[PackagePhase, Tag("package")] | Annotated[OwnPhase, Tag("own")], Discriminator(_whose)]
