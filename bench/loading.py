@@ -56,7 +56,8 @@ def measure(least: float, scale: str) -> list[Row]:
 def fastest(scale: str, least: float) -> float:
     """Items a second of cross-entropy steps of the captioner with the least to compute."""
     batch = Batch.make(scale, BATCH)
-    sizes = load_paper(Path(__file__).parents[1] / "papers/hrl", scale).sizes
+    paper = load_paper(Path(__file__).parents[1] / "papers/hrl", scale)
+    sizes = paper.sizes_of("mean-pooling", next(iter(paper.corpora)))
     policy = build_module("mean-pooling", batch.features.frames.shape[-1], len(VOCABULARY), sizes).to(DEVICE)
     assert isinstance(policy, Policy)
     optimiser = torch.optim.Adadelta(policy.parameters())

@@ -91,7 +91,8 @@ def measure(scale: str, clips: int, parts: int, at_once: int | None, precision: 
     torch.manual_seed(0)
     device = pick_device("auto")
     paper, sampler = scenery(scale)
-    sizes, side, words = paper.sizes, sampler.resize.size, 11_000 if scale == "paper" else 200
+    sizes, side = paper.sizes_of("e2e", next(iter(paper.corpora))), sampler.resize.size
+    words = 11_000 if scale == "paper" else 200
     policy = EndToEnd(sampler.dim, words, sizes, sampler.name).to(device).train()
     policy.cnn.at_once = at_once
     optimiser = torch.optim.Adam(policy.parameters(), lr=1e-6)

@@ -113,7 +113,7 @@ def test_cited_numbers_are_those_that_the_paper_prints(scale):
 def test_paper_scale_has_the_supplements_numbers():
     paper = load_paper(HRL, "paper")
     assert (paper.backbone, paper.fps, paper.beam) == ("resnet152", 3, 5)
-    sizes = paper.sizes
+    sizes = paper.sizes_of("hrl-16", "msrvtt")
     assert (sizes.projection, sizes.encoder, sizes.decoder, sizes.embedding) == (512, 512, 1024, 512)
     assert (sizes.dropout, sizes.init) == (0.5, 0.1)
     steps = {name: (corpus.max_frames, corpus.max_words) for name, corpus in paper.corpora.items()}
@@ -188,9 +188,10 @@ def test_all_rows_of_a_table_share_their_sizes_and_warm_start(scale):
     for table in paper.tables.values():
         runs = [row.run for row in table.rows if row.run]
         configs = [paper.training_config(run, paper.runs[run].phases[0], table.corpus) for run in runs]
+        shared: dict[str, object] = {}
         for config in configs:
-            del config["sizes"]["goal"]  # what HRL's rows are about
-        assert all(config["sizes"] == configs[0]["sizes"] for config in configs)
+            for size, value in config["sizes"].items():
+                assert size == "goal" or shared.setdefault(size, value) == value  # goals are what HRL's rows are about
         assert all(config["corpus"] == configs[0]["corpus"] for config in configs)
         from_nothing = {paper.runs[run].phases[0] for run in runs if paper.runs[run].start is None}
         assert from_nothing == {"xe"}
@@ -428,12 +429,14 @@ def test_every_mistake_is_one_line_that_names_the_key(document, written, path, v
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_what_a_corpus_and_a_run_say_lies_over_the_papers_sizes_and_phases(document, written, scale):
-    document["corpora"]["msrvtt"] |= {"sizes": {"goal": 5, "boundary_critic": 7}, "phases": {"rl": {"epochs": 3}}}
+    document["corpora"]["msrvtt"] |= {"sizes": {"goal": 5, "decoder": 7}, "phases": {"rl": {"epochs": 3}}}
     paper = load_paper(written(document), scale)
     here, there = (name + ("-mini" if scale == "mini" else "") for name in ("msrvtt", "charades"))
-    assert {paper.sizes_of(run, here).boundary_critic for run in paper.runs} == {7}
-    assert (paper.sizes_of("xe-baseline", here).goal, paper.sizes_of("hrl-32", here).goal) == (5, 32)
-    assert paper.sizes_of("xe-baseline", there).goal == paper.sizes.goal
+    assert {paper.sizes_of(run, here).decoder for run in paper.runs if run != "boundary-critic"} == {7}
+    document["runs"]["hrl-16"].pop("sizes")
+    assert load_paper(written(document), scale).sizes_of("hrl-16", here).goal == 5
+    assert paper.sizes_of("hrl-32", here).goal == 32
+    assert paper.sizes_of("xe-baseline", there).decoder == paper.sizes["decoder"]
     assert (paper.phase_of("rl", here).epochs, paper.phase_of("rl", there).epochs) == (3, paper.phases["rl"].epochs)
     assert paper.phase_of("rl", here).model_copy(update={"epochs": 20}) == paper.phases["rl"]
     assert paper.training_config("rl-baseline", "rl", here)["phase"]["epochs"] == 3
@@ -504,13 +507,13 @@ def test_what_is_small_at_every_scale_is_as_small_as_the_mini_scale(document):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"beem": 3}, "beem: unknown key; did you mean 'beam'?"),
-        ({"sizes": {"dropout": 2}}, "sizes.dropout: Input should be less than 1"),
-        ({"phases": ["xe"]}, "phases: Input should be a valid dictionary"),
+        ({"beem": 3}, ".beem: unknown key; did you mean 'beam'?"),
+        ({"sizes": {"dropout": 2}}, ": sizes.dropout: Input should be less than 1"),
+        ({"phases": ["xe"]}, ".phases: Input should be a valid dictionary"),
     ],
 )
 def test_a_mistake_in_the_overrides_says_so(overrides, message):
-    assert refusal(HRL, "mini", "params.yaml: overrides.hrl.", overrides).startswith(message)
+    assert refusal(HRL, "mini", "params.yaml: overrides.hrl", overrides).startswith(message)
 
 
 @pytest.mark.parametrize(

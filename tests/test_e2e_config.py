@@ -12,7 +12,7 @@ E2E = Path(__file__).parents[1] / "papers/e2e"
 
 def test_the_papers_own_numbers():
     paper = load_paper(E2E, "paper")
-    sizes, step3 = paper.sizes, paper.phase_of("e2e", "msvd")
+    sizes, step3 = paper.sizes_of("e2e", "msvd"), paper.phase_of("e2e", "msvd")
     assert (sizes.decoder, sizes.projection, sizes.embedding, sizes.attributes, sizes.dropout) == (
         1000,
         500,

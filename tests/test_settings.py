@@ -25,7 +25,9 @@ def settings(text):
 @pytest.mark.parametrize("paper", sorted(ROOT.glob("papers/*")), ids=lambda path: path.name)
 def test_it_is_the_resolved_paper_and_every_place_has_its_key(paper, scale):
     text = render_settings(paper, scale, None, None)
-    assert yaml.safe_load(text) == resolve(paper, scale, None).model_dump(mode="json", by_alias=True)
+    resolved = resolve(paper, scale, None)
+    sizes = {"sizes": resolved.default_sizes | resolved.sizes}
+    assert yaml.safe_load(text) == resolved.model_dump(mode="json", by_alias=True) | sizes
     places = settings(text)
     assert all(place == "default" or place.startswith(f"{paper}/") for _, place in places)
     for key, place in places:

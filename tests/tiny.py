@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from toy import sizes_for
 
-from captionrl.config import Paper, Sizes, load_paper, overlay
+from captionrl.config import Paper, load_paper, overlay
 from captionrl.datasets.corpus import Corpus, Item
 from captionrl.datasets.mine import mine
 from captionrl.datasets.prepare import prepare
@@ -183,8 +184,9 @@ class World:
     def metadata(self, **changes: Any) -> Metadata:
         """The card of a run's checkpoint, with `changes`."""
         paper, (_, vocabulary, _) = tiny_paper(), self.load()
+        model = changes.get("model", "attention")
         facts = {"paper": "hrl", "run": "xe-baseline", "phase": "xe", "corpus": CORPUS, "seed": 1, "visual_input": True}
-        facts |= {"model": "attention", "features": DIM, "sizes": paper.sizes.model_dump()}
+        facts |= {"model": model, "features": DIM, "sizes": sizes_for(model, paper.sizes).model_dump()}
         facts |= {"settings": paper.corpora[CORPUS].model_dump(), "words": list(vocabulary.words), "fps": 3.0}
         facts |= {"backbone": "mini", "backbone_sha256": BACKBONE["weights_sha256"], "config": "c", "code": "v"}
         return Metadata(**facts | {"updates": XE_UPDATES, "best_update": 9, "val_score": 1.5} | changes)
@@ -193,9 +195,8 @@ class World:
         """A checkpoint of random weights, far from uniform; `changes` of its card."""
         metadata = self.metadata(**changes)
         torch.manual_seed(0)
-        policy = build_module(
-            metadata.model, metadata.features, len(metadata.words), Sizes(**metadata.sizes | {"init": 1.5})
-        )
+        sizes = sizes_for(metadata.model, metadata.sizes | {"init": 1.5})
+        policy = build_module(metadata.model, metadata.features, len(metadata.words), sizes)
         save_checkpoint(path, policy, metadata)
         return path
 

@@ -1,19 +1,17 @@
 """Toy captioners, small enough that every caption they can write may be enumerated."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import product
+from functools import cache
 from unittest import mock
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
-from captionrl.config import MODELS, Sizes
+from captionrl.config import MODELS, EndToEndSizes, HRLSizes, Sizes, StackCapSizes
 from captionrl.datasets.corpus import SPLITS, Item
 from captionrl.datasets.prepared import Captions
-from captionrl.decoding.distribution import log_probabilities
-from captionrl.decoding.rollout import Rollout, sample
+from captionrl.decoding.rollout import Rollout, greedy, sample
 from captionrl.models import Features, Policy, TensorBatch, build_module
 from captionrl.models.actor_critic import ActorCritic, WithValueAndReward
 from captionrl.models.hrl import HRL
@@ -21,34 +19,74 @@ from captionrl.models.s2vt import S2VT
 from captionrl.models.stackcap import StackCap
 from captionrl.models.top_down import TopDown
 from captionrl.rewards.reward import RewardBatch
-from captionrl.text.vocabulary import EOS, PAD, UNK, Vocabulary
+from captionrl.testing import (
+    FEATURE,
+    MAX_TOKENS,
+    VOCABULARY,
+    batch,
+    every_caption,
+    gradients,
+    toy_clips,
+    word_log_probs,
+)
+from captionrl.text.vocabulary import EOS, PAD, Vocabulary
 from captionrl.training.data import pad as pad_captions
 from captionrl.training.learners.captioner import CaptionLearner
 
+__all__ = ["FEATURE", "MAX_TOKENS", "VOCABULARY", "batch", "every_caption", "gradients", "toy_clips", "word_log_probs"]
+
+
+class ToySizes(HRLSizes, StackCapSizes, EndToEndSizes):
+    """Those of all captioners."""
+
+
 POLICIES = tuple(model for model in MODELS if model != "boundary-critic")
-SIZES = Sizes(
+SIZES = ToySizes(
     projection=7, encoder=5, manager_encoder=4, decoder=8, manager=3, goal=2, boundary_critic=4, critic_input="current",
     attention=6, embedding=9, dropout=0.5, init=1.5,
 )  # fmt: skip
-FEATURE = 6  # width of a frame's feature
-VOCABULARY = 7  # the four specials and three words
-SEEDS = {"hrl": 10, "nic-3": 6}  # with which the toy ends some greedy captions early and lets others be cut; others: 4
-MAX_TOKENS = 3  # so there are 40 captions: 13 that end, and 27 cut off before their </s>
+SEEDS = range(4, 104)  # the first with which a captioner does what `tells_apart` says
+
+
+def sizes_for(model: str, given: Mapping[str, object]) -> Sizes:
+    """Those of the given sizes that a model has."""
+    kind = MODELS[model].sizes
+    return kind(**{name: value for name, value in given.items() if name in kind.model_fields})
 
 
 def toy_policy(model: str, vocabulary: int = VOCABULARY, seed: int | None = None, **sizes: object) -> Policy:
     """Exact (float64, no dropout), and far from uniform: weights are large, and no word is favoured for every clip.
 
-    With the default seed every captioner ends some greedy captions early and lets others be cut.
+    With the default seed it `tells_apart`, for the default vocabulary and sizes. A head's last layer has a bias.
     """
-    torch.manual_seed(seed or SEEDS.get(model, 4))
-    policy = build_module(model, FEATURE, vocabulary, Sizes(**SIZES.model_dump() | sizes)).double().eval()
+    torch.manual_seed(seed or seed_of(model))
+    policy = build_module(model, FEATURE, vocabulary, sizes_for(model, SIZES.model_dump() | sizes)).double().eval()
     for head in getattr(policy, "heads", [policy.head]):  # of every stage
         head[-1].bias.data.zero_()
     if model == "hrl":  # some captions are cut into segments here, some there, some not at all
         with torch.no_grad():
             policy.boundary_critic.linear.bias -= middle(policy.boundary_critic(every_caption(vocabulary=vocabulary)))
     return policy
+
+
+@cache
+def seed_of(model: str) -> int:
+    """The first seed with which a toy `tells_apart`."""
+    with torch.random.fork_rng(devices=[]):
+        return next(seed for seed in SEEDS if tells_apart(toy_policy(model, seed=seed)))
+
+
+@torch.no_grad()
+def tells_apart(policy: Policy) -> bool:
+    """Whether some captions, greedy and sampled ones, end, at different words, and others are cut."""
+    memory = policy.encode(batch(toy_clips(*[4, 1, 3] * 20)))
+    for how in (greedy, sample):
+        torch.manual_seed(0)
+        rollout = how(policy, memory, 6)
+        ended = (rollout.tokens == EOS).any(1)
+        if ended.all() or len(rollout.lengths.unique()) < 3:
+            return False
+    return True
 
 
 def middle(values: Tensor) -> Tensor:
@@ -93,40 +131,6 @@ def actor_critic_toy(model: str) -> WithValueAndReward:
 def trainable(policy: Policy) -> list[Tensor]:
     """The parameters that learn: all but those of HRL's critic."""
     return [parameter for parameter in policy.parameters() if parameter.requires_grad]
-
-
-def gradients(scalar: Tensor, policy: Policy) -> tuple[Tensor, ...]:
-    """Of every parameter that learns; zero of those that `scalar` says nothing about. The graph stays."""
-    return torch.autograd.grad(scalar, trainable(policy), retain_graph=True, materialize_grads=True)
-
-
-def toy_clips(*lengths: int, seed: int = 1) -> list[Tensor]:
-    """Clips of so many frames [N, D]."""
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(length, FEATURE, generator=generator, dtype=torch.float64) for length in lengths]
-
-
-def batch(clips: Sequence[Tensor], extra: int = 0, filler: float = 0.0) -> Features:
-    """Clips as one batch, padded with `filler` to `extra` frames more than the longest of them has."""
-    longest = max(map(len, clips)) + extra
-    frames = torch.stack([pad(clip, (0, 0, 0, longest - len(clip)), value=filler) for clip in clips])
-    mask = torch.stack([torch.arange(longest) < len(clip) for clip in clips])
-    return Features(frames, mask)
-
-
-def every_caption(max_tokens: int = MAX_TOKENS, vocabulary: int = VOCABULARY) -> Tensor:
-    """All captions that can be written in `max_tokens` tokens [C, T]: ended by </s>, or cut."""
-    words, captions = range(UNK + 1, vocabulary), []
-    for length in range(max_tokens):
-        captions += [[*caption, EOS] for caption in product(words, repeat=length)]
-    captions += [list(caption) for caption in product(words, repeat=max_tokens)]
-    return torch.tensor([caption + [PAD] * (max_tokens - len(caption)) for caption in captions])
-
-
-def word_log_probs(policy: Policy, memory: TensorBatch, tokens: Tensor) -> Tensor:
-    """Teacher-forced log-probabilities [B, T] of the words of `tokens`, zero on padding."""
-    log_p = log_probabilities(policy.teacher_forcing(tokens, memory))
-    return log_p.gather(-1, tokens.unsqueeze(-1)).squeeze(-1).masked_fill(tokens == PAD, 0)
 
 
 def rewarded(learner: CaptionLearner, captions: Tensor, items: list[str]) -> Tensor:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 from tiny import World, tiny_world
+from toy import sizes_for
 
 from captionrl import cli
-from captionrl.config import Sizes
 from captionrl.datasets.segment import segment
 from captionrl.datasets.segments import load_segments, write_segments
 from captionrl.errors import UserError
@@ -67,7 +67,8 @@ def untrained(world, path, **changes):
         run="boundary-critic", phase="boundary-critic", model="boundary-critic", features=0, **changes
     )
     torch.manual_seed(0)
-    critic = build_module("boundary-critic", 0, len(metadata.words), Sizes(**metadata.sizes | {"init": 1.5}))
+    sizes = sizes_for("boundary-critic", metadata.sizes | {"init": 1.5})
+    critic = build_module("boundary-critic", 0, len(metadata.words), sizes)
     save_checkpoint(path, critic, metadata)
     return path
 
@@ -161,5 +162,5 @@ def test_a_captioner_is_refused(world, tmp_path):
 def test_a_critic_that_has_not_read_the_word_is_refused(world, tmp_path):
     """The rule sees the word itself: that would be no comparison."""
     path = tmp_path / "critic.safetensors"
-    sizes = world.metadata().sizes | {"critic_input": "previous"}
+    sizes = world.metadata(model="boundary-critic").sizes | {"critic_input": "previous"}
     assert "reads the previous word" in refusal(world, untrained(world, path, sizes=sizes))

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 from tiny import World, tiny_world, write_features
+from toy import sizes_for
 
 from captionrl import cli
-from captionrl.config import Sizes
 from captionrl.decoding.rollout import greedy
 from captionrl.errors import UserError
 from captionrl.evaluation.bootstrap import difference_interval, paired
@@ -33,7 +33,8 @@ def checkpoint(world):
     def make(name, changed=lambda policy: None, seed=0):
         metadata = world.metadata(run="hrl-16", phase="hrl", model="hrl")
         torch.manual_seed(seed)
-        policy = build_module("hrl", metadata.features, len(metadata.words), Sizes(**metadata.sizes | {"init": 1.5}))
+        sizes = sizes_for("hrl", metadata.sizes | {"init": 1.5})
+        policy = build_module("hrl", metadata.features, len(metadata.words), sizes)
         policy.head[-1].bias.data.zero_()  # no word is favoured for every clip
         policy.head[-1].weight.data.mul_(3)
         with torch.no_grad():
@@ -161,7 +162,7 @@ def test_a_critic_is_refused(world, tmp_path):
     metadata = world.metadata(run="boundary-critic", phase="boundary-critic", model="boundary-critic", features=0)
     save_checkpoint(
         tmp_path / "c.safetensors",
-        build_module("boundary-critic", 0, len(metadata.words), Sizes(**metadata.sizes)),
+        build_module("boundary-critic", 0, len(metadata.words), sizes_for(metadata.model, metadata.sizes)),
         metadata,
     )
     assert "boundary critic, which writes no captions" in refusal(world, tmp_path / "c.safetensors")

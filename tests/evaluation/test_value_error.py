@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 from tiny import World, tiny_world
+from toy import sizes_for
 
 from captionrl import cli
-from captionrl.config import Sizes
 from captionrl.decoding.rollout import sample
 from captionrl.errors import UserError
 from captionrl.evaluation import value
@@ -90,9 +90,8 @@ def checkpoint(world):
     def make(name, changed=lambda policy: None, seed=1, **facts):
         metadata = world.metadata(run="critic", phase="value", model="actor-critic", seed=seed)
         torch.manual_seed(0)
-        policy = build_module(
-            "actor-critic", metadata.features, len(metadata.words), Sizes(**metadata.sizes | {"init": 1.5})
-        )
+        sizes = sizes_for("actor-critic", metadata.sizes | {"init": 1.5})
+        policy = build_module("actor-critic", metadata.features, len(metadata.words), sizes)
         with torch.no_grad():
             changed(policy)
         path = world.root / f"{name}.safetensors"

@@ -1,9 +1,8 @@
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import Tensor
-from toy import batch, toy_clips
 
 from captionrl.models import TensorBatch
 from captionrl.text.vocabulary import BOS
@@ -67,50 +66,6 @@ def test_stack_undoes_unbinding_in_time():
         torch.equal(whole.map(lambda tensor, time=time: tensor[:, time]).numbers, step.numbers)
         for time, step in enumerate(steps)
     )
-
-
-def test_what_every_captioner_shows_is_stacked_whole(policy):
-    memory = policy.encode(batch(toy_clips(4, 2, 3)))
-    state, steps = policy.start(memory), []
-    for words in (memory.first_words(), torch.tensor([4, 5, 6]), torch.tensor([5, 5, 4])):
-        step = policy.step(words, state, memory)
-        state = step.state
-        steps.append(step.extras)
-    whole = type(steps[0]).stack(steps)
-    for field in fields(whole):
-        value = getattr(whole, field.name)
-        if value is None:
-            assert all(getattr(step, field.name) is None for step in steps)
-        else:
-            assert value.shape[:2] == (3, 3)
-            assert all(torch.equal(value[:, time], getattr(step, field.name)) for time, step in enumerate(steps))
-
-
-def test_memory_state_and_extras_of_every_captioner_are_reordered_whole(policy):
-    memory = policy.encode(batch(toy_clips(4, 2, 3)))
-    step = policy.step(memory.first_words(), policy.start(memory), memory)
-    rows = torch.tensor([2, 0, 2])
-    for whole in (memory, step.state, step.extras):
-        chosen = whole.select(rows)
-        for field in fields(whole):
-            value = getattr(whole, field.name)
-            if value is None:
-                assert getattr(chosen, field.name) is None
-                continue
-            several = value if isinstance(value, tuple) else (value,)
-            found = getattr(chosen, field.name) if isinstance(value, tuple) else (getattr(chosen, field.name),)
-            for whole_tensor, chosen_tensor in zip(several, found, strict=True):
-                assert len(whole_tensor) == 3  # a leading batch axis
-                assert torch.equal(chosen_tensor, whole_tensor[rows])
-
-
-def test_stepping_selected_rows_equals_selecting_stepped_rows(policy):
-    memory, rows, words = policy.encode(batch(toy_clips(4, 2, 3))), torch.tensor([2, 0, 2]), torch.tensor([4, 5, 6])
-    before = policy.step(memory.first_words(), policy.start(memory), memory).state
-    after = policy.step(words, before, memory)
-    chosen = policy.step(words[rows], before.select(rows), memory.select(rows))
-    torch.testing.assert_close(chosen.logits, after.logits[rows])
-    torch.testing.assert_close(vars(chosen.state), vars(after.state.select(rows)))
 
 
 @pytest.mark.parametrize("rows", [Inner(torch.zeros(3)), Outer(torch.zeros(3, 2), Inner(torch.zeros(3)))])

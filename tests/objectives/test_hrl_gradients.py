@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 from torch import Tensor
-from toy import batch, every_caption, gradients, rollout_of, toy_clips, toy_policy, trainable
+from toy import SEEDS, batch, every_caption, gradients, rollout_of, toy_clips, toy_policy, trainable
 
 from captionrl.decoding.distribution import log_probabilities
 from captionrl.decoding.rollout import Rollout, greedy
@@ -135,6 +135,16 @@ class Explored:
 
 
 class TestManager:
+    @pytest.fixture
+    def policy(self) -> HRL:
+        """The first toy whose captions have several segments, some of several words."""
+        return next(policy for seed in SEEDS if self.has_segments(policy := toy_policy("hrl", seed=seed)))
+
+    def has_segments(self, policy: HRL) -> bool:
+        rollout = self.explore(policy).rollout
+        segments = rollout.extras.segment_start.sum(1)
+        return bool((segments > 1).any() and (segments < rollout.lengths).any())
+
     def explore(self, policy: HRL, detach_segments: bool = False) -> Explored:
         policy.set_trainable("manager")
         memory = policy.encode(batch(toy_clips(4, 2, 3)))
@@ -200,9 +210,6 @@ class TestManager:
     def test_its_gradient_is_the_finite_difference_through_each_segments_goal(self, policy):
         """HRL eq. 22: a goal answers for the words of its own segment, in a state that is given."""
         explored = self.explore(policy, detach_segments=True)
-        segment_start = explored.rollout.extras.segment_start
-        assert (segment_start.sum(1) > 1).any()
-        assert (segment_start.sum(1) < explored.rollout.lengths).any()
         starts = self.states(policy, explored)
         torch.testing.assert_close(self.written_by_segment(policy, explored, starts), explored.rollout.log_probs)
         ours = gradients(explored.loss, policy)

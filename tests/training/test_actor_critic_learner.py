@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 from toy import FEATURE, MAX_TOKENS, every_caption, rewarded, word_log_probs
 
-from captionrl.config import ActorCriticPhase, EmbeddingPhase, Sizes, ValuePhase, XEPhase
+from captionrl.config import ActorCriticPhase, EmbeddingPhase, ProjectionSizes, ValuePhase, XEPhase
 from captionrl.decoding.rollout import sample
 from captionrl.models import build_module
 from captionrl.objectives.actor_critic import prefix_mask, td_targets
@@ -23,7 +23,7 @@ from captionrl.training.learners.embedding import EmbeddingLearner
 from captionrl.training.learners.xe import XELearner
 from captionrl.training.loop import Training
 
-SIZES = {"projection": 12, "decoder": 16, "attention": 4, "embedding": 12, "init": 0.3}
+SIZES = {"projection": 12, "decoder": 16, "embedding": 12, "init": 0.3}
 ITEMS = ["picture0", "picture1", "picture2", "picture3"]
 COMMON = {"epochs": 1, "batch": 32, "optimiser": "adam", "learning_rate": 0.01}
 ACTOR_CRITICS = COMMON | {"eos_in_reward": True, "reward": {"embedding": 0.5, "CIDEr-D": 0.5}}
@@ -49,7 +49,7 @@ def make(four_pictures):
     def make(name, policy=None, dropout=0.0, **changes):
         if policy is None:
             torch.manual_seed(1)
-            sizes = Sizes(**SIZES, dropout=dropout)
+            sizes = ProjectionSizes(**SIZES, dropout=dropout)
             policy = build_module("actor-critic", FEATURE, len(four_pictures.vocabulary), sizes)
         phase = PHASES[name]
         return LEARNERS[name](policy, four_pictures, type(phase)(**phase.model_dump() | changes), seed=1), policy

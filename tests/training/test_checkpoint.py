@@ -5,9 +5,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny import tiny_paper
-from toy import POLICIES
+from toy import POLICIES, sizes_for
 
-from captionrl.config import Sizes
 from captionrl.errors import UserError
 from captionrl.models import build_module
 from captionrl.text.vocabulary import EOS, Vocabulary
@@ -20,7 +19,7 @@ def test_a_loaded_checkpoint_has_the_saved_ones_logits_and_card(world, tmp_path,
     _, vocabulary, store = world.load()
     metadata = world.metadata(model=model)
     torch.manual_seed(1)
-    policy = build_module(model, store.dim, len(vocabulary), Sizes(**metadata.sizes), metadata.backbone).eval()
+    policy = build_module(model, store.dim, len(vocabulary), sizes_for(model, metadata.sizes), metadata.backbone).eval()
     save_checkpoint(tmp_path / "a.safetensors", policy, metadata)
     loaded, loaded_card = load_checkpoint(tmp_path / "a.safetensors")
     assert loaded_card == metadata

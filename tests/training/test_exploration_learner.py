@@ -8,9 +8,9 @@ import torch
 from pydantic import ValidationError
 from tiny import BACKBONE
 from torch.testing import assert_close
-from toy import FEATURE, MAX_TOKENS, every_caption, rewarded, word_log_probs
+from toy import FEATURE, MAX_TOKENS, every_caption, rewarded, sizes_for, word_log_probs
 
-from captionrl.config import ReinforcePhase, Sizes
+from captionrl.config import ReinforcePhase
 from captionrl.config.phases import ExplorationPhase
 from captionrl.datasets.corpus import Item
 from captionrl.datasets.prepared import Captions
@@ -26,11 +26,7 @@ from captionrl.training.learners.reinforce import ReinforceLearner
 from captionrl.training.loop import Training
 
 CPU = torch.device("cpu")
-SIZES = Sizes(
-    projection=4, encoder=4, manager_encoder=4, decoder=16, manager=4, goal=2,
-    boundary_critic=4, critic_input="current",
-    attention=4, embedding=16, dropout=0, init=0.3,
-)  # fmt: skip
+SIZES = {"projection": 4, "decoder": 16, "attention": 4, "embedding": 16, "dropout": 0, "init": 0.3}
 REFERENCES = {"clip0": "a b", "clip1": "b c", "clip2": "c a", "clip3": "a c"}
 SETTINGS = {
     "epochs": 1, "batch": 16, "optimiser": "adam", "learning_rate": 0.01, "eos_in_reward": True,
@@ -51,7 +47,7 @@ def make(tmp_path):
         vocabulary = Vocabulary.build([text for texts in tokens.values() for text in texts], min_count=1)
         data = Data(Captions(items, {}, tokens), vocabulary, MAX_TOKENS - 1, CPU, clips)
         torch.manual_seed(1)
-        policy = build_module(model, FEATURE, len(vocabulary), SIZES)
+        policy = build_module(model, FEATURE, len(vocabulary), sizes_for(model, SIZES))
         if changes.get("objective") == "reinforce":
             return ReinforceLearner(policy, data, ReinforcePhase(**SETTINGS | changes), seed=1)
         return ExplorationLearner(policy, data, ExplorationPhase(**SLE | changes), seed=1)

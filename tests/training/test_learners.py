@@ -9,7 +9,7 @@ import torch
 from tiny import BACKBONE
 from toy import FEATURE, MAX_TOKENS, every_caption, rewarded, word_log_probs
 
-from captionrl.config import ReinforcePhase, Sizes
+from captionrl.config import ProjectionSizes, ReinforcePhase
 from captionrl.datasets.corpus import Item
 from captionrl.datasets.prepared import Captions
 from captionrl.features.store import FeatureStore, write_store
@@ -22,11 +22,7 @@ from captionrl.training.learners.reinforce import ReinforceLearner
 from captionrl.training.loop import Training
 
 CPU = torch.device("cpu")
-SIZES = Sizes(
-    projection=16, encoder=4, manager_encoder=4, decoder=16, manager=4, goal=2,
-    boundary_critic=4, critic_input="current",
-    attention=4, embedding=16, dropout=0, init=0.3,
-)  # fmt: skip
+SIZES = ProjectionSizes(projection=16, decoder=16, embedding=16, dropout=0, init=0.3)
 REFERENCES = {"clip0": "a b", "clip1": "b c", "clip2": "c a", "clip3": "a c"}
 
 
@@ -62,14 +58,14 @@ def learner(tmp_path, request):
 def rewards(learner: ReinforceLearner) -> torch.Tensor:
     """Of every caption that can be written [C], for each clip: [4, C]."""
     captions = every_caption()
-    return torch.stack([rewarded(learner, captions, [item] * len(captions)) for item in REFERENCES])
+    return torch.stack([rewarded(learner, captions, [item] * len(captions)) for item in learner.validation_items])
 
 
 @torch.no_grad()
 def expected_reward(learner: ReinforceLearner) -> float:
     """The exact mean reward of a sampled caption."""
     captions, policy = every_caption(), learner.policy.eval()
-    memory = policy.encode(learner.clips.batch(list(REFERENCES)))
+    memory = policy.encode(learner.clips.batch(learner.validation_items))
     log_p = [word_log_probs(policy, memory.select(torch.full((len(captions),), row)), captions) for row in range(4)]
     probabilities = torch.stack(log_p).sum(-1).exp()
     torch.testing.assert_close(probabilities.sum(1), torch.ones(4))

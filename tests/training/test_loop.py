@@ -13,6 +13,7 @@ from captionrl.device import pick_device
 from captionrl.errors import UserError
 from captionrl.training.loop import ParameterGroups, Training
 from captionrl.training.loop import train as train_loop
+from captionrl.training.optimiser import make_optimiser
 
 BATCHES = 4
 PHASE = {"objective": "xe", "optimiser": "adam", "learning_rate": 0.1}
@@ -169,3 +170,77 @@ def test_the_cpu_has_as_many_threads_as_the_rule_says(monkeypatch):
         monkeypatch.setenv("OMP_NUM_THREADS", variable)
         assert pick_device("cpu") == torch.device("cpu")
         assert torch.get_num_threads() == expected
+
+
+def test_the_norm_of_all_gradients_is_clipped_after_their_values(tmp_path):
+    for scale, settings, gradient in ((1e6, {"clip_norm": 3}, 3.0), (1e6, {"clip": 2, "clip_norm": 3}, 2.0)):
+        learner = Scripted([0, 0], scale)
+        Training(learner, XEPhase(**PHASE, epochs=1, **settings), tmp_path, seed=1).step(log_every=1)
+        assert learner.module.weight.grad.item() == pytest.approx(gradient, rel=1e-5)
+
+
+SCHEDULES = {
+    "constant": ({}, lambda update: 1),
+    "linear": ({}, lambda update: 1 - update / 16),
+    "cosine": ({}, lambda update: (1 + math.cos(math.pi * update / 16)) / 2),
+    "step": ({"lr_step": {"factor": 0.5, "every": 1}}, lambda update: 0.5 ** (update // BATCHES)),
+    # Validations after 0, 4, 8, 12 updates, of which the first is the best:
+    "plateau": ({"lr_patience": 1}, lambda update: 0.5 ** (update // BATCHES)),
+}
+
+
+@pytest.mark.parametrize("warmup", [0, 0.1, 0.5, 1.5, 9])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_warm_up_multiplies_every_schedule_by_a_line_from_zero(train, schedule, warmup):
+    settings, share = SCHEDULES[schedule]
+    history = train(Scripted([5, 1, 1, 1, 1]), epochs=4, lr_schedule=schedule, warmup=warmup, **settings)
+    updates = warmup * BATCHES
+    warm = [min(1, (update + 1) / updates) if updates else 1 for update in range(16)]
+    assert rates(history, "train") == pytest.approx([0.1 * share(u) * warm[u] for u in range(16)])
+    assert rates(history, "validation")[0] == pytest.approx(0.1 * warm[0])
+
+
+def test_a_weight_decays_by_adamw_alone(tmp_path):
+    """Decoupled: by learning rate times weight decay, whatever the gradient."""
+    after = []
+    for decay in (0, 0.5):
+        learner = Scripted([0, 0])
+        learner.module.weight.data.fill_(2.0)
+        phase = XEPhase(**PHASE | {"optimiser": "adamw"}, epochs=1, weight_decay=decay)
+        Training(learner, phase, tmp_path, seed=1).step(log_every=1)
+        after.append(learner.module.weight.item())
+    assert after[0] - after[1] == pytest.approx(0.1 * 0.5 * 2)
+
+
+def test_adamw_decays_matrices_and_kernels_but_no_embeddings_biases_and_norms():
+    module = nn.ModuleDict(
+        {
+            "words": nn.Embedding(5, 4),
+            "linear": nn.Linear(4, 4),
+            "norm": nn.LayerNorm(4),
+            "conv": nn.Conv1d(4, 4, 3),
+            "lstm": nn.LSTM(4, 4),
+        }
+    )
+    module["tied"] = nn.Linear(4, 5)
+    module["tied"].weight = module["words"].weight
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    half = len(names) // 2
+    groups = [(list(module.parameters())[:half], 1.0), (list(module.parameters())[half:], 0.1)]
+    phase = XEPhase(**PHASE | {"optimiser": "adamw"}, epochs=1, weight_decay=0.5)
+    optimiser = make_optimiser(module, groups, phase)
+    found = [(names[id(p)], g["weight_decay"], g["lr"]) for g in optimiser.param_groups for p in g["params"]]
+    assert {name for name, decay, _ in found if decay == 0.5} == {
+        "linear.weight",
+        "conv.weight",
+        "lstm.weight_ih_l0",
+        "lstm.weight_hh_l0",
+    }
+    assert sorted(name for name, *_ in found) == sorted(names.values())  # each once
+    expected = {names[id(p)]: 0.1 * share for parameters, share in groups for p in parameters}
+    assert {name: rate for name, _, rate in found} == pytest.approx(expected)
+
+
+def test_only_adamw_takes_a_weight_decay():
+    with pytest.raises(ValueError, match="weight_decay: only adamw has it; set optimiser: adamw, or take it out"):
+        XEPhase(**PHASE, epochs=1, weight_decay=0.1)

@@ -39,7 +39,7 @@ def learner(world):
         paper = tiny_paper(overlay(SEEING, {"sizes": {"dropout": 0}, "phases": {step: changes}}))
         vocabulary, store = Vocabulary.load(world.captions / "vocabulary.json"), FeatureStore(cnn["features"])
         torch.manual_seed(seed)
-        policy = build_module("e2e", store.dim, len(vocabulary), paper.sizes, "mini-frames")
+        policy = build_module("e2e", store.dim, len(vocabulary), paper.sizes_of("first", CORPUS), "mini-frames")
         policy.load_cnn(cnn["weights"])
         data = Data(
             load_captions(world.captions), vocabulary, 6, CPU, clips_of(store, 5, CPU),

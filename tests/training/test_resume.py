@@ -34,6 +34,14 @@ STAGES = {
         | {"objective": "stagewise", "epochs": 3}
     },
 }
+ADAMW = {
+    "runs": {"adamw": {"model": "attention", "phases": ["adamw"]}},
+    "phases": {
+        "adamw": OVERRIDES["phases"]["xe"]
+        | {"objective": "xe", "epochs": 4, "optimiser": "adamw", "weight_decay": 0.1, "learning_rate": 0.01}
+        | {"warmup": 1.5, "lr_schedule": "cosine", "clip_norm": 1}
+    },
+}
 CNN = {
     "runs": {"end": {"model": "e2e", "backbone": "mini-frames", "phases": ["step3"]}},
     "phases": {"step3": {"epochs": 3}},
@@ -54,17 +62,31 @@ REWARD_MODELS = {
 
 
 @pytest.fixture(
-    params=["cross-entropy", "greedy", "linear", "stages", "hrl", "boundaries", "reward-model", "value", "joint", "cnn"]
+    params=[
+        "cross-entropy",
+        "adamw",
+        "greedy",
+        "linear",
+        "stages",
+        "hrl",
+        "boundaries",
+        "reward-model",
+        "value",
+        "joint",
+        "cnn",
+    ]
 )
 def train(request, world, xe, warm) -> Callable[[Path], Path]:
-    """Train a phase into a file: cross-entropy with scheduled sampling, REINFORCE, at every stage, too, HRL's own, and
-    those of a policy with a value network or with a CNN of its own."""
+    """Train a phase into a file: cross-entropy with scheduled sampling, by AdamW too, REINFORCE, at every stage
+    too, HRL's own, and those of a policy with a value network or with a CNN of its own."""
     if request.param == "hrl":
         return partial(world.train, "hrl-16", "hrl", overrides={"phases": {"hrl": {"epochs": 3}}}, start=warm)
     if request.param == "boundaries":
         return partial(world.train, "boundary-critic", "boundary-critic", features=None)
     if request.param == "cross-entropy":
         return partial(world.train, "xe-baseline", "xe", overrides={"phases": {"xe": {"epochs": 5}}})
+    if request.param == "adamw":
+        return partial(world.train, "adamw", "adamw", overrides=ADAMW)
     if request.param == "cnn":
         return partial(world.train, "end", "step3", overrides=overlay(SEEING, CNN), **world.cnn())
     if request.param == "stages":

@@ -9,7 +9,7 @@ from tiny import BACKBONE
 from torch.testing import assert_close
 from toy import FEATURE, MAX_TOKENS, every_caption, rewarded
 
-from captionrl.config import Sizes, StagewisePhase
+from captionrl.config import StackCapSizes, StagewisePhase
 from captionrl.datasets.corpus import Item
 from captionrl.datasets.prepared import Captions
 from captionrl.decoding.distribution import log_probabilities
@@ -24,7 +24,7 @@ from captionrl.training.learners.stagewise import StagewiseLearner
 from captionrl.training.loop import Training
 
 CPU = torch.device("cpu")
-SIZES = Sizes(decoder=12, attention=4, embedding=12, dropout=0, init=0.3)
+SIZES = StackCapSizes(decoder=12, attention=4, embedding=12, dropout=0, init=0.3)
 REFERENCES = {"picture0": "a b", "picture1": "b c", "picture2": "c a", "picture3": "a c"}
 PHASE = StagewisePhase(
     objective="stagewise", epochs=1, batch=8, optimiser="adam", learning_rate=0.01, eos_in_reward=True

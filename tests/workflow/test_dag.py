@@ -342,9 +342,9 @@ def test_noise_concerns_the_last_phase_of_hrl_alone():
     }
 
 
-def test_other_sizes_train_everything(done):
+def test_another_width_trains_all_models_that_have_it(done):
     plan = done.plan("hrl", config=(*ONE_SEED, 'overrides={"hrl":{"sizes":{"decoder":9}}}'))
-    assert plan.trainings == of("mini", TRAININGS, 1)
+    assert plan.trainings == of("mini", [step for step in TRAININGS if step[1] != "boundary-critic"], 1)
     assert not set(plan.jobs) & {"captions", "segments", "features", "backbone", "render"}
 
 

@@ -187,7 +187,8 @@ def most_attributes(wildcards):
     mining = [
         paper for paper in papers if any(paper.needs_attributes(phase, wildcards.corpus) for phase in paper.phases)
     ]
-    most = {paper.sizes_of(run, wildcards.corpus).attributes for paper in mining for run in paper.runs}
+    predicting = [(paper, run) for paper in mining for run in paper.runs if paper.model_of(run).cnn]
+    most = {paper.sizes_of(run, wildcards.corpus).attributes for paper, run in predicting}
     if len(most) != 1:
         raise WorkflowError(
             f"papers/*/*.yaml: sizes.attributes of {wildcards.corpus}: {most or 'in no paper'}; give one"

@@ -5,7 +5,7 @@
 them is one `UserError` that names the file, the key and the fix.
 """
 
-from captionrl.config.base import Backbone, Scale, overlay
+from captionrl.config.base import Backbone, NotNegative, Positive, Scale, Share, complaint, overlay
 from captionrl.config.figures import (
     AttentionFigure,
     CurvesFigure,
@@ -17,7 +17,7 @@ from captionrl.config.figures import (
     ValuesFigure,
 )
 from captionrl.config.load import Params, load_paper, load_params, validate_params
-from captionrl.config.methods import MODELS, OBJECTIVES, trained_by
+from captionrl.config.methods import MODELS, OBJECTIVES, model_spec, objective_spec, trained_by
 from captionrl.config.paper import CorpusSettings, Paper, Run
 from captionrl.config.phases import (
     ActorCriticPhase,
@@ -41,7 +41,18 @@ from captionrl.config.phases import (
 )
 from captionrl.config.rewards import REWARDS
 from captionrl.config.settings import render_settings
-from captionrl.config.sizes import Sizes
+from captionrl.config.sizes import (
+    AttendingSizes,
+    BoundaryCriticSizes,
+    DecoderSizes,
+    EncoderSizes,
+    EndToEndSizes,
+    HRLSizes,
+    ProjectionSizes,
+    Sizes,
+    SoftAttentionSizes,
+    StackCapSizes,
+)
 from captionrl.config.systems import (
     GREEDY,
     LOOKAHEAD,
@@ -63,34 +74,46 @@ __all__ = [
     "SETS",
     "ActorCriticPhase",
     "AnyPhase",
+    "AttendingSizes",
     "AttentionFigure",
     "Augmentation",
     "Backbone",
     "BackbonePhase",
+    "BoundaryCriticSizes",
     "BoundaryPhase",
     "Comparison",
     "CorpusSettings",
     "CurvesFigure",
+    "DecoderSizes",
     "EmbeddingPhase",
+    "EncoderSizes",
     "EndToEndPhase",
+    "EndToEndSizes",
     "ExamplesFigure",
     "ExplorationPhase",
     "Figures",
     "HRLPhase",
+    "HRLSizes",
     "Leaderboard",
     "Method",
     "MultitaskPhase",
     "MultitaskXEPhase",
+    "NotNegative",
     "Paper",
     "Params",
     "Phase",
+    "Positive",
+    "ProjectionSizes",
     "ReinforcePhase",
     "RewardPhase",
     "Row",
     "Run",
     "Scale",
     "ScheduledSampling",
+    "Share",
     "Sizes",
+    "SoftAttentionSizes",
+    "StackCapSizes",
     "StagesFigure",
     "StagewisePhase",
     "Table",
@@ -98,11 +121,14 @@ __all__ = [
     "ValuePhase",
     "ValuesFigure",
     "XEPhase",
+    "complaint",
     "decoded_as",
     "is_described",
     "is_set",
     "load_paper",
     "load_params",
+    "model_spec",
+    "objective_spec",
     "overlay",
     "render_settings",
     "split_system",

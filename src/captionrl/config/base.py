@@ -6,6 +6,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from captionrl.dotted import load_object
+from captionrl.errors import UserError
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -41,6 +44,17 @@ def within(model: type[Model], below: Model, above: dict[str, Any], place: str) 
         raise ValueError(complaint(error, model, place)) from None
 
 
+def own_settings(path: str, name: str, base: type[Model]) -> type[Model]:
+    """The class `name` in a user's model or learner MODULE:NAME, with its own settings; `base` where it has none.
+
+    Raises UserError where there is no such module or name, and for a class that is not derived from `base`.
+    """
+    found = getattr(load_object(path), name, base)
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise UserError(f"{path}: its {name} is not derived from captionrl.config.{base.__name__}; derive it from that")
+    return found
+
+
 def known(name: str, names: Collection[str], place: str, what: str) -> None:
     """Raises a ValueError that names `place` for a name that is none of `names`."""
     if name not in names:
@@ -50,13 +64,10 @@ def known(name: str, names: Collection[str], place: str, what: str) -> None:
 def complaint(error: ValidationError, model: type[BaseModel], place: str = "") -> str:
     """The first mistake in one line: its key, below `place`, and the fix."""
     first = error.errors()[0]
-    # Below phases pydantic adds the objective that it chose the model by; and at a bad key "[key]".
-    loc = [part for i, part in enumerate(first["loc"]) if part != "[key]" and (first["loc"][0], i) != ("phases", 2)]
+    loc = [part for part in _without_tags(first["loc"]) if part != "[key]"]  # which pydantic adds at a bad key
     key = (place + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)).lstrip(".")
     if first["type"] == "extra_forbidden":
-        known, name = _field_names(model), str(first["loc"][-1])
-        close = [] if name in known else get_close_matches(name, known, n=1)  # a key of somewhere else is no slip
-        fix = f"unknown key; did you mean {close[0]!r}?" if close else "unknown key; take it out"
+        fix = unknown_key(str(first["loc"][-1]), _field_names(model))
     elif first["type"] == "missing":
         fix = "is missing; add it"
     elif first["type"] == "value_error":  # one of ours, which names its place itself
@@ -64,6 +75,19 @@ def complaint(error: ValidationError, model: type[BaseModel], place: str = "") -
     else:
         fix = f"{first['msg']}, but it is {first['input']!r}"
     return f"{key}{': ' if key else ''}{fix}"
+
+
+def unknown_key(name: str, known: Collection[str]) -> str:
+    """The fix of a key that is none of `known`, or one of somewhere else, which is no slip."""
+    close = [] if name in known else get_close_matches(name, known, n=1)
+    return f"unknown key; did you mean {close[0]!r}?" if close else "unknown key; take it out"
+
+
+def _without_tags(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """The place of a mistake without what pydantic adds below a phase: by what it chose the phase's class."""
+    if loc[:1] != ("phases",):
+        return loc
+    return loc[:2] + loc[4 if loc[2:3] == ("package",) else 3 :]
 
 
 def _field_names(model: type[BaseModel]) -> set[str]:

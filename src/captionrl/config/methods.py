@@ -1,7 +1,25 @@
-"""The models and objectives that YAML names. A run imports its own and no others: edits of others do not concern it."""
+"""The models and objectives that YAML names: the package's by name, a user's own by MODULE:NAME.
+
+A run imports its own model and learners and no others: edits of others do not concern it.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from captionrl.config.base import own_settings
+from captionrl.config.sizes import (
+    AttendingSizes,
+    BoundaryCriticSizes,
+    DecoderSizes,
+    EncoderSizes,
+    EndToEndSizes,
+    HRLSizes,
+    ProjectionSizes,
+    Sizes,
+    SoftAttentionSizes,
+    StackCapSizes,
+)
+from captionrl.dotted import is_dotted
 
 
 @dataclass(frozen=True)
@@ -9,6 +27,7 @@ class ModelSpec:
     """Where a model is, and what must be known of it before it is imported."""
 
     path: str  # MODULE:NAME
+    sizes: type[Sizes]  # what it reads of a paper's `sizes:`
     captions: bool = True  # it writes captions
     cnn: bool = False  # it has a CNN of its own and takes frames, not features
     stages: bool = False  # it has several decoder stages, each of which writes a caption (Stack-Cap)
@@ -27,21 +46,23 @@ class ObjectiveSpec:
 
 
 MODELS = {  # by a run's `model:`
-    "attention": ModelSpec("captionrl.models.attention:AttentionCaptioner"),
-    "soft-attention": ModelSpec("captionrl.models.attention:SoftAttention"),
-    "mean-pooling": ModelSpec("captionrl.models.mean_pooling:MeanPooling"),
-    "s2vt": ModelSpec("captionrl.models.s2vt:S2VT"),
-    "pooled": ModelSpec("captionrl.models.pooled:Pooled"),
-    "pooled-attention": ModelSpec("captionrl.models.pooled:PooledAttention"),
-    "nic": ModelSpec("captionrl.models.nic:NIC"),
-    "nic-3": ModelSpec("captionrl.models.nic:NIC3"),
-    "top-down": ModelSpec("captionrl.models.top_down:TopDown"),
-    "stack-cap": ModelSpec("captionrl.models.stackcap:StackCap", stages=True),
-    "stack-cap-star": ModelSpec("captionrl.models.stackcap:StackCapStar", stages=True),
-    "actor-critic": ModelSpec("captionrl.models.actor_critic:ActorCritic", value_network=True),
-    "e2e": ModelSpec("captionrl.models.e2e:EndToEnd", cnn=True),
-    "hrl": ModelSpec("captionrl.models.hrl:HRL", hierarchical=True, starts_from="boundary-critic"),
-    "boundary-critic": ModelSpec("captionrl.models.boundary_critic:BoundaryCritic", captions=False),
+    "attention": ModelSpec("captionrl.models.attention:AttentionCaptioner", EncoderSizes),
+    "soft-attention": ModelSpec("captionrl.models.attention:SoftAttention", SoftAttentionSizes),
+    "mean-pooling": ModelSpec("captionrl.models.mean_pooling:MeanPooling", ProjectionSizes),
+    "s2vt": ModelSpec("captionrl.models.s2vt:S2VT", ProjectionSizes),
+    "pooled": ModelSpec("captionrl.models.pooled:Pooled", DecoderSizes),
+    "pooled-attention": ModelSpec("captionrl.models.pooled:PooledAttention", AttendingSizes),
+    "nic": ModelSpec("captionrl.models.nic:NIC", DecoderSizes),
+    "nic-3": ModelSpec("captionrl.models.nic:NIC3", DecoderSizes),
+    "top-down": ModelSpec("captionrl.models.top_down:TopDown", AttendingSizes),
+    "stack-cap": ModelSpec("captionrl.models.stackcap:StackCap", StackCapSizes, stages=True),
+    "stack-cap-star": ModelSpec("captionrl.models.stackcap:StackCapStar", StackCapSizes, stages=True),
+    "actor-critic": ModelSpec("captionrl.models.actor_critic:ActorCritic", ProjectionSizes, value_network=True),
+    "e2e": ModelSpec("captionrl.models.e2e:EndToEnd", EndToEndSizes, cnn=True),
+    "hrl": ModelSpec("captionrl.models.hrl:HRL", HRLSizes, hierarchical=True, starts_from="boundary-critic"),
+    "boundary-critic": ModelSpec(
+        "captionrl.models.boundary_critic:BoundaryCritic", BoundaryCriticSizes, captions=False
+    ),
 }
 
 
@@ -74,6 +95,26 @@ OBJECTIVES = {  # by a phase's `objective:`
 }
 
 
+def model_spec(name: str) -> ModelSpec:
+    """The model that a run's `model:` names: one of MODELS, or a user's own class MODULE:NAME and its class `Sizes`.
+
+    Raises KeyError for a name of neither kind, and UserError where a user's own cannot be loaded.
+    """
+    if name in MODELS or not is_dotted(name):
+        return MODELS[name]
+    return ModelSpec(name, own_settings(name, "Sizes", Sizes))
+
+
+def objective_spec(name: str) -> ObjectiveSpec:
+    """The objective that a phase's `objective:` names: one of OBJECTIVES, or a user's own learner MODULE:NAME.
+
+    That trains any captioner without a CNN. Raises KeyError for a name of neither kind.
+    """
+    if name in OBJECTIVES or not is_dotted(name):
+        return OBJECTIVES[name]
+    return ObjectiveSpec(name, _any_captioner)
+
+
 def trained_by(objective: str) -> list[str]:
-    """The names of the models that an objective trains."""
-    return [name for name, model in MODELS.items() if OBJECTIVES[objective].trains(model)]
+    """The names of the package's models that an objective trains."""
+    return [name for name, model in MODELS.items() if objective_spec(objective).trains(model)]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from itertools import product
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, ValidationError, model_validator
 
-from captionrl.config.base import Name, Positive, Share, Strict, known, within
+from captionrl.config.base import Name, Positive, Share, Strict, complaint, known, unknown_key, within
 from captionrl.config.figures import Figures
 from captionrl.config.imported import AnyBackbone
-from captionrl.config.methods import MODELS, OBJECTIVES, ModelSpec, trained_by
+from captionrl.config.methods import MODELS, ModelSpec, model_spec, objective_spec, trained_by
 from captionrl.config.phases import (
     AnyPhase,
     BoundaryPhase,
@@ -21,9 +21,11 @@ from captionrl.config.phases import (
     XEPhase,
 )
 from captionrl.config.rewards import REWARDS
-from captionrl.config.sizes import Sizes
+from captionrl.config.sizes import Sizes, StackCapSizes
 from captionrl.config.systems import GREEDY, LOOKAHEAD, SETS, decoded_as, split_system
 from captionrl.config.tables import Leaderboard, Table
+from captionrl.dotted import is_dotted
+from captionrl.errors import UserError
 
 
 class CorpusSettings(Strict):
@@ -40,14 +42,14 @@ class CorpusSettings(Strict):
         """Raises a ValueError that names the key below corpora.`corpus`."""
         for phase in self.phases:
             known(phase, paper.phases, f"corpora.{corpus}.phases", "phase")
-            paper.phase_of(phase, corpus)
-        within(Sizes, paper.sizes, self.sizes, f"corpora.{corpus}.sizes")
+            if paper.phase_of(phase, corpus).objective != paper.phases[phase].objective:
+                raise ValueError(f"corpora.{corpus}.phases.{phase}.objective: is another than the phase's; take it out")
 
 
 class Run(Strict):
     """One trained system."""
 
-    model: str  # one of MODELS of config/methods.py
+    model: str  # one of MODELS of config/methods.py, or a class of your own, MODULE:NAME
     phases: list[str] = Field(min_length=1)  # trained in this order
     start: Annotated[str | None, Field(alias="from")] = None  # the run whose last phase the first one starts from
     visual_input: bool = True  # false: a control that is shown the same zero features for every item
@@ -57,20 +59,24 @@ class Run(Strict):
     def check(self, paper: Paper, name: str) -> None:
         """Whether the run's own keys fit the paper. Raises a ValueError that names the key below runs.`name`."""
         place = f"runs.{name}"
-        known(self.model, MODELS, f"{place}.model", "model")
-        model = MODELS[self.model]
+        if not is_dotted(self.model):
+            known(self.model, MODELS, f"{place}.model", "model")
+        try:
+            model = model_spec(self.model)
+        except UserError as error:
+            raise ValueError(f"{place}.model: {error}") from None
         for phase in self.phases:
             known(phase, paper.phases, f"{place}.phases", "phase")
-            models = trained_by(paper.phases[phase].objective)
-            if self.model not in models:
-                raise ValueError(f"{place}.phases: {phase} cannot train {self.model}, only {', '.join(models)}")
+            objective = paper.phases[phase].objective
+            if not objective_spec(objective).trains(model):
+                models = ", ".join(trained_by(objective))
+                raise ValueError(f"{place}.phases: {phase} cannot train {self.model}, only {models}")
         if self.start is not None:
             known(self.start, paper.runs, f"{place}.from", "run")
             if paper.runs[self.start].model not in (self.model, model.starts_from):
                 raise ValueError(f"{place}.from: {self.start} is another model, whose weights do not fit")
         elif model.starts_from:
             raise ValueError(f"{place}.from: is missing; {self.model} starts from a run of model {model.starts_from}")
-        within(Sizes, paper.sizes, self.sizes, f"{place}.sizes")
         for corpus in paper.corpora:
             backbone = paper.backbone_of(corpus, name)
             if model.captions and backbone.endswith("-frames") != model.cnn:
@@ -100,7 +106,7 @@ class Paper(Strict):
     backbone: AnyBackbone
     fps: Positive
     corpora: dict[str, CorpusSettings]
-    sizes: Sizes
+    sizes: dict[str, Any]  # of all its models: each gets those that it has
     phases: dict[Name, AnyPhase]
     runs: dict[Name, Run]
     beam: PositiveInt
@@ -117,6 +123,7 @@ class Paper(Strict):
             run.check(self, name)
         for name, run in self.runs.items():
             run.check_start(self, name)
+        self._check_sizes()
         for name, corpus in self.corpora.items():
             corpus.check(self, name)
         self._check_reward_model()
@@ -125,6 +132,24 @@ class Paper(Strict):
         self.figures.check(self)
         self._check_leaderboards()
         return self
+
+    def _check_sizes(self) -> None:
+        """Whether every size is one of some model, and every model gets those that it needs."""
+        sizes = {size for run in self.runs for size in self.model_of(run).sizes.model_fields}
+        places = {"sizes": self.sizes, **{f"corpora.{name}.sizes": at.sizes for name, at in self.corpora.items()}}
+        for place, given in places.items():
+            for size in given:
+                if size not in sizes:
+                    raise ValueError(f"{place}.{size}: {unknown_key(size, sizes)}")
+        for name, run in self.runs.items():
+            for corpus, settings in self.corpora.items():
+                try:
+                    self.sizes_of(name, corpus)
+                except ValidationError as error:
+                    wrong = error.errors()[0]["loc"][:1]
+                    laid = {f"runs.{name}.sizes": run.sizes, f"corpora.{corpus}.sizes": settings.sizes}
+                    place = next((place for place, given in laid.items() if given.keys() & set(wrong)), "sizes")
+                    raise ValueError(complaint(error, self.model_of(name).sizes, place)) from None
 
     def _check_reward_model(self) -> None:
         if self.reward_model is None:
@@ -159,18 +184,27 @@ class Paper(Strict):
             raise ValueError(f"{place}: the value network of {run} is not trained; {what}")
 
     def model_of(self, run: str) -> ModelSpec:
-        return MODELS[self.runs[run].model]
+        return model_spec(self.runs[run].model)
 
     def decodings_of(self, run: str, corpus: str) -> list[str]:
         """What may stand after a run's name and a dot; a run alone is its last stage's best captions."""
-        stages = self.sizes_of(run, corpus).stages if self.model_of(run).stages else 1
+        sizes = self.sizes_of(run, corpus)
+        stages = sizes.stages if isinstance(sizes, StackCapSizes) else 1
         lookahead = [LOOKAHEAD] if self.model_of(run).value_network else []
         return [*SETS, GREEDY, *lookahead, *(f"stage{stage}" for stage in range(stages - 1))]
 
     def sizes_of(self, run: str, corpus: str) -> Sizes:
-        """The widths of a run's layers on a corpus: the paper's, the corpus' over them, the run's over both."""
-        laid = {**self.corpora[corpus].sizes, **self.runs[run].sizes}
-        return within(Sizes, self.sizes, laid, f"sizes of runs.{run} on {corpus}")
+        """What a run's model reads of the sizes: the paper's, the corpus' over them, the run's over both."""
+        kind, shared = self.model_of(run).sizes, {**self.sizes, **self.corpora[corpus].sizes}
+        own = {size: value for size, value in shared.items() if size in kind.model_fields}
+        return kind.model_validate({**own, **self.runs[run].sizes})
+
+    @property
+    def default_sizes(self) -> dict[str, Any]:
+        """The default of every size that has one; where models differ in it, the first run's."""
+        kinds = [self.model_of(run).sizes for run in reversed(self.runs)]
+        fields = [(name, field) for kind in kinds for name, field in kind.model_fields.items()]
+        return {name: field.get_default(call_default_factory=True) for name, field in fields if not field.is_required()}
 
     def phase_of(self, phase: str, corpus: str) -> AnyPhase:
         """A phase as it is on a corpus."""
@@ -230,12 +264,12 @@ class Paper(Strict):
 
     def training_methods_of(self, run: str, phase: str, corpus: str) -> tuple[str, ...]:
         """Likewise of a training: of the run's model, the phase's learner and its rewards."""
-        learner = OBJECTIVES[self.phases[phase].objective].path
+        learner = objective_spec(self.phases[phase].objective).path
         return *self.methods_of(run), learner, *self.rewards_of(phase, corpus).values()
 
     def lineage(self, run: str) -> list[tuple[str, str]]:
         """Every (run, phase) that trained a run's model to write captions, the first one first."""
-        return [at for at in self.ancestry(run) if OBJECTIVES[self.phases[at[1]].objective].captions]
+        return [at for at in self.ancestry(run) if objective_spec(self.phases[at[1]].objective).captions]
 
     def ancestry(self, run: str) -> list[tuple[str, str]]:
         """Every (run, phase) whose weights are in those of a run, its own last phase the last one."""

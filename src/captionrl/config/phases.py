@@ -1,11 +1,26 @@
 """The phases of training, and the settings of each."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    PlainValidator,
+    PositiveInt,
+    SerializeAsAny,
+    Tag,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
-from captionrl.config.base import NotNegative, Positive, Share, Strict
+from captionrl.config.base import NotNegative, Positive, Share, Strict, complaint, own_settings
 from captionrl.config.rewards import Weights
+from captionrl.dotted import DOTTED, is_dotted
+from captionrl.errors import UserError
+
+Optimiser = Literal["adadelta", "adam", "adamw"]
+Schedule = Literal["constant", "linear", "cosine", "plateau", "step"]
 
 
 class ScheduledSampling(Strict):
@@ -26,16 +41,20 @@ class Step(Strict):
 class Phase(Strict):
     """What all phases of training share. An epoch is a pass over all training captions."""
 
+    objective: str  # one of OBJECTIVES of config/methods.py, or a learner of your own, MODULE:NAME
     epochs: Positive
     validate_every: Positive = 1  # epochs
     batch: PositiveInt = 64
     gradient_accumulation_steps: PositiveInt = 1  # batches an update; its gradient is their mean
-    optimiser: Literal["adadelta", "adam"]
+    optimiser: Optimiser
+    weight_decay: NotNegative = 0  # adamw: of matrices and kernels, not of biases, scales of norms and embeddings
     learning_rate: Positive
-    lr_schedule: Literal["constant", "linear", "plateau", "step"] = "constant"  # linear: to zero at the phase's end
+    warmup: NotNegative = 0  # first epochs, over which the rate grows linearly from 0, whatever the schedule
+    lr_schedule: Schedule = "constant"  # linear, cosine: to zero at the phase's end
     lr_patience: PositiveInt | None = None  # plateau: validations without a new best before the rate is halved
     lr_step: Step | None = None  # step: by what, and how often
     clip: Positive | None = None  # every gradient into [-clip, clip]
+    clip_norm: Positive | None = None  # the norm of all gradients together, at most; after `clip`
 
     @property
     def start_counts(self) -> bool:
@@ -48,10 +67,12 @@ class Phase(Strict):
         return False
 
     @model_validator(mode="after")
-    def _check_schedule(self) -> "Phase":
+    def _check_optimiser(self) -> "Phase":
         for schedule, key in (("plateau", "lr_patience"), ("step", "lr_step")):
             if self.lr_schedule == schedule and getattr(self, key) is None:
                 raise ValueError(f"{key}: is missing; lr_schedule: {schedule} needs it")
+        if self.weight_decay and self.optimiser != "adamw":
+            raise ValueError("weight_decay: only adamw has it; set optimiser: adamw, or take it out")
         return self
 
 
@@ -231,12 +252,12 @@ class BackbonePhase(Phase):
     objective: Literal["attributes"] = "attributes"
     epochs: Positive = 5
     batch: PositiveInt = 32
-    optimiser: Literal["adadelta", "adam"] = "adam"
+    optimiser: Optimiser = "adam"
     learning_rate: Positive = 3e-3
-    lr_schedule: Literal["constant", "linear", "plateau", "step"] = "linear"
+    lr_schedule: Schedule = "linear"
 
 
-AnyPhase = Annotated[
+PackagePhase = Annotated[
     XEPhase
     | BoundaryPhase
     | ReinforcePhase
@@ -250,3 +271,30 @@ AnyPhase = Annotated[
     | HRLPhase,
     Field(discriminator="objective"),
 ]
+
+
+def _own_phase(raw: dict[str, Any]) -> Phase:
+    """A phase whose objective is a user's learner, which may have a class `Phase` of its own."""
+    try:
+        kind = own_settings(raw["objective"], "Phase", Phase)
+    except UserError as error:
+        raise ValueError(f"objective: {error}") from None
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:
+        raise ValueError(complaint(error, kind)) from None
+
+
+def _whose(phase: Any) -> str:
+    objective = phase.get("objective") if isinstance(phase, dict) else getattr(phase, "objective", None)
+    return "own" if isinstance(objective, str) and is_dotted(objective) else "package"
+
+
+OWN_PHASE = {
+    "description": "A phase of a learner of your own: the keys of all phases, and those of its class Phase.",
+    "type": "object",
+    "properties": {"objective": {"type": "string", "pattern": f"^{DOTTED}$"}},
+    "required": ["objective"],
+}
+OwnPhase = Annotated[SerializeAsAny[Phase], PlainValidator(_own_phase), WithJsonSchema(OWN_PHASE)]
+AnyPhase = Annotated[Annotated[PackagePhase, Tag("package")] | Annotated[OwnPhase, Tag("own")], Discriminator(_whose)]

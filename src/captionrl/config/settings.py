@@ -20,7 +20,9 @@ def render_settings(directory: Path, scale: str, overrides: dict[str, Any] | Non
     `only`: the settings below a key such as phases.hrl, and none else. Corpora are called as in the files, without the
     scale in their names. Raises a UserError for a mistake in the files, and for an unknown `only`.
     """
-    settings = resolve(directory, scale, overrides).model_dump(mode="json", by_alias=True)
+    paper = resolve(directory, scale, overrides)
+    settings = paper.model_dump(mode="json", by_alias=True)
+    settings["sizes"] = paper.default_sizes | settings["sizes"]
     places: dict[str, Any] = {}
     for path in files_of(directory, scale):
         places = overlay(places, _places_in(path))

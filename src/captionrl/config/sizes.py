@@ -1,4 +1,8 @@
-"""The widths of the captioners' layers."""
+"""The widths of models' layers, a class a model or family: just what it reads, no more.
+
+A paper's `sizes:` is one set for all rows of a table; each model gets those of its own class. What several classes
+have means the same in each, and has the same default.
+"""
 
 from typing import Annotated, Literal
 
@@ -6,33 +10,61 @@ from pydantic import Field, PositiveInt
 
 from captionrl.config.base import Positive, Strict
 
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+
 
 class Sizes(Strict):
-    """Widths of the captioners of one paper; one set for all rows of a table, but for what a row is about.
+    """Base class of every model's sizes, a user's own too."""
 
-    What one model alone has, has that paper's value where another paper leaves it out.
-    """
 
-    # All captioners.
+class DecoderSizes(Sizes):
+    """An LSTM that writes words."""
+
     decoder: PositiveInt  # LSTM; HRL: the worker's
-    attention: PositiveInt  # Bahdanau attention's hidden layer
     embedding: PositiveInt  # words
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    dropout: Dropout
     init: Positive  # every parameter starts uniform in [-init, init]
 
-    # HRL and the baselines of its tables; `projection` also policy and value, end-to-end, soft attention.
+
+class AttendingSizes(DecoderSizes):
+    """One that attends to regions or frames: SLE's *, top-down."""
+
+    attention: PositiveInt  # Bahdanau attention's hidden layer
+
+
+class ProjectionSizes(DecoderSizes):
+    """One behind a projection of frames: mean-pooling, S2VT; of pictures and captions: policy and value."""
+
     projection: PositiveInt = 512  # a frame's feature -> this; policy and value: so do captions
+
+
+class SoftAttentionSizes(ProjectionSizes, AttendingSizes):
+    """Attention to projected frames."""
+
+
+class EncoderSizes(SoftAttentionSizes):
+    """Attention to what an encoder makes of the projected frames."""
+
     encoder: PositiveInt = 512  # Bi-LSTM over frames, each direction
 
-    # HRL alone.
+
+class BoundaryCriticSizes(Sizes):
+    boundary_critic: PositiveInt = 128  # the boundary critic's GRU and word embedding
+    critic_input: Literal["current", "previous"] = "current"  # z_t sees a_t (eq. 9), or only the words before (eq. 10)
+    init: Positive  # as of DecoderSizes
+
+
+class HRLSizes(BoundaryCriticSizes, EncoderSizes):
+    """The worker has what the attention captioner has."""
+
     manager_encoder: PositiveInt = 256  # the LSTM above the Bi-LSTM
     manager: PositiveInt = 256  # the manager's LSTM
     goal: PositiveInt = 16  # the manager's goal for a segment
-    boundary_critic: PositiveInt = 128  # the boundary critic's GRU and word embedding
-    critic_input: Literal["current", "previous"] = "current"  # z_t sees a_t (eq. 9), or only the words before (eq. 10)
 
-    # Stack-Cap alone.
+
+class StackCapSizes(AttendingSizes):
     stages: Annotated[int, Field(ge=2)] = 3  # the coarse decoder and the fine ones
 
-    # End-to-end alone (Li and Gong).
+
+class EndToEndSizes(ProjectionSizes):
     attributes: PositiveInt = 400  # how many are predicted at most

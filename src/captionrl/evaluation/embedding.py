@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 import captionrl
-from captionrl.config import MODELS
+from captionrl.config import model_spec, trained_by
 from captionrl.datasets.corpus import split_hash
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import aggregate
@@ -27,11 +27,9 @@ def evaluate_embedding(checkpoint: Path, features: Path, hypotheses: Mapping[str
     The reward model is the embedding of `checkpoint`, and so is the vocabulary. A caption without a word is </s> alone.
     """
     policy, metadata = load_checkpoint(checkpoint)
-    fit = [name for name, model in MODELS.items() if model.value_network]
-    if metadata.model not in fit:
-        raise UserError(
-            f"{checkpoint}: a captioner without an embedding ({metadata.model}); give one of {', '.join(fit)}"
-        )
+    if not model_spec(metadata.model).value_network:
+        fit = ", ".join(trained_by("embedding"))
+        raise UserError(f"{checkpoint}: a captioner without an embedding ({metadata.model}); give one of {fit}")
     clips = open_clips(checkpoint, metadata, features, torch.device("cpu"))
     embedding = policy.get_submodule("similarity")
     ids = sorted(hypotheses)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from captionrl.config import MODELS
+from captionrl.config import model_spec
 from captionrl.config.imported import is_imported
 from captionrl.device import pick_device
 from captionrl.errors import UserError
@@ -63,7 +63,7 @@ def load_captioner(checkpoint: Path, weights: Path | None, device: str) -> Capti
     if not metadata.visual_input:
         raise UserError(f"{checkpoint}: a no visual input, which sees no video; give another run's checkpoint")
     where = pick_device(device)
-    if MODELS[metadata.model].cnn:
+    if model_spec(metadata.model).cnn:
         return Captioner(
             policy.to(where), metadata, frame_sampler(metadata.backbone, metadata.corpus_settings.max_frames), where
         )

@@ -67,7 +67,7 @@ def probabilities(
     """[I, A]: how probable a run's checkpoint holds each of the first `attributes` attributes of each item."""
     policy, metadata = load_checkpoint(checkpoint)
     attribute_head: Any = getattr(policy, "attributes", None)
-    if attribute_head is None or attributes > metadata.sizes["attributes"]:
+    if attribute_head is None or attributes > metadata.sizes.get("attributes", 0):
         raise UserError(f"{checkpoint}: has no head for {attributes} attributes; give a run that was trained on them")
     where = pick_device(device)
     clips, policy = open_clips(checkpoint, metadata, features, where), policy.to(where)

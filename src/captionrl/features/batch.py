@@ -12,7 +12,10 @@ from captionrl.text.vocabulary import BOS
 
 @dataclass(frozen=True)
 class TensorBatch:
-    """A record of tensors (or of tuples of them, further Rows, or None) that share a leading batch axis."""
+    """A record of tensors (or of tuples of them, further records, or None) that share a leading batch axis.
+
+    Derived dataclasses are frozen. A plain number has no rows: make it a tensor [B], or read it off a shape.
+    """
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
         def apply(value: Any) -> Any:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from captionrl.config import Sizes
+from captionrl.config import ProjectionSizes
 from captionrl.models.layers import WordEmbedding, lstm_step, mean_frame
 from captionrl.models.nic import NIC
 from captionrl.models.policy import Features, Policy, TensorBatch
@@ -20,7 +20,7 @@ from captionrl.text.vocabulary import PAD
 class Embedding(nn.Module):
     """Pictures and captions as directions in one space: linear maps of the feature and of an LSTM's last state."""
 
-    def __init__(self, features: int, vocabulary: int, sizes: Sizes) -> None:
+    def __init__(self, features: int, vocabulary: int, sizes: ProjectionSizes) -> None:
         super().__init__()
         self.picture = nn.Linear(features, sizes.projection)  # l_m of eq. 5
         self.words = WordEmbedding(vocabulary, sizes.embedding, sizes.dropout)
@@ -60,7 +60,7 @@ class ValueNetwork(nn.Module):
     steps as a policy does, or reads whole captions.
     """
 
-    def __init__(self, features: int, vocabulary: int, sizes: Sizes) -> None:
+    def __init__(self, features: int, vocabulary: int, sizes: ProjectionSizes) -> None:
         super().__init__()
         certain = sizes.model_copy(update={"dropout": 0.0})  # what is expected should not waver
         self.embedding = Embedding(features, vocabulary, certain)
@@ -102,7 +102,7 @@ class ValueNetwork(nn.Module):
 class WithValueAndReward(Policy):
     """Gives any captioner the two networks: `class ActorCritic(WithValueAndReward, NIC)`."""
 
-    def __init__(self, features: int, vocabulary: int, sizes: Sizes) -> None:
+    def __init__(self, features: int, vocabulary: int, sizes: ProjectionSizes) -> None:
         super().__init__(features, vocabulary, sizes)
         self.value = ValueNetwork(features, vocabulary, sizes)
         self.similarity = Embedding(features, vocabulary, sizes)

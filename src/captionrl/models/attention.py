@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from captionrl.config import Sizes
+from captionrl.config import EncoderSizes, SoftAttentionSizes
 from captionrl.models.layers import Attention, BiLSTM, Head, WordEmbedding, initialise
 from captionrl.models.policy import Extras, Features, LSTMState, Policy, TensorBatch
 
@@ -20,14 +20,14 @@ class Memory(TensorBatch):
 class AttentionCaptioner(Policy[Memory, LSTMState]):
     """Bi-LSTM encoder, attention, LSTM decoder (HRL supplement C, the worker without manager and goal)."""
 
-    def __init__(self, features: int, vocabulary: int, sizes: Sizes) -> None:
+    def __init__(self, features: int, vocabulary: int, sizes: EncoderSizes) -> None:
         super().__init__()
         self.project = nn.Sequential(nn.Linear(features, sizes.projection), nn.Dropout(sizes.dropout))
         self.encoder = BiLSTM(sizes.projection, sizes.encoder)
         self._decoder(2 * sizes.encoder, vocabulary, sizes)
         initialise(self, sizes.init)
 
-    def _decoder(self, values: int, vocabulary: int, sizes: Sizes) -> None:
+    def _decoder(self, values: int, vocabulary: int, sizes: SoftAttentionSizes) -> None:
         self.attention = Attention(values, sizes.decoder, sizes.attention)
         self.embedding = WordEmbedding(vocabulary, sizes.embedding, sizes.dropout)
         self.cell = nn.LSTMCell(values + sizes.embedding, sizes.decoder)
@@ -50,7 +50,7 @@ class AttentionCaptioner(Policy[Memory, LSTMState]):
 class SoftAttention(AttentionCaptioner):
     """Attention straight over the frames, with no encoder; the word is read off state, context and last word."""
 
-    def __init__(self, features: int, vocabulary: int, sizes: Sizes) -> None:
+    def __init__(self, features: int, vocabulary: int, sizes: SoftAttentionSizes) -> None:
         Policy.__init__(self)
         self.project = nn.Sequential(nn.Linear(features, sizes.projection), nn.Dropout(sizes.dropout))
         self._decoder(sizes.projection, vocabulary, sizes)

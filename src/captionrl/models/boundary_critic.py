@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from captionrl.config import Sizes
+from captionrl.config import BoundaryCriticSizes
 from captionrl.models.layers import initialise
 from captionrl.text.vocabulary import BOS
 
@@ -15,7 +15,7 @@ class BoundaryCritic(nn.Module):
     output at a word says whether a segment ends there, with "previous" whether one will end at the next word.
     """
 
-    def __init__(self, vocabulary: int, sizes: Sizes) -> None:
+    def __init__(self, vocabulary: int, sizes: BoundaryCriticSizes) -> None:
         super().__init__()
         self.reads_current = sizes.critic_input == "current"
         self.embedding = nn.Embedding(vocabulary, sizes.boundary_critic)

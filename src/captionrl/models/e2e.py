@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from captionrl.config import Sizes
+from captionrl.config import EndToEndSizes
 from captionrl.features.backbones import BACKBONES, BATCH, load_trunk, normalise
 from captionrl.features.batch import Features
 from captionrl.features.frames import SUFFIX
@@ -60,7 +60,7 @@ class EndToEnd(S2VT):
 
     cnn: VisualEncoder
 
-    def __init__(self, features: int, vocabulary: int, sizes: Sizes, backbone: str | None = None) -> None:
+    def __init__(self, features: int, vocabulary: int, sizes: EndToEndSizes, backbone: str | None = None) -> None:
         """`backbone` of a frame store names the CNN; without one it can only take features [B, N, `features`]."""
         super().__init__(features, vocabulary, sizes)
         self.attribute_head = nn.Linear(sizes.projection, sizes.attributes)

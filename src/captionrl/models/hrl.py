@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from captionrl.config import Sizes
+from captionrl.config import HRLSizes
 from captionrl.models.boundary_critic import BoundaryCritic
 from captionrl.models.layers import Attention, BiLSTM, Head, WordEmbedding, initialise, run_lstm
 from captionrl.models.policy import Extras, Features, Policy, TensorBatch, active_rows, shift
@@ -51,7 +51,7 @@ class HRLExtras(Extras):
 class Manager(nn.Module):
     """High-level encoder, attention, LSTM, and the projection of its state to a goal (HRL eq. 4, 5)."""
 
-    def __init__(self, low: int, sizes: Sizes) -> None:
+    def __init__(self, low: int, sizes: HRLSizes) -> None:
         super().__init__()
         self.encoder = nn.LSTM(low, sizes.manager_encoder, batch_first=True)
         self.attention = Attention(sizes.manager_encoder, sizes.manager, sizes.attention)
@@ -62,7 +62,7 @@ class Manager(nn.Module):
 class HRL(Policy[Memory, State]):
     """Manager, worker and boundary critic. What is not the manager's or the critic's is the worker's."""
 
-    def __init__(self, features: int, vocabulary: int, sizes: Sizes) -> None:
+    def __init__(self, features: int, vocabulary: int, sizes: HRLSizes) -> None:
         super().__init__()
         low = 2 * sizes.encoder
         self.boundary_critic = BoundaryCritic(vocabulary, sizes)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from captionrl.config import Sizes
+from captionrl.config import DecoderSizes
 from captionrl.models.layers import WordEmbedding, initialise, mean_frame
 from captionrl.models.policy import Extras, Features, Policy, TensorBatch
 
@@ -23,7 +23,7 @@ class State(TensorBatch):
 class NIC(Policy):
     layers = 1
 
-    def __init__(self, features: int, vocabulary: int, sizes: Sizes) -> None:
+    def __init__(self, features: int, vocabulary: int, sizes: DecoderSizes) -> None:
         super().__init__()
         self.width = width = sizes.decoder
         self.project = nn.Linear(features, sizes.embedding)

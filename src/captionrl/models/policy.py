@@ -49,7 +49,9 @@ S = TypeVar("S", bound=TensorBatch)  # its state
 class Policy(nn.Module, ABC, Generic[M, S]):
     """A captioner that embeds a word, advances a recurrent state, and reads logits off it.
 
-    A method defines `encode`, `start` and `advance`; stepping and teacher forcing follow from them.
+    A method defines `encode`, `start` and `advance`; stepping and teacher forcing follow from them. It is made by
+    `Captioner(features, vocabulary, sizes)`: widths of a frame's feature and of the vocabulary, and its own sizes. The
+    rules are in docs/architecture.md, "Decoder protocol"; captionrl.testing checks them.
     """
 
     embedding: Callable[[Tensor], Tensor]  # tokens [...] -> [..., E]
@@ -58,18 +60,24 @@ class Policy(nn.Module, ABC, Generic[M, S]):
 
     @abstractmethod
     def encode(self, features: Features) -> M:
-        """All that the decoder needs of a batch of clips, tensors [B, ...]; called once a batch, B >= 1."""
+        """All that the decoder needs of a batch of clips, tensors [B, ...]; called once a batch, B >= 1.
+
+        Frames that are masked out are not read, whatever is in them.
+        """
 
     @abstractmethod
     def start(self, memory: M) -> S:
-        """The state before the first word, tensors [B, ...], for a memory of B rows."""
+        """The state before the first word, tensors [B, ...], for a memory of B >= 1 rows.
+
+        Everything that a later step knows of the words before it is in the state.
+        """
 
     @abstractmethod
     def advance(self, embedded: Tensor, state: S, memory: M) -> tuple[Extras, S]:
         """Consume the embedded previous word [B, E]: what the next word's logits are computed from, and the new state.
 
         State and memory have the same B >= 1 rows, which may be fewer than at the last step: captions that have ended
-        leave the batch.
+        leave the batch. No row depends on another. A state may grow from step to step, extras keep their shape.
         """
 
     def start_stages(self, memory: M, stages: Sequence[int]) -> S:
@@ -92,7 +100,7 @@ class Policy(nn.Module, ABC, Generic[M, S]):
 
         Returns hidden [W, H] of the W words that are not padding, and the place [W] of each in tokens.flatten(). Equal
         to stepping through the words, with one embedding for the whole batch, and captions leave it as they end.
-        `boundaries` [B, T] is for those who know segments.
+        An override may return the words in another order. `boundaries` [B, T] is for those who know segments.
         """
         order, active, places = active_rows(tokens)
         memory = memory.select(order)

@@ -1,8 +1,8 @@
 """The decoders of sequence-level exploration (Chen and Jin 2020, section 4.3): the picture is the LSTM's first state.
 
 The paper's "encoder" is a mean of CNN features, after which one linear layer brings them to the LSTM's width. So that
-layer goes straight to `sizes.decoder`; `sizes.projection` is not read. What the words are read off with, the paper
-leaves open: one linear layer after dropout, as in Show and Tell (Vinyals et al. 2015), which it builds on.
+layer goes straight to `sizes.decoder`. What the words are read off with, the paper leaves open: one linear layer after
+dropout, as in Show and Tell (Vinyals et al. 2015), which it builds on.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captionrl.config import Sizes
+from captionrl.config import AttendingSizes, DecoderSizes
 from captionrl.models.layers import Attention, WordEmbedding, initialise, mean_frame
 from captionrl.models.policy import Extras, Features, LSTMState, Policy, TensorBatch
 
@@ -35,12 +35,12 @@ class Pooled(Policy):
     only one pass through the gates to reach it, and the captioner learns little from it: docs/sle.md.
     """
 
-    def __init__(self, features: int, vocabulary: int, sizes: Sizes) -> None:
+    def __init__(self, features: int, vocabulary: int, sizes: DecoderSizes) -> None:
         super().__init__()
         self._layers(features, sizes.embedding, vocabulary, sizes)
         initialise(self, sizes.init)
 
-    def _layers(self, features: int, inputs: int, vocabulary: int, sizes: Sizes) -> None:
+    def _layers(self, features: int, inputs: int, vocabulary: int, sizes: DecoderSizes) -> None:
         self.project = nn.Sequential(nn.Linear(features, sizes.decoder), nn.Dropout(sizes.dropout))
         self.embedding = WordEmbedding(vocabulary, sizes.embedding, sizes.dropout)
         self.cell = nn.LSTMCell(inputs, sizes.decoder)
@@ -64,7 +64,7 @@ class PooledAttention(Pooled):
     is their mean, and the context enters the LSTM beside the word.
     """
 
-    def __init__(self, features: int, vocabulary: int, sizes: Sizes) -> None:
+    def __init__(self, features: int, vocabulary: int, sizes: AttendingSizes) -> None:
         Policy.__init__(self)
         self._layers(features, sizes.decoder + sizes.embedding, vocabulary, sizes)
         self.attention = Attention(sizes.decoder, sizes.decoder, sizes.attention)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from captionrl.config import Sizes
+from captionrl.config import ProjectionSizes
 from captionrl.models.layers import Head, WordEmbedding, initialise, lstm_step, run_lstm
 from captionrl.models.policy import Extras, Features, Policy, TensorBatch
 
@@ -23,7 +23,7 @@ class State(TensorBatch):
 class S2VT(Policy):
     """Both LSTMs are torch's (Li and Gong 2019, eq. 1)."""
 
-    def __init__(self, features: int, vocabulary: int, sizes: Sizes) -> None:
+    def __init__(self, features: int, vocabulary: int, sizes: ProjectionSizes) -> None:
         super().__init__()
         self.project = nn.Sequential(nn.Linear(features, sizes.projection), nn.Dropout(sizes.dropout))
         self.embedding = WordEmbedding(vocabulary, sizes.embedding, sizes.dropout)

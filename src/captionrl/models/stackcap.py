@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from captionrl.config import Sizes
+from captionrl.config import StackCapSizes
 from captionrl.models.layers import Attention, WordEmbedding, initialise, mean_frame
 from captionrl.models.policy import Extras, Features, Policy, Step, TensorBatch
 
@@ -56,7 +56,7 @@ class StackCap(Policy[Memory, State]):
 
     stacked = True
 
-    def __init__(self, features: int, vocabulary: int, sizes: Sizes) -> None:
+    def __init__(self, features: int, vocabulary: int, sizes: StackCapSizes) -> None:
         super().__init__()
         self.width, self.decoder_stages = sizes.decoder, sizes.stages
         fine = range(sizes.stages - 1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from captionrl.config import Sizes
+from captionrl.config import AttendingSizes
 from captionrl.models.layers import Attention, WordEmbedding, initialise, mean_frame
 from captionrl.models.policy import Extras, Features, Policy, TensorBatch
 
@@ -30,7 +30,7 @@ class State(TensorBatch):
 
 
 class TopDown(Policy[Memory, State]):
-    def __init__(self, features: int, vocabulary: int, sizes: Sizes) -> None:
+    def __init__(self, features: int, vocabulary: int, sizes: AttendingSizes) -> None:
         super().__init__()
         width = sizes.decoder
         self.embedding = WordEmbedding(vocabulary, sizes.embedding, sizes.dropout)

@@ -5,11 +5,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
-from captionrl.config import CorpusSettings, Sizes
+from captionrl.config import CorpusSettings, complaint, model_spec
 from captionrl.errors import UserError
 from captionrl.files import atomic
 from captionrl.models import Policy, build_module
@@ -50,7 +51,8 @@ class Metadata:
 
 
 def save_checkpoint(path: Path, module: nn.Module, metadata: Metadata) -> None:
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    # Copied: safetensors refuses weights that two layers share.
+    weights = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in module.state_dict().items()}
     with atomic(path) as temporary:
         temporary.write_bytes(save(weights, {"captionrl": json.dumps(asdict(metadata), sort_keys=True)}))
 
@@ -75,11 +77,16 @@ def load_module(path: Path) -> tuple[nn.Module, Metadata]:
         raise UserError(f"{path}: not a safetensors file ({error}); train it again") from None
     try:
         metadata = Metadata(**json.loads(header["captionrl"]))
-        module = build_module(
-            metadata.model, metadata.features, len(metadata.words), Sizes(**metadata.sizes), metadata.backbone
-        )
+        kind = model_spec(metadata.model).sizes
+        sizes = kind.model_validate(metadata.sizes)
+        module = build_module(metadata.model, metadata.features, len(metadata.words), sizes, metadata.backbone)
         module.load_state_dict(weights)
+    except UserError as error:  # of a model of the user's own
+        raise UserError(f"{path}: {error}") from None
+    except ValidationError as error:
+        reason = complaint(error, kind, "sizes")
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: not a checkpoint of this version of captionrl ({reason}); train it again") from None
-    return module.eval(), metadata
+    else:
+        return module.eval(), metadata
+    raise UserError(f"{path}: not a checkpoint of this version of captionrl ({reason}); train it again") from None

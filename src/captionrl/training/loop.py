@@ -20,13 +20,11 @@ from captionrl.errors import UserError
 from captionrl.files import atomic, sweep
 from captionrl.interrupt import Interrupted, stop_flag
 from captionrl.progress import progress
-from captionrl.training.eager import without_compiler
+from captionrl.training.optimiser import ParameterGroups, Plateau, make_optimiser, share_of_rate
 
 LOG_ROWS = 10  # rows of training statistics between two validations
 SAVING = 0.01  # the share of the time that may go into saving the state: what KILL costs is a hundred times a save
 SELDOM = 600.0  # seconds between two saves at most, however long one takes
-
-ParameterGroups = list[tuple[list[nn.Parameter], float]]
 
 
 class Learner(Protocol):
@@ -104,16 +102,12 @@ class Training:
     ) -> None:
         self.learner, self.phase, self.directory, self.half = learner, phase, directory, half
         torch.manual_seed(seed)
-        without_compiler()
-        optimisers = {"adadelta": torch.optim.Adadelta, "adam": torch.optim.Adam}
-        groups: list[dict[str, Any]] = [
-            {"params": parameters, "lr": phase.learning_rate * rate} for parameters, rate in learner.parameter_groups()
-        ]
-        self.optimiser = optimisers[phase.optimiser](groups)
-        self._rates = [group["lr"] for group in groups]
-        self.plateau = _plateau(self.optimiser, phase.lr_patience) if phase.lr_schedule == "plateau" else None
+        self.optimiser = make_optimiser(learner.module, learner.parameter_groups(), phase)
+        self._rates = [group["lr"] for group in self.optimiser.param_groups]  # as the phase has them
+        self.plateau = Plateau(phase.lr_patience) if phase.lr_schedule == "plateau" else None
         self.updates = learner.batches / phase.gradient_accumulation_steps  # an epoch
         self.total = math.ceil(phase.epochs * self.updates)
+        self._set_rates(0)
         self.device = next(learner.module.parameters()).device.type
         self.progress = Progress()
         self.best_weights = _copy(learner.module.state_dict())
@@ -125,9 +119,7 @@ class Training:
         """One update of the weights; the statistics of its last batch."""
         began = time.monotonic()
         progress = self.progress
-        if (share := self._share_of_rate(progress.update)) is not None:
-            for group, rate in zip(self.optimiser.param_groups, self._rates, strict=True):
-                group["lr"] = rate * share
+        self._set_rates(progress.update)
         self.learner.module.train()
         self.optimiser.zero_grad(set_to_none=True)
         stats = []
@@ -143,6 +135,8 @@ class Training:
             stats.append(statistics)
         if self.phase.clip is not None:
             nn.utils.clip_grad_value_(self.learner.module.parameters(), self.phase.clip)
+        if self.phase.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.learner.module.parameters(), self.phase.clip_norm)
         self.optimiser.step()
         progress.update += 1
         took = time.monotonic() - began
@@ -170,17 +164,18 @@ class Training:
             self.best_weights = _copy(self.learner.module.state_dict())
         if self.plateau:
             self.plateau.step(score)
+            self._set_rates(max(0, self.progress.update - 1))
         self.progress.seconds += time.monotonic() - began
         self._log("validation", scores)
         return scores
 
-    def _share_of_rate(self, update: int) -> float | None:
-        """What is left of the learning rate at an update; None: what validation scores leave of it."""
-        if self.phase.lr_schedule == "linear":
-            return 1 - update / self.total
-        if self.phase.lr_schedule == "step" and (step := self.phase.lr_step):
-            return step.factor ** (update // (step.every * self.updates))
-        return None
+    def _set_rates(self, update: int) -> None:
+        """Set the learning rates of an update, counted from 0: what warm-up, schedule and plateaus leave of them."""
+        share = share_of_rate(self.phase, update, self.updates, self.total)
+        if self.plateau:
+            share *= self.plateau.share
+        for group, rate in zip(self.optimiser.param_groups, self._rates, strict=True):
+            group["lr"] = rate * share
 
     def _log(self, kind: str, numbers: dict[str, float]) -> None:
         self.history.append(
@@ -201,7 +196,7 @@ class Training:
             "module": self.learner.module.state_dict(),
             "best_weights": self.best_weights,
             "optimiser": self.optimiser.state_dict(),
-            "plateau": self.plateau.state_dict() if self.plateau else None,
+            "plateau": vars(self.plateau) if self.plateau else None,
             "progress": vars(self.progress),
             "history": self.history,
             "sums": self._sums,
@@ -228,20 +223,12 @@ class Training:
         self.best_weights = state["best_weights"]
         self.optimiser.load_state_dict(state["optimiser"])
         if self.plateau:
-            self.plateau.load_state_dict(state["plateau"])
+            self.plateau = Plateau(**state["plateau"])
         self.progress = Progress(**state["progress"])
         self.history, self._sums = state["history"], state["sums"]
         torch.set_rng_state(state["rng"])
         if state["cuda_rng"]:
             torch.cuda.set_rng_state_all(state["cuda_rng"])
-
-
-def _plateau(optimiser: torch.optim.Optimizer, patience: int | None) -> torch.optim.lr_scheduler.ReduceLROnPlateau:
-    """Halves the rates after `patience` validations without a new best."""
-    assert patience is not None
-    return torch.optim.lr_scheduler.ReduceLROnPlateau(
-        optimiser, mode="max", factor=0.5, patience=patience - 1, threshold=0.0, threshold_mode="abs"
-    )
 
 
 def _copy(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from captionrl.config import MODELS, OBJECTIVES, Paper, Sizes
+from captionrl.config import EndToEndSizes, Paper, Sizes, model_spec, objective_spec
 from captionrl.datasets.attributes import Attributes
 from captionrl.datasets.prepared import load_captions
 from captionrl.datasets.segments import load_segments
@@ -58,7 +58,7 @@ def train_phase(paper: Paper, job: Job) -> None:
             raise UserError(f"papers/{paper.paper}/paper.yaml: {place}: no {name!r}; there are {', '.join(known)}")
     run, phase, settings = paper.runs[job.run], paper.phase_of(job.phase, job.corpus), paper.corpora[job.corpus]
     sizes = paper.sizes_of(job.run, job.corpus)
-    model = MODELS[run.model]
+    model = model_spec(run.model)
     if model.cnn and not job.start and not job.weights:
         job = replace(job, weights=shipped_weights(paper.backbone_of(job.corpus, job.run)))
     needs_features, needs_segments = model.captions, paper.needs_segments(job.phase, job.corpus)
@@ -84,7 +84,7 @@ def train_phase(paper: Paper, job: Job) -> None:
     vocabulary = Vocabulary.load(job.captions / "vocabulary.json")
     config = paper.training_config(job.run, job.phase, job.corpus)
     attributes = Attributes.load(job.attributes) if job.attributes and needs_attributes else None
-    if attributes and len(attributes.listed) > sizes.attributes:
+    if attributes and isinstance(sizes, EndToEndSizes) and len(attributes.listed) > sizes.attributes:
         more = f"{len(attributes.listed)} attributes, but sizes.attributes is {sizes.attributes}"
         raise UserError(f"{job.attributes}: {more}; list fewer with --max-attributes")
     inputs = {
@@ -126,7 +126,7 @@ def train_phase(paper: Paper, job: Job) -> None:
         boundaries=load_segments(segments, captions.tokens) if segments else None,
         attributes=attributes,
     )
-    learner = load_object(OBJECTIVES[phase.objective].path)(module, data, phase, job.seed)
+    learner = load_object(objective_spec(phase.objective).path)(module, data, phase, job.seed)
     title = f"{paper.paper}/{job.run}/{job.phase} {job.corpus} seed {job.seed}"
     with open_state(job.state, identity, title) as state:
         half = torch.bfloat16 if job.precision == "bfloat16" else None
@@ -161,16 +161,16 @@ def _start(job: Job, facts: dict[str, Any], sizes: Sizes) -> nn.Module:
 
     Such are HRL's critic and the CNN of a captioner that has one.
     """
-    start = job.start
+    start, spec = job.start, model_spec(facts["model"])
     fresh: Any = build_module(facts["model"], facts["features"], len(facts["words"]), sizes, facts["backbone"])
     if start is None:
-        if MODELS[facts["model"]].cnn:
+        if spec.cnn:
             fresh.load_cnn(job.weights)
         return fresh
     module, metadata = load_module(start)
-    if metadata.model == MODELS[facts["model"]].starts_from:
-        mine = [facts["words"], sizes.boundary_critic, sizes.critic_input]
-        fits = mine == [metadata.words, metadata.sizes["boundary_critic"], metadata.sizes["critic_input"]]
+    if metadata.model == spec.starts_from:
+        shared = [facts["sizes"][name] == metadata.sizes[name] for name in ("boundary_critic", "critic_input")]
+        fits = facts["words"] == metadata.words and all(shared)
         if fits:
             fresh.get_submodule("boundary_critic").load_state_dict(module.state_dict())
             module = fresh
