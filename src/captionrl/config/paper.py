@@ -97,7 +97,7 @@ class Paper(Strict):
     title: str
     backbone: Backbone
     fps: Positive
-    corpora: dict[str, CorpusSettings]
+    corpora: dict[Name, CorpusSettings]
     sizes: Sizes
     phases: dict[Name, AnyPhase]
     runs: dict[Name, Run]
@@ -200,7 +200,7 @@ class Paper(Strict):
         for row in facts.rows:
             if row.run:
                 compared = (facts.baseline, row.control or facts.control)
-                systems += [row.run, *(decoded_as(run, row.run) for run in compared)]
+                systems += [row.run, *(decoded_as(run, row.run) for run in compared if run)]
         return list(dict.fromkeys(systems))
 
     def runs_of(self, table: str) -> list[str]:

@@ -165,10 +165,10 @@ def _legend(built: Built) -> str:
     missing = {metric: reason for line in built.lines for metric, reason in line.missing.items()}
     absent = "".join(f" {metric} is n/a: {reason}." for metric, reason in missing.items())
     printed = f"Paper: as printed, on {corpus.removesuffix('-mini')}. " if _cited(built) else ""
+    control = ", ‡ from its compute-matched XE" if any(row.control for row in [built.table, *built.table.rows]) else ""
     seen = ", ".join(dict.fromkeys(line.features for line in built.lines if line.features not in ("", "none")))
     return (
         f"Ours: {corpus} ({built.scale} scale), {seen} features, {built.items} test items, {seeds}, "
-        f"95 % bootstrap interval over items; † differs from {built.table.baseline}, "
-        f"‡ from its compute-matched XE (paired bootstrap, p < 0.05). "
-        f"{printed}Corpus: {built.origin}.{absent}"
+        f"95 % bootstrap interval over items; † differs from {built.table.baseline}{control} "
+        f"(paired bootstrap, p < 0.05). {printed}Corpus: {built.origin}.{absent}"
     )
