@@ -24,7 +24,7 @@ GROUPS = {
     "Training": "train",
     "Evaluation": "predict evaluate submit boundaries goals retrieval value recognition",
     "Tables and figures": "table leaderboard metrics figures publish",
-    "Your own files": "caption score",
+    "Your own files": "init caption score",
     "Housekeeping": "config state schema",
 }
 COMMANDS = tuple(" ".join(GROUPS.values()).split())
