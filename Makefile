@@ -21,6 +21,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 table1: setup
 	$(BIN)/snakemake $(FLAGS) results/table1.csv
 	@cat results/mini/hrl/table1.md
+	@$(BIN)/captionrl compare results/mini/hrl/table1.csv docs/results/mini/hrl/table1.csv
 	@$(BIN)/python workflow/scripts/seconds.py work/benchmark
 
 THREADS ?= 1

@@ -23,7 +23,7 @@ GROUPS = {
     "Features": "backbone features frames annotations regions",
     "Training": "train",
     "Evaluation": "predict evaluate submit boundaries goals retrieval value recognition",
-    "Tables and figures": "table leaderboard metrics figures publish",
+    "Tables and figures": "table leaderboard metrics figures compare publish",
     "Your own files": "init caption score",
     "Housekeeping": "config state schema",
 }

@@ -32,9 +32,9 @@ def load_object(path: str) -> Any:
         if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
             file = Path(*name.split(".")).with_suffix(".py")
             raise UserError(f"{path}: no module {name}; write {file} in {here}, or install it") from None
-        last = extract_tb(error.__traceback__)[-1]
-        place = f"{error.filename}:{error.lineno}" if isinstance(error, SyntaxError) else f"{last.filename}:{last.lineno}"
-        raise UserError(f"{path}: cannot be imported: {place}: {type(error).__name__}: {error}") from error
+        last = error if isinstance(error, SyntaxError) else extract_tb(error.__traceback__)[-1]
+        what = f"{last.filename}:{last.lineno}: {type(error).__name__}: {error}"
+        raise UserError(f"{path}: cannot be imported: {what}") from error
     if not hasattr(module, attribute):
         raise UserError(f"{path}: {module.__file__ or name} has no {attribute}; define it there")
     return getattr(module, attribute)

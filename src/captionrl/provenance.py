@@ -124,7 +124,7 @@ def _parse(source: str) -> ast.Module:
 
 
 def _imports(tree: ast.AST) -> frozenset[str]:
-    """Every dotted name that is imported anywhere in `tree`, modules and what is in them; `from .` begins with a dot."""
+    """Every dotted name that `tree` imports anywhere, of modules and of what is in them; `from .` keeps its dot."""
     names: set[str] = set()
     for node in _statements(tree):
         if isinstance(node, ast.ImportFrom):

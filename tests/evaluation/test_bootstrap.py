@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import aggregate
-from captionrl.evaluation.bootstrap import difference_interval, interval, paired
+from captionrl.evaluation.bootstrap import difference_interval, interval, paired, seed_deviation
 
 MEAN = "ROUGE-L"  # a mean over items: the cheapest metric there is
 
@@ -61,26 +62,86 @@ def test_resamples_of_bleu_are_scored_as_a_corpus_not_as_a_mean():
 
 def test_seeds_are_averaged_on_the_same_items():
     """Two seeds whose errors cancel item by item leave nothing for the choice of items to vary."""
-    scores = np.random.default_rng(0).random(50)
+    scores = np.random.default_rng(0).permutation(np.tile([0.2, 0.8], 25))  # both seeds score 50
     low, high = interval(MEAN, [statistics(scores), statistics(1 - scores)])
     assert (low, high) == pytest.approx((50, 50))
 
 
+T_975 = {2: 4.303, 4: 2.776}  # of Student's distribution, by degrees of freedom
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_where_items_are_alike_it_is_the_t_interval_of_the_seeds_mean(seeds):
+    scores = np.linspace(0.4, 0.6, seeds)
+    low, high = interval(MEAN, [statistics(np.full(40, score)) for score in scores], samples=5000)
+    half = 100 * T_975[seeds - 1] * scores.std(ddof=1) / np.sqrt(seeds)
+    assert (low, high) == pytest.approx((50 - half, 50 + half), abs=0.04 * half)
+
+
+def test_where_seeds_are_equal_it_is_that_of_one_seed():
+    rows = statistics(np.random.default_rng(0).random(50))
+    assert interval(MEAN, [rows] * 3) == pytest.approx(interval(MEAN, [rows]))
+
+
+def trainings(rng, seeds, items, truth=0.5):
+    """Scores of trainings that differ as a whole (sd 0.02), of items that differ (0.15), and of both (0.1)."""
+    own, of_items = rng.normal(0, 0.02, (seeds, 1)), rng.normal(0, 0.15, items)
+    return [statistics(scores) for scores in truth + own + of_items + rng.normal(0, 0.1, (seeds, items))]
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_intervals_cover_the_mean_of_other_trainings_on_other_items(seeds):
+    """At least nineteen times in twenty, up to the noise of 400 draws; over items alone it would be less than 80 %."""
+    rng = np.random.default_rng(seeds)
+    draws = [trainings(rng, seeds, 300) for _ in range(400)]
+    bounds = np.array([interval(MEAN, draw, samples=200) for draw in draws])
+    assert 0.925 < np.mean((bounds[:, 0] < 50) & (bounds[:, 1] > 50)) < 0.995
+    alone = np.array([interval(MEAN, [np.mean(draw, axis=0)], samples=200) for draw in draws])
+    assert np.mean((alone[:, 0] < 50) & (alone[:, 1] > 50)) < 0.8
+
+
+def test_equally_good_systems_of_three_trainings_differ_once_in_twenty_at_most():
+    rng = np.random.default_rng(1)
+    pairs = [(trainings(rng, 3, 100), trainings(rng, 3, 100)) for _ in range(300)]
+    assert 0.005 < np.mean([paired(MEAN, *pair, samples=200) <= 0.05 for pair in pairs]) < 0.075
+
+
+def test_seeds_are_paired():
+    """What training both systems of a seed share does not widen their difference."""
+    rng = np.random.default_rng(0)
+    shared = rng.normal(0.5, 0.1, 3)
+    items = rng.normal(0, 0.1, 60)
+    better, worse = ([statistics(own + items + gain) for own in shared] for gain in (0.02, 0))
+    assert difference_interval(MEAN, better, worse) == pytest.approx((2, 2))
+    assert paired(MEAN, better, worse) < 0.01
+
+
+def test_other_numbers_of_seeds_are_refused():
+    rows = statistics(np.random.default_rng(0).random(9))
+    for compare in (difference_interval, paired):
+        with pytest.raises(UserError, match="2 seeds cannot be compared with 3; give the scores of the same seeds"):
+            compare(MEAN, [rows] * 2, [rows] * 3)
+
+
+def test_the_deviation_of_seeds_is_that_of_a_sample():
+    assert seed_deviation([1.0, 2.0, 3.0]) == 1
+    assert seed_deviation([1.0]) is None
+
+
 def jointly(metric, ours, other, samples, seed):
     """The difference on each resample of the items, by a plain loop."""
-    items = len(ours[0])
+    items = len(ours)
     found = []
     for counts in np.random.default_rng(seed).multinomial(items, np.full(items, 1 / items), size=samples):
         drawn = np.repeat(np.arange(items), counts)
-        means = [np.mean([aggregate(metric, rows[drawn].sum(axis=0)) for rows in system]) for system in (ours, other)]
-        found.append(means[0] - means[1])
+        found.append(aggregate(metric, ours[drawn].sum(axis=0)) - aggregate(metric, other[drawn].sum(axis=0)))
     return found
 
 
 def test_a_difference_is_resampled_jointly():
     rng = np.random.default_rng(0)
-    ours, other = ([bleu_statistics(rng, 40, quality) for _ in range(2)] for quality in (0.7, 0.6))
-    low, high = difference_interval("BLEU-4", ours, other, samples=50, seed=3)
+    ours, other = (bleu_statistics(rng, 40, quality) for quality in (0.7, 0.6))
+    low, high = difference_interval("BLEU-4", [ours], [other], samples=50, seed=3)
     assert (low, high) == pytest.approx(tuple(np.percentile(jointly("BLEU-4", ours, other, 50, 3), [2.5, 97.5])))
 
 

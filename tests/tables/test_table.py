@@ -149,7 +149,31 @@ def test_a_value_is_the_mean_over_seeds_inside_its_interval(scores, tmp_path):
             seeds = [results(quality, 10 * number + seed)[metric].value for seed in (1, 2)]
             assert seeds[0] != seeds[1]
             assert float(row[metric]) == pytest.approx(np.mean(seeds), abs=0.005)
+            assert float(row[f"{metric}_sd"]) == pytest.approx(np.std(seeds, ddof=1), abs=0.005)
             assert float(row[f"{metric}_low"]) < float(row[metric]) < float(row[f"{metric}_high"])
+
+
+def test_of_one_seed_there_is_no_deviation_and_the_interval_is_over_items_alone(scores, tmp_path):
+    out = written(scores, tmp_path / "two.csv")
+    assert (
+        "mean ± standard deviation of 2 seeds, 95 % interval over seeds and items;"
+        in out.with_suffix(".md").read_text()
+    )
+    assert r" $\pm$ " in out.with_suffix(".tex").read_text()
+    out = written({run: paths[:1] for run, paths in scores.items()}, tmp_path / "one.csv")
+    assert {rows_of(out)[row["method"]]["CIDEr-D_sd"] for row in ROWS} == {""}
+    text = out.with_suffix(".md").read_text()
+    assert "one seed, 95 % interval over items alone;" in text
+    assert "±" not in text
+
+
+def test_seeds_are_paired_whatever_the_order_of_their_files(scores):
+    def significance():
+        return [(c.p, c.p_control) for line in build_t(scores)[0].lines for c in line.cells.values()]
+
+    before = significance()
+    scores["rl-baseline"].reverse()
+    assert significance() == before
 
 
 def test_only_a_clear_difference_from_the_baseline_is_significant(scores, tmp_path):
@@ -238,7 +262,9 @@ def test_comparisons_have_a_csv_of_their_own_and_a_second_table(hrl_scores, tmp_
         numbers = [float(row[key]) for key in ("difference", "low", "high", "p")]
         assert numbers == pytest.approx([difference.value, difference.low, difference.high, difference.p], abs=0.005)
 
-    first, second = (tmp_path / "h.md").read_text().split("\nDifferences, with their 95 % bootstrap intervals")
+    first, second = (
+        (tmp_path / "h.md").read_text().split("\nDifferences, with their 95 % intervals over seeds and items")
+    )
     assert len([line for line in first.splitlines() if line.startswith("|")]) == 2 + len(HRL_ROWS)
     lines = [re.split(r"(?<!\\)\|", line.strip("|")) for line in second.splitlines() if line.startswith("|")]
     assert [cell.strip() for cell in lines[0]] == ["difference", *METRICS]
@@ -339,7 +365,14 @@ def test_notes_of_rows_stand_numbered_below_the_table_and_equal_ones_once(scores
 
 def test_markdown_says_what_the_numbers_are(scores, tmp_path):
     legend = written(scores, tmp_path / "t.csv").with_suffix(".md").read_text().splitlines()[0]
-    facts = ("mini scale", "msrvtt-mini", "mini features", "60 test items", "mean of 2 seeds", "95 %")
+    facts = (
+        "mini scale",
+        "msrvtt-mini",
+        "mini features",
+        "60 test items",
+        "mean ± standard deviation of 2 seeds",
+        "95 %",
+    )
     for fact in (*facts, "differs from xe-baseline"):
         assert fact in legend
 

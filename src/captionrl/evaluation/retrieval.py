@@ -29,7 +29,7 @@ Numbers = NDArray[np.int64]
 
 
 def retrieval_scores(checkpoints: list[Path], captions: Path, features: Path, split: str, fold: int) -> dict[str, Any]:
-    """Recall at 1, 5 and 10 (times 100, with 95 % intervals over pictures) both ways, the mean over seeds.
+    """Recall at 1, 5 and 10 (times 100, with 95 % intervals over seeds and pictures) both ways, the mean over seeds.
 
     A caption retrieves its picture from its fold, a picture any of its captions from all of its fold's. Folds are
     `fold` pictures each, in the corpus' order; pictures that fill none are left out. Every query counts once. Beside

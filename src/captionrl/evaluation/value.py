@@ -101,8 +101,8 @@ def predicted_values(seed: Seed[WithValueAndReward], phase: MixedRewardPhase, sp
 def report(seeds: list[Prefixes]) -> dict[str, Any]:
     """Of each predictor the mean squared error, and the share of the variance, in per cent, that it explains.
 
-    Both are means over seeds, with 95 % intervals over items; `p` is the paired bootstrap's for an error and that of
-    the network. `lengths` takes the seeds together.
+    Both are means over seeds, with 95 % intervals over seeds and items; `p` is the paired bootstrap's for an error and
+    that of the network. `lengths` takes the seeds together.
     """
     errors = [seed.squared_errors() for seed in seeds]
     found: dict[str, Any] = {"prefixes": sum(len(seed.item) for seed in seeds)}
@@ -155,4 +155,4 @@ def render(report: dict[str, Any]) -> str:
         lines.append(f"{row['words']:>12}{row['prefixes']:>12}{errors}")
     seeds = f", {report['seeds']} seeds" if report["seeds"] > 1 else ""
     what = f"{CAPTIONS_AN_ITEM} sampled captions of each of {report['items']} {report['split']} items{seeds}"
-    return "\n".join([*lines, "", f"{what}; p: paired bootstrap over items, against the value network"])
+    return "\n".join([*lines, "", f"{what}; p: paired bootstrap, against the value network"])

@@ -10,7 +10,8 @@ from captionrl.files import atomic, write_text
 from captionrl.tables.markup import barred, escaped
 from captionrl.tables.table import SHARES, Built, Difference, Line
 
-DIFFERENCES = "Differences, with their 95 % bootstrap intervals over items"
+SYMBOLS = str.maketrans({"†": r"$^\dagger$", "‡": r"$^\ddagger$", "±": r"$\pm$"})
+DIFFERENCES = "Differences, with their 95 % intervals over seeds and items"
 
 
 def write(built: Built, provenance: list[dict[str, Any]], out: Path) -> None:
@@ -27,7 +28,7 @@ def as_csv(built: Built) -> str:
     """One line a method; `source` says whether its numbers are ours or cited, `*_paper` holds the paper's own."""
     header = ["method", "source", "scale", "corpus", "features", "seeds", "items"]
     for metric in built.table.metrics:
-        header += [metric, *(f"{metric}_{what}" for what in ("low", "high", "p", "p_control", "paper"))]
+        header += [metric, *(f"{metric}_{what}" for what in ("sd", "low", "high", "p", "p_control", "paper"))]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*header, "note", "origin"])
@@ -41,12 +42,13 @@ def as_csv(built: Built) -> str:
             cell, cited = line.cells.get(metric), line.cited.get(metric)
             printed = "" if cited is None else _number(cited, metric)
             if cell:
-                fields += [_number(number, metric, more=1) for number in (cell.value, cell.low, cell.high)]
+                numbers = (cell.value, cell.sd, cell.low, cell.high)
+                fields += ["" if number is None else _number(number, metric, more=1) for number in numbers]
                 fields += ["" if p is None else f"{p:.4f}" for p in (cell.p, cell.p_control)]
             elif metric in line.missing:
-                fields += [f"n/a ({line.missing[metric]})", "", "", "", ""]
+                fields += [f"n/a ({line.missing[metric]})", "", "", "", "", ""]
             else:
-                fields += [printed, "", "", "", ""]
+                fields += [printed, "", "", "", "", ""]
             fields.append(printed)
         writer.writerow([*fields, line.row.note, built.origin if ours else ""])
     return text.getvalue()
@@ -102,7 +104,7 @@ def latex(built: Built) -> str:
         ]
         parts += [f"\\par\\medskip {escaped(DIFFERENCES)}:\\par", _tabular(["difference", *built.table.metrics], rows)]
     parts.append(f"\\caption{{{escaped(f'{built.table.title}. {_legend(built)}')}}}")
-    text = "\n".join(parts).replace("†", r"$^\dagger$").replace("‡", r"$^\ddagger$")
+    text = "\n".join(parts).translate(SYMBOLS)
     return f"\\begin{{table}}\n\\centering\n{text}\n\\end{{table}}\n"
 
 
@@ -155,12 +157,14 @@ def _with_interval(line: Line, metric: str) -> str:
         "‡" if cell.p_control is not None and cell.p_control < 0.05 else ""
     )
     value, low, high = (_number(number, metric) for number in (cell.value, cell.low, cell.high))
-    return f"{value}{mark} [{low}, {high}]"
+    sd = "" if cell.sd is None else f" ± {_number(cell.sd, metric)}"
+    return f"{value}{mark}{sd} [{low}, {high}]"
 
 
 def _legend(built: Built) -> str:
     count = max((line.seeds for line in built.lines), default=0)
-    seeds = "one seed" if count == 1 else f"mean of {count} seeds"
+    seeds = "one seed" if count == 1 else f"mean ± standard deviation of {count} seeds"
+    spread = f"95 % interval over {'items alone' if count == 1 else 'seeds and items'}"
     corpus = built.table.corpus
     missing = {metric: reason for line in built.lines for metric, reason in line.missing.items()}
     absent = "".join(f" {metric} is n/a: {reason}." for metric, reason in missing.items())
@@ -169,6 +173,6 @@ def _legend(built: Built) -> str:
     seen = ", ".join(dict.fromkeys(line.features for line in built.lines if line.features not in ("", "none")))
     return (
         f"Ours: {corpus} ({built.scale} scale), {seen} features, {built.items} test items, {seeds}, "
-        f"95 % bootstrap interval over items; † differs from {built.table.baseline}{control} "
-        f"(paired bootstrap, p < 0.05). {printed}Corpus: {built.origin}.{absent}"
+        f"{spread}; † differs from {built.table.baseline}{control} (paired bootstrap, p < 0.05). "
+        f"{printed}Corpus: {built.origin}.{absent}"
     )

@@ -9,7 +9,7 @@ import numpy as np
 from captionrl.config import Comparison, Paper, Row, Table, decoded_as
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import Array
-from captionrl.evaluation.bootstrap import difference_interval, interval, paired
+from captionrl.evaluation.bootstrap import difference_interval, interval, paired, seed_deviation
 from captionrl.evaluation.results import read_scores
 from captionrl.provenance import commit
 
@@ -19,9 +19,10 @@ SHARES = ("Div-1", "Div-2", "mBleu-4", "self-CIDEr")  # printed between 0 and 1;
 
 @dataclass(frozen=True)
 class Cell:
-    """A number of ours: the mean over seeds, its 95 % interval over items, p against baseline and control run."""
+    """A number of ours: the mean over seeds, its 95 % interval over seeds and items, p against baseline and control."""
 
     value: float
+    sd: float | None  # standard deviation over seeds; None: one seed
     low: float
     high: float
     p: float | None  # None: it is that run itself, or there is no control
@@ -42,7 +43,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Difference:
-    """A metric of one run minus that of another: the mean over seeds, its 95 % interval over items, p."""
+    """A metric of one run minus that of another: the mean over seeds, its 95 % interval over seeds and items, p."""
 
     value: float
     low: float
@@ -72,6 +73,7 @@ def build(
     table = paper.tables[name]
     if unscored := set(paper.systems_of(name)) - scores.keys():
         raise UserError(f"{paper.paper}/{name}: no scores of {', '.join(sorted(unscored))}; give them too")
+    scores = {run: sorted(paths) for run, paths in scores.items()}  # seed k beside seed k
     read = {run: [read_scores(path) for path in paths] for run, paths in scores.items()}
     unavailable: dict[str, str] = {}  # what could not be computed here, for all systems alike
     for system, paths in scores.items():
@@ -94,13 +96,13 @@ def build(
         )
         for metric in measured if row.run else ():
             ours = statistics(str(row.run), metric)
-            mean = float(np.mean([results[metric].value for results, _ in seeds]))
-            value, low, high = (number * _unit(metric) for number in (mean, *interval(metric, ours, SAMPLES)))
+            values = [results[metric].value * _unit(metric) for results, _ in seeds]
+            low, high = (number * _unit(metric) for number in interval(metric, ours, SAMPLES))
             p, p_control = (
                 paired(metric, ours, statistics(run, metric), SAMPLES) if run and run != row.run else None
                 for run in (its_baseline, its_control)
             )
-            cells[metric] = Cell(value, low, high, p, p_control)
+            cells[metric] = Cell(float(np.mean(values)), seed_deviation(values), low, high, p, p_control)
             provenance.append(
                 {
                     "table": f"{paper.paper}/{name}",

@@ -53,7 +53,7 @@ def draw_tradeoff(paper: Paper, figure: TradeoffFigure, tables: Mapping[str, Pat
 
     sheet = Sheet()
     y = sheet.title(f"{figure.title}, {figure.corpus}")
-    what = f"Rows of {figure.table}, means over seeds with 95 % bootstrap intervals over items. {KEY}"
+    what = f"Rows of {figure.table}, means over seeds with 95 % intervals over seeds and items. {KEY}"
     y = sheet.text(plain(what, GREY), MARGIN, y, WIDTH - 2 * MARGIN)
     y = sheet.plot(draw, MARGIN + 0.55, y + 0.35, WIDTH - 2 * MARGIN - 0.65, 4.4)
     sheet.reach(y + 0.4)

@@ -20,6 +20,7 @@ from captionrl.errors import UserError
 from captionrl.files import atomic, sweep
 from captionrl.interrupt import Interrupted, stop_flag
 from captionrl.progress import progress
+from captionrl.training.eager import without_compiler
 
 LOG_ROWS = 10  # rows of training statistics between two validations
 SAVING = 0.01  # the share of the time that may go into saving the state: what KILL costs is a hundred times a save
@@ -103,6 +104,7 @@ class Training:
     ) -> None:
         self.learner, self.phase, self.directory, self.half = learner, phase, directory, half
         torch.manual_seed(seed)
+        without_compiler()
         optimisers = {"adadelta": torch.optim.Adadelta, "adam": torch.optim.Adam}
         groups: list[dict[str, Any]] = [
             {"params": parameters, "lr": phase.learning_rate * rate} for parameters, rate in learner.parameter_groups()
