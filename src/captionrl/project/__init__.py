@@ -47,7 +47,7 @@ def write_project(folder: Path, name: str, corpus: str, backbone: str) -> None:
     wrong, the folder is as it was before.
     """
     try:
-        project = Project(name=name, corpus=corpus, backbone=backbone)
+        project = Project.model_validate({"name": name, "corpus": corpus, "backbone": backbone})
     except ValidationError as error:
         raise UserError(f"--{complaint(error, Project)}") from None
     if is_known(corpus) or corpus.endswith("-mini"):
@@ -68,6 +68,6 @@ def write_project(folder: Path, name: str, corpus: str, backbone: str) -> None:
             made.append(folder / path)
         load_paper(folder / "papers" / name, "own")  # not every backbone fits
     except BaseException:
-        for path in reversed(made):
-            path.rmdir() if path.is_dir() else path.unlink()
+        for one in reversed(made):
+            one.rmdir() if one.is_dir() else one.unlink()
         raise

@@ -169,7 +169,8 @@ def _legend(built: Built) -> str:
     missing = {metric: reason for line in built.lines for metric, reason in line.missing.items()}
     absent = "".join(f" {metric} is n/a: {reason}." for metric, reason in missing.items())
     printed = f"Paper: as printed, on {corpus.removesuffix('-mini')}. " if _cited(built) else ""
-    control = ", ‡ from its compute-matched XE" if any(row.control for row in [built.table, *built.table.rows]) else ""
+    controlled = built.table.control or any(row.control for row in built.table.rows)
+    control = ", ‡ from its compute-matched XE" if controlled else ""
     seen = ", ".join(dict.fromkeys(line.features for line in built.lines if line.features not in ("", "none")))
     return (
         f"Ours: {corpus} ({built.scale} scale), {seen} features, {built.items} test items, {seeds}, "
