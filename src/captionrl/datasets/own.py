@@ -71,7 +71,8 @@ def read(name: str, path: Path) -> Corpus:
     if not entries:
         raise UserError(f"{path}: lists no item; write a line for each")
     given = entries[0][1].split is not None
-    listed: dict[str, str] = {}  # place by id and by media
+    by_id: dict[str, str] = {}  # where it is listed
+    by_media: dict[str, str] = {}
     items: list[Item] = []
     captions: dict[str, list[str]] = {}
     for at, entry in entries:
@@ -79,17 +80,19 @@ def read(name: str, path: Path) -> Corpus:
             what = f"has {'no' if given else 'a'} split, but {entries[0][0]} has {'one' if given else 'none'}"
             raise UserError(f"{at}: {what}; give every item a split, or none")
         media = None if entry.media is None else str(PurePosixPath(entry.media))
-        id = _id_of(media) if entry.id is None and media else str(entry.id)
+        id = _id_of(str(media)) if entry.id is None else entry.id
         if not PLAIN.fullmatch(id):
             raise UserError(f"{at}: id: {id!r}; may hold only letters, digits and - _ . ; give another one")
-        if f"media {media}" in listed:
-            raise UserError(f"{at}: media: {media} is listed already ({listed[f'media {media}']}); keep one")
-        if id in listed:
-            raise UserError(f"{at}: id: {id} is listed already ({listed[id]}); give them ids that differ")
-        listed |= {id: at, **({f"media {media}": at} if media else {})}
+        if media in by_media:
+            raise UserError(f"{at}: media: {media} is listed already ({by_media[media]}); keep one")
+        if id in by_id:
+            raise UserError(f"{at}: id: {id} is listed already ({by_id[id]}); give them ids that differ")
+        by_id[id] = at
+        if media is not None:
+            by_media[media] = at
         items.append(Item(id, entry.split or split_of(id), media))
         captions[id] = entry.captions
-    _check_files(path, [item.media for item in items if item.media])
+    _check_files(path, list(by_media))
     shares = ", ".join(f"{100 * share:.0f} % {split}" for split, share in SHARES.items())
     how = "split as given" if given else f"split by a hash of the ids ({shares})"
     return Corpus(name, items, captions, f"{path.name}, {how}", (path.name,))
