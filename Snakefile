@@ -12,6 +12,7 @@ from captionrl.config import (
     GREEDY,
     LOOKAHEAD,
     BackbonePhase,
+    find_papers,
     is_set,
     load_paper,
     load_params,
@@ -20,6 +21,8 @@ from captionrl.config import (
     validate_params,
 )
 from captionrl.config.imported import file_name
+from captionrl.datasets.own import CSV, JSONL
+from captionrl.datasets.read import is_known
 from captionrl.errors import UserError
 from captionrl.features.shipped import MINI_WEIGHTS
 from captionrl.files import fingerprint, sha256
@@ -47,8 +50,8 @@ shell.prefix(
 try:
     PARAMS = validate_params(config)
     PAPERS = {
-        file.parent.name: load_paper(file.parent, PARAMS.scale, PARAMS.overrides.get(file.parent.name))
-        for file in sorted(Path("papers").glob(f"*/{PARAMS.scale}.yaml"))
+        folder.name: load_paper(folder, PARAMS.scale, PARAMS.overrides.get(folder.name))
+        for folder in find_papers(PARAMS.scale)
     }
     if strange := PARAMS.overrides.keys() - PAPERS.keys():
         raise UserError(f"params.yaml: overrides.{min(strange)}: no such paper; there are {', '.join(PAPERS)}")
@@ -67,6 +70,7 @@ onstart:
 
 SCALE = PARAMS.scale
 MINI = SCALE == "mini"
+SMALL = SCALE != "paper"  # jobs of a laptop's size
 
 
 wildcard_constraints:
@@ -89,7 +93,6 @@ include: "workflow/rules/figures.smk"
 
 localrules:
     all,
-    copy_table,
 
 
 rule all:
@@ -118,15 +121,18 @@ for corpus_name in sorted({corpus for paper in PAPERS for corpus in corpora_of(p
         localrule: True
 
 
-rule copy_table:
-    # The first paper's tables, where everybody maps first.
-    input:
-        f"results/{SCALE}/hrl/{{table}}.csv",
-    output:
-        "results/{table}.csv",
-    log:
-        "work/log/copy_table/{table}.log",
-    message:
-        "{output} is {input}"
-    shell:
-        "cp {input} {output} 2> {log}"
+if "hrl" in PAPERS:
+
+    rule copy_table:
+        # The first paper's tables, where everybody maps first.
+        input:
+            f"results/{SCALE}/hrl/{{table}}.csv",
+        output:
+            "results/{table}.csv",
+        log:
+            "work/log/copy_table/{table}.log",
+        localrule: True
+        message:
+            "{output} is {input}"
+        shell:
+            "cp {input} {output} 2> {log}"

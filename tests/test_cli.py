@@ -213,7 +213,7 @@ def test_looking_ahead_is_for_single_captions_of_a_last_stage(refused, tmp_path,
 
 
 def test_a_users_mistake_is_one_line_without_a_traceback(refused, tmp_path):
-    assert "vatex: no such corpus; choose one of" in refused("corpus", "vatex", "--raw", tmp_path)
+    assert "vatex: neither a data set (charades, coco, " in refused("corpus", "vatex", "--raw", tmp_path)
 
 
 def test_a_missing_file_is_named(refused, captions, tmp_path):

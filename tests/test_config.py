@@ -5,17 +5,16 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import yaml
 
-from captionrl.config import Paper, Scale, load_paper, load_params, overlay, validate_params
+from captionrl.config import Paper, find_paper, find_papers, load_paper, load_params, overlay, validate_params
 from captionrl.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 HRL = ROOT / "papers/hrl"
-SCALES = get_args(Scale)
+SCALES = ("mini", "paper")  # of the papers; a user's own project is at the scale own
 
 # Table 1 of the paper, as printed: BLEU@4, METEOR, ROUGE-L, CIDEr.
 TABLE1 = {
@@ -442,6 +441,55 @@ def test_what_a_corpus_and_a_run_say_lies_over_the_papers_sizes_and_phases(docum
     assert paper.training_config("rl-baseline", "rl", here)["phase"]["epochs"] == 3
 
 
+def test_only_a_users_own_project_may_lack_a_compute_matched_control(document, tmp_path):
+    del document["tables"]["table1"]["control"]
+    for table in document["tables"].values():
+        table["rows"] = [row for row in table["rows"] if "control" not in row]
+        table["comparisons"] = []
+    directory = tmp_path / "hrl"
+    directory.mkdir()
+    for name in ("paper", "own"):
+        (directory / f"{name}.yaml").write_text(yaml.safe_dump(document))
+    assert refusal(directory, "paper").startswith("tables.table1.control: is missing; add it, the run")
+    paper = load_paper(directory, "own")
+    needed = {row["run"] for row in document["tables"]["table1"]["rows"] if "run" in row}
+    assert set(paper.systems_of("table1")) == needed | {"xe-baseline"}
+
+
+def test_an_own_yaml_is_a_whole_paper_or_lies_over_one(document, tmp_path):
+    directory = tmp_path / "hrl"
+    directory.mkdir()
+    (directory / "own.yaml").write_text("beam: 2\n")
+    assert refusal(directory, "own", "own.yaml") == "paper: is missing; add it"
+    (directory / "paper.yaml").write_text(yaml.safe_dump(document))
+    paper = load_paper(directory, "own")
+    assert (paper.beam, paper.corpora.keys()) == (2, document["corpora"].keys())
+    (directory / "own.yaml").write_text(yaml.safe_dump(document))
+    (directory / "paper.yaml").unlink()
+    assert load_paper(directory, "own") == load_paper(HRL, "paper")
+
+
+def test_a_paper_is_the_current_folders_or_else_the_packages(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shipped = {path.name: path.resolve() for path in find_papers("mini")}
+    assert shipped == {path.parent.name: path.parent for path in ROOT.glob("papers/*/mini.yaml")}
+    assert find_paper(None, "hrl").resolve() == HRL
+    assert find_paper(None, "hlr") == Path("papers/hlr")
+    assert find_paper(Path("p"), "hrl") == Path("p/hrl")
+    mine = Path("papers/hrl")
+    mine.mkdir(parents=True)
+    (mine / "mini.yaml").touch()
+    assert find_papers("mini") == [mine]
+    assert find_paper(None, "hrl") == mine
+    with pytest.raises(UserError, match=r"^papers: there is no papers/<paper>/own.yaml; `captionrl init` writes one"):
+        find_papers("own")
+
+
+def test_a_corpus_name_is_one_that_the_rules_know(document, written):
+    document["corpora"]["My_clips"] = document["corpora"]["msrvtt"]
+    assert refusal(written(document), "paper").startswith("corpora.My_clips: String should match pattern")
+
+
 @pytest.mark.parametrize("key", ["title", "sizes", "tables"])
 def test_a_missing_key_is_named(document, written, key):
     del document[key]
@@ -549,7 +597,7 @@ def test_params_of_the_repository_are_the_defaults():
     ("params", "message"),
     [
         ({"sede": [1]}, "sede: unknown key; did you mean 'seeds'?"),
-        ({"scale": "big"}, "scale: Input should be 'mini' or 'paper', but it is 'big'"),
+        ({"scale": "big"}, "scale: Input should be 'mini', 'paper' or 'own', but it is 'big'"),
         ({"seeds": []}, "seeds: List should have at least 1 item"),
         ({"seeds": [1, 1]}, "seeds: the same seed twice"),
         ({"seeds": [1, -1]}, "seeds[1]: Input should be greater than or equal to 0, but it is -1"),

@@ -2,12 +2,11 @@
 
 import re
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import yaml
 
-from captionrl.config import Scale, render_settings
+from captionrl.config import render_settings
 from captionrl.config.load import resolve
 from captionrl.errors import UserError
 
@@ -21,7 +20,7 @@ def settings(text):
     return [match.groups() for line in text.splitlines() if (match := SETTING.match(line))]
 
 
-@pytest.mark.parametrize("scale", get_args(Scale))
+@pytest.mark.parametrize("scale", ["mini", "paper"])
 @pytest.mark.parametrize("paper", sorted(ROOT.glob("papers/*")), ids=lambda path: path.name)
 def test_it_is_the_resolved_paper_and_every_place_has_its_key(paper, scale):
     text = render_settings(paper, scale, None, None)

@@ -24,7 +24,7 @@ GROUPS = {
     "Training": "train",
     "Evaluation": "predict evaluate submit boundaries goals retrieval value recognition",
     "Tables and figures": "table leaderboard metrics figures compare publish",
-    "Your own files and models": "caption score check-model",
+    "Your own files and models": "init caption score check-model",
     "Housekeeping": "config state schema",
 }
 COMMANDS = tuple(" ".join(GROUPS.values()).split())

@@ -11,6 +11,7 @@ import hashlib
 import subprocess
 from collections.abc import Iterator, Set
 from functools import cache
+from importlib.metadata import version
 from importlib.util import resolve_name
 from pathlib import Path
 
@@ -45,7 +46,10 @@ def _run(command: str) -> ast.FunctionDef:
 
 
 def commit() -> str:
-    """The git commit of the working tree, with "+" when files differ from it; "unknown" outside git."""
+    """The git commit of the checkout, with "+" when files differ from it; of an installed package its version."""
+    snakefile = PACKAGE / "pipeline/Snakefile"  # in a checkout a link
+    if snakefile.is_file() and not snakefile.is_symlink():
+        return f"captionrl {version('captionrl')}"
     try:
         command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
         return subprocess.run(command, cwd=PACKAGE, capture_output=True, text=True, check=True).stdout.strip()

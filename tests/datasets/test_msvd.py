@@ -54,7 +54,6 @@ def test_clips_in_no_list_are_left_out_and_counted(raw):
         (MSVD_MAPPING, NUMBERS + "abc_0_4 vid1\n", r"line 4: vid1 is listed already .*line 2"),
         (MSVD_MAPPING, NUMBERS + "abc_0_4 vid2\n", r"line 4: abc_0_4 has no caption"),
         (MSVD_MAPPING, NUMBERS + "../../etc/passwd vid2\n", r"line 4: .*may hold only letters"),
-        (MSVD_MAPPING, "abc_0_3 vid1201\nxyz_1_2 vid1970\n", r"no item in split train"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(raw, file, text, fault):

@@ -98,7 +98,6 @@ def test_folders_in_a_url_are_not_used(tmp_path):
         ({"test": f"{GUN}\nhttps://x.org/other.gif\n"}, "test.txt: line 2: https://x.org/other.gif has no caption in"),
         ({"test": CAT.replace("33", "31")}, "another GIF is called tumblr_md414i67jD1qaqik6o1_500 too; keep one"),
         ({"test": MAN.replace(".gif", ".mp4")}, "test.txt: line 1: 'https://38.media.tumblr.com/9f6c25"),
-        ({"test": "\n"}, "tgif: no item in split test"),
     ],
 )
 def test_each_fault_is_one_line_that_names_file_and_place(tmp_path, fault, message):

@@ -4,6 +4,8 @@ import pytest
 import torch
 from tiny import World, tiny_world, write_features
 
+from captionrl.datasets.corpus import Corpus, Item
+from captionrl.datasets.prepare import prepare
 from captionrl.decoding.beam import beam_search
 from captionrl.decoding.distribution import log_probabilities
 from captionrl.decoding.lookahead import look_ahead
@@ -48,6 +50,14 @@ def test_every_item_of_the_split_gets_a_caption(captions_of, world, split):
     assert all(isinstance(caption, str) for caption in written.values())
     assert not set(SPECIALS) & {word for caption in written.values() for word in caption.split()}
     assert len(set(written.values())) > 1
+
+
+def test_a_split_without_items_cannot_be_captioned(world, checkpoint, tmp_path):
+    captions = tmp_path / "captions"
+    items = [Item("a", "train", None)]
+    prepare(Corpus("toy", items, {"a": ["a man"]}, "by hand"), captions, min_count=1)
+    with pytest.raises(UserError, match=f"^{captions}: no item in split test, and captioning it needs some"):
+        predict(checkpoint, captions, world.features, tmp_path / "p.json", split="test", beam=1, device="cpu")
 
 
 @pytest.mark.parametrize("beam", [1, BEAM])

@@ -286,7 +286,7 @@ def test_two_checkpoints_of_a_run_are_refused(world, tmp_path):
 
 
 def test_a_paper_without_figures_says_so(paper, sources, tmp_path):
-    with pytest.raises(UserError, match=r"papers/hrl/paper\.yaml: figures: there are none"):
+    with pytest.raises(UserError, match=r"papers/hrl: figures: there are none"):
         draw_figures(paper.model_copy(update={"figures": Figures()}), "mini", [], [], sources, tmp_path)
 
 

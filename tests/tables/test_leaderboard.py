@@ -74,7 +74,7 @@ def test_markdown_and_latex_have_a_line_a_method_with_the_same_numbers(written, 
 
 
 def test_another_name_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"papers/stackcap/paper.yaml: leaderboards: no 'table5'; there are table4"):
+    with pytest.raises(UserError, match=r"papers/stackcap: leaderboards: no 'table5'; there are table4"):
         write(load_paper(STACKCAP, "paper"), "table5", "paper", tmp_path / "table5.csv")
 
 

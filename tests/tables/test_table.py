@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from captionrl.config import load_paper
+from captionrl.config import Paper, load_paper
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import aggregate
 from captionrl.evaluation.bootstrap import paired
@@ -190,6 +190,19 @@ def test_a_run_equal_to_the_baseline_has_p_1(scores):
     scores["rl-baseline"] = scores["xe-baseline"]
     cells = {line.row.run: line.cells for line in build_t(scores)[0].lines}
     assert cells["rl-baseline"]["CIDEr-D"].p == 1
+
+
+def test_a_users_own_table_needs_no_control(scores, tmp_path):
+    settings = PAPER.model_dump(by_alias=True)
+    settings["tables"] = {"t": {**PAPER.tables["t"].model_dump(), "control": None, "rows": ROWS[1:3]}}
+    paper = Paper.model_validate(settings)
+    assert paper.runs_of("t") == ["xe-baseline", "rl-baseline"]
+    write(*build(paper, "t", "own", "captions.jsonl", scores), tmp_path / "t.csv")
+    rows = rows_of(tmp_path / "t.csv")
+    assert {row["CIDEr-D_p_control"] for row in rows.values()} == {""}
+    assert float(rows["RL-baseline"]["CIDEr-D_p"]) < 0.05
+    legend = (tmp_path / "t.md").read_text().splitlines()[0]
+    assert "† differs from xe-baseline (paired bootstrap, p < 0.05)." in legend
 
 
 def test_a_row_with_a_control_of_its_own_is_tested_against_that_one(hrl_scores):

@@ -249,3 +249,13 @@ def test_pruning_deletes_the_untouched_states(states):
 
 def test_no_states_are_no_mistake(tmp_path):
     assert list_states(tmp_path / "none") == prune_states(tmp_path / "none", 0) == []
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_training_needs_items_to_learn_from_and_to_validate(world, tmp_path, split):
+    captions = shutil.copytree(world.captions, tmp_path / "captions")
+    with open(captions / "splits/test.txt", "a") as test:
+        test.write((captions / f"splits/{split}.txt").read_text())
+    (captions / f"splits/{split}.txt").write_text("")
+    with pytest.raises(UserError, match=f"^{captions}: no item in split {split}, and training needs some; give items"):
+        world.train("xe-baseline", "xe", tmp_path / "xe.safetensors", SHORT, captions=captions)

@@ -261,7 +261,7 @@ def test_missing_data_stop_with_one_line_that_says_what_to_put_where(project):
 @pytest.mark.parametrize(
     ("config", "complaint"),
     [
-        ("scale=huge", "params.yaml: scale: Input should be 'mini' or 'paper', but it is 'huge'"),
+        ("scale=huge", "params.yaml: scale: Input should be 'mini', 'paper' or 'own', but it is 'huge'"),
         ('overrides={"hlr":{"beam":3}}', "params.yaml: overrides.hlr: no such paper; there are e2e, hrl"),
         ('overrides={"hrl":{"baem":3}}', "params.yaml: overrides.hrl.baem: unknown key; did you mean 'beam'?"),
     ],

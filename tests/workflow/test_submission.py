@@ -92,7 +92,7 @@ def test_the_data_sets_target_makes_all_its_stores_that_the_results_need(project
 def test_a_paper_without_a_leaderboard_has_nothing_to_submit(project):
     status, output = project.snakemake("--dry-run", "results/mini/sle/captions_test2014_sle_results.json")
     assert status != 0
-    assert "papers/sle/paper.yaml: leaderboards: has none, so there is nothing to submit" in output
+    assert "papers/sle: leaderboards: has none, so there is nothing to submit" in output
 
 
 def test_a_missing_list_of_test_images_stops_with_one_line_that_says_what_to_put_where(new_project):

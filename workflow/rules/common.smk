@@ -69,6 +69,12 @@ def min_count(wildcards):
     return next(iter(counts.values()))
 
 
+def captions_files(wildcards):
+    """The list of captions of a corpus of the user's own. Where it has none, check-data says what is missing."""
+    files = [Path("data", wildcards.corpus, name) for name in (JSONL, CSV)]
+    return [] if is_known(wildcards.corpus) else [file for file in files if file.exists()]
+
+
 def overrides_option(paper):
     overrides = PARAMS.overrides.get(paper)
     return f"--overrides {shlex.quote(json.dumps(overrides))}" if overrides else ""
@@ -226,7 +232,7 @@ def last_checkpoints(wildcards):
     """The checkpoints whose captions are a system's, of every seed."""
     run, paper = run_of(wildcards), PAPERS[wildcards.paper]
     if run not in paper.runs:
-        raise WorkflowError(f"papers/{paper.paper}/paper.yaml: runs: no {run!r}; there are {', '.join(paper.runs)}")
+        raise WorkflowError(f"papers/{paper.paper}: runs: no {run!r}; there are {', '.join(paper.runs)}")
     return checkpoints(wildcards, run)
 
 
@@ -290,9 +296,7 @@ def reward_model_methods(wildcards):
 def scores_of(wildcards):
     paper = PAPERS[wildcards.paper]
     if wildcards.table not in paper.tables:
-        raise WorkflowError(
-            f"papers/{paper.paper}/paper.yaml: has no {wildcards.table}; there are {', '.join(paper.tables)}"
-        )
+        raise WorkflowError(f"papers/{paper.paper}: tables: no {wildcards.table}; there are {', '.join(paper.tables)}")
     return expand(
         "work/{corpus}/scores/{paper}/{run}/seed{seed}.json",
         corpus=paper.tables[wildcards.table].corpus,
@@ -305,7 +309,7 @@ def scores_of(wildcards):
 def leaderboard_of(paper):
     boards = PAPERS[paper].leaderboards
     if not boards:
-        raise WorkflowError(f"papers/{paper}/paper.yaml: leaderboards: has none, so there is nothing to submit")
+        raise WorkflowError(f"papers/{paper}: leaderboards: has none, so there is nothing to submit")
     return next(iter(boards.values()))
 
 

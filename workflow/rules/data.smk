@@ -27,6 +27,8 @@ rule render:
 
 
 rule check_data:
+    input:
+        captions_files,
     output:
         "data/{corpus}/raw.json",
     log:
@@ -68,6 +70,7 @@ rule download_corenlp:
 rule captions:
     input:
         "data/{corpus}/raw.json",
+        captions_files,
     output:
         captions="work/{corpus}/captions/captions.parquet",
         vocabulary="work/{corpus}/captions/vocabulary.json",

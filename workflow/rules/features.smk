@@ -127,11 +127,11 @@ rule test_features:
         "work/benchmark/test_features/{corpus}-{backbone}-test2014.tsv"
     wildcard_constraints:
         backbone="resnet152|resnet101-grid|vgg16|mini|mini-grid",
-    threads: 2 if MINI else 8
+    threads: 2 if SMALL else 8
     resources:
         gpu=1,
-        mem_mb=2000 if MINI else 24000,
-        runtime=30 if MINI else 24 * 60,
+        mem_mb=2000 if SMALL else 24000,
+        runtime=30 if SMALL else 24 * 60,
     params:
         device=lambda wildcards, input: PARAMS.device,
         precision=EXTRACTION_PRECISION,
@@ -162,11 +162,11 @@ rule features:
         "work/benchmark/features/{corpus}-{backbone}.tsv"
     wildcard_constraints:
         backbone="resnet152|resnet101-grid|vgg16|mini|mini-grid",
-    threads: 2 if MINI else 8
+    threads: 2 if SMALL else 8
     resources:
         gpu=1,
-        mem_mb=2000 if MINI else 24000,
-        runtime=30 if MINI else 24 * 60,
+        mem_mb=2000 if SMALL else 24000,
+        runtime=30 if SMALL else 24 * 60,
     params:
         device=lambda wildcards, input: PARAMS.device,
         precision=EXTRACTION_PRECISION,
@@ -198,10 +198,10 @@ rule frames:
         "work/benchmark/frames/{corpus}-{backbone}.tsv"
     wildcard_constraints:
         backbone="inception-resnet-v2-frames|mini-frames",
-    threads: 2 if MINI else 8
+    threads: 2 if SMALL else 8
     resources:
-        mem_mb=2000 if MINI else 8000,
-        runtime=30 if MINI else 12 * 60,
+        mem_mb=2000 if SMALL else 8000,
+        runtime=30 if SMALL else 12 * 60,
     params:
         code=code_version("frames"),
         fps=lambda wildcards: fps_of(wildcards.corpus, wildcards.backbone),

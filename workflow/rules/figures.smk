@@ -20,10 +20,10 @@ for paper_name in [name for name, paper in PAPERS.items() if paper.figures.names
             f"work/log/figures/{SCALE}/{paper_name}.log",
         benchmark:
             f"work/benchmark/figures/{SCALE}/{paper_name}.tsv"
-        threads: 1 if MINI else 4
+        threads: 1 if SMALL else 4
         resources:
-            mem_mb=2000 if MINI else 16000,
-            runtime=15 if MINI else 120,
+            mem_mb=2000 if SMALL else 16000,
+            runtime=15 if SMALL else 120,
         params:
             paper=paper_name,
             scale=SCALE,

@@ -18,11 +18,11 @@ rule predict:
         "work/log/predict/{corpus}/{paper}/{system}.log",
     benchmark:
         "work/benchmark/predict/{corpus}/{paper}/{system}.tsv"
-    threads: 1 if MINI else 4
+    threads: 1 if SMALL else 4
     resources:
         gpu=1,
-        mem_mb=2000 if MINI else 16000,
-        runtime=(15 if MINI else 120) * len(PARAMS.seeds),
+        mem_mb=2000 if SMALL else 16000,
+        runtime=(15 if SMALL else 120) * len(PARAMS.seeds),
     params:
         device=lambda wildcards, input: PARAMS.device,
         code=lambda wildcards: code_version("predict", *PAPERS[wildcards.paper].methods_of(run_of(wildcards))),
@@ -109,11 +109,11 @@ rule submission:
         f"work/benchmark/submission/{SCALE}/{{paper}}-{{part}}.tsv"
     wildcard_constraints:
         part="|".join(IMAGE_LISTS),
-    threads: 1 if MINI else 4
+    threads: 1 if SMALL else 4
     resources:
         gpu=1,
-        mem_mb=2000 if MINI else 16000,
-        runtime=15 if MINI else 6 * 60,
+        mem_mb=2000 if SMALL else 16000,
+        runtime=15 if SMALL else 6 * 60,
     params:
         device=lambda wildcards, input: PARAMS.device,
         code=lambda wildcards: code_version(

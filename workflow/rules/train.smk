@@ -19,11 +19,11 @@ rule train:
         "work/log/train/{corpus}/{paper}/{run}-{phase}-seed{seed}.log",
     benchmark:
         "work/benchmark/train/{corpus}/{paper}/{run}-{phase}-seed{seed}.tsv"
-    threads: 1 if MINI else 8
+    threads: 1 if SMALL else 8
     resources:
         gpu=1,
-        mem_mb=2000 if MINI else 32000,
-        runtime=30 if MINI else 24 * 60,
+        mem_mb=2000 if SMALL else 32000,
+        runtime=30 if SMALL else 24 * 60,
     params:
         scale=SCALE,
         device=lambda wildcards, input: PARAMS.device,

@@ -60,9 +60,9 @@ SHARED: dict[str, dict[str, Any]] = {
     "fps": {"type": float, "default": 3.0, "help": "frames per second"},
     "json": {"action": "store_true", "help": "print JSON"},
     "overrides": {"type": json_object, "metavar": "JSON", "help": "laid over the paper's YAML"},
-    "papers": {"type": Path, "default": Path("papers"), "help": "the directory of the papers' YAML"},
+    "papers": {"type": Path, "help": "the directory of the papers' YAML; else papers or, lacking that, the package's"},
     "precision": {"choices": ("float32", "bfloat16"), "default": "float32", "help": "of the arithmetic"},
-    "scale": {"choices": ("mini", "paper"), "required": True, "help": "mini data or the real data sets"},
+    "scale": {"choices": ("mini", "paper", "own"), "required": True, "help": "mini data, the real data sets, your own"},
     "split": {"choices": ("train", "val", "test"), "default": "test", "help": "the items to use"},
     "state": {"type": Path, "default": Path("work/state"), "help": "where unfinished work is kept"},
     "workers": {"type": positive, "default": 1, "metavar": "N", "help": "parallel threads or processes"},
@@ -98,9 +98,9 @@ def print_report(args: Namespace, report: Mapping[str, Any], render: Callable[[A
 
 def load(args: Namespace, paper: str) -> "Paper":
     """The settings of a paper, by the options of PAPER."""
-    from captionrl.config import load_paper
+    from captionrl.config import find_paper, load_paper
 
-    return load_paper(args.papers / paper, args.scale, args.overrides)
+    return load_paper(find_paper(args.papers, paper), args.scale, args.overrides)
 
 
 def check_one_each(checkpoints: Sequence[Path], **options: Sequence[Path]) -> None:

@@ -8,9 +8,9 @@ EXAMPLE = "captionrl check-data msrvtt-mini --raw data/msrvtt-mini"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    from captionrl.datasets.read import READERS
+    from captionrl.datasets.read import NAMES
 
-    parser.add_argument("name", help=f"{', '.join(READERS)}, or one of these with -mini")
+    parser.add_argument("name", help=NAMES)
     arguments.paths(parser, raw="the directory of the data set's files")
 
 

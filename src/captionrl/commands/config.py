@@ -14,6 +14,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
+    from captionrl.config import find_paper
     from captionrl.config.settings import render_settings
 
-    print(render_settings(args.papers / args.paper, args.scale, args.overrides, args.key))
+    print(render_settings(find_paper(args.papers, args.paper), args.scale, args.overrides, args.key))

@@ -16,7 +16,7 @@ from captionrl.config.figures import (
     TradeoffFigure,
     ValuesFigure,
 )
-from captionrl.config.load import Params, load_paper, load_params, validate_params
+from captionrl.config.load import Params, find_paper, find_papers, load_paper, load_params, validate_params
 from captionrl.config.methods import MODELS, OBJECTIVES, model_spec, objective_spec, trained_by
 from captionrl.config.paper import CorpusSettings, Paper, Run
 from captionrl.config.phases import (
@@ -123,6 +123,8 @@ __all__ = [
     "XEPhase",
     "complaint",
     "decoded_as",
+    "find_paper",
+    "find_papers",
     "is_described",
     "is_set",
     "load_paper",

@@ -14,7 +14,9 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Model = TypeVar("Model", bound=BaseModel)
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-Scale = Literal["mini", "paper"]  # a scale but paper's is what papers/<paper>/<scale>.yaml lays over paper.yaml
+# paper: papers/<paper>/paper.yaml; mini: mini.yaml laid over it; own: a user's own project, own.yaml laid over
+# paper.yaml if there is one
+Scale = Literal["mini", "paper", "own"]
 # fmt: off
 Backbone = Literal[
     "resnet152", "resnet101-grid", "vgg16", "bottomup", "mini", "mini-grid", "annotations",

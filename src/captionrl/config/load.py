@@ -11,6 +11,7 @@ from captionrl.config.imported import PathOrMore
 from captionrl.config.paper import Paper
 from captionrl.errors import UserError
 from captionrl.files import decode_utf8, read_bytes
+from captionrl.pipeline import PIPELINE
 
 
 class Params(Strict):
@@ -55,6 +56,20 @@ def load_paper(directory: Path | str, scale: str, overrides: dict[str, Any] | No
     return Paper.model_validate(raw)
 
 
+def find_papers(scale: str) -> list[Path]:
+    """The directories of all papers with settings for `scale`: those in papers/ or, if it has none, the package's."""
+    for papers in (Path("papers"), PIPELINE / "papers"):
+        if found := sorted(file.parent for file in papers.glob(f"*/{scale}.yaml")):
+            return found
+    raise UserError(f"papers: there is no papers/<paper>/{scale}.yaml; `captionrl init` writes one for a new project")
+
+
+def find_paper(papers: Path | None, name: str) -> Path:
+    """The directory of a paper in `papers`; in none given, that in papers/ or, if there is none, the package's."""
+    own, shipped = (papers or Path("papers")) / name, PIPELINE / "papers" / name
+    return shipped if papers is None and shipped.is_dir() and not own.is_dir() else own
+
+
 def resolve(directory: Path | str, scale: str, overrides: dict[str, Any] | None) -> Paper:
     """The paper at `scale`, its corpora called as in its files. Raises likewise.
 
@@ -67,6 +82,10 @@ def resolve(directory: Path | str, scale: str, overrides: dict[str, Any] | None)
         paper = _validate(Paper, raw, str(path))
         if paper.paper != directory.name:
             raise UserError(f"{path}: paper: {paper.paper}; must be {directory.name}, as the directory is called")
+        uncontrolled = [name for name, table in paper.tables.items() if table.control is None]
+        if uncontrolled and scale != "own":
+            what = "is missing; add it, the run that is the compute-matched XE"
+            raise UserError(f"{path}: tables.{uncontrolled[0]}.control: {what}")
     if overrides:
         paper = _validate(Paper, overlay(raw, overrides), "params.yaml", f"overrides.{directory.name}")
     return paper
@@ -74,7 +93,9 @@ def resolve(directory: Path | str, scale: str, overrides: dict[str, Any] | None)
 
 def files_of(directory: Path, scale: str) -> list[Path]:
     """A paper's files at `scale`, each laid over the one before it."""
-    return [directory / "paper.yaml", *([] if scale == "paper" else [directory / f"{scale}.yaml"])]
+    paper = directory / "paper.yaml"
+    below = [] if scale == "own" and not paper.exists() else [paper]
+    return [*below, *([] if scale == "paper" else [directory / f"{scale}.yaml"])]
 
 
 def validate_params(raw: dict[str, Any], place: str = "params.yaml") -> Params:

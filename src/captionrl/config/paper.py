@@ -105,7 +105,7 @@ class Paper(Strict):
     title: str
     backbone: AnyBackbone
     fps: Positive
-    corpora: dict[str, CorpusSettings]
+    corpora: dict[Name, CorpusSettings]
     sizes: dict[str, Any]  # of all its models: each gets those that it has
     phases: dict[Name, AnyPhase]
     runs: dict[Name, Run]
@@ -236,7 +236,7 @@ class Paper(Strict):
         for row in facts.rows:
             if row.run:
                 compared = (facts.baseline, row.control or facts.control)
-                systems += [row.run, *(decoded_as(run, row.run) for run in compared)]
+                systems += [row.run, *(decoded_as(run, row.run) for run in compared if run)]
         return list(dict.fromkeys(systems))
 
     def runs_of(self, table: str) -> list[str]:

@@ -57,7 +57,7 @@ class Table(Strict):
     corpus: str
     metrics: list[Metric]
     baseline: str  # the run that the others are tested against, decoded_as they are
-    control: str  # the compute-matched XE, against which they are tested too, likewise
+    control: str | None = None  # the compute-matched XE, against which they are tested too; only scale own may lack it
     rows: list[Row]
     comparisons: list[Comparison] = Field(default=[])
     on_request: bool = False  # not built with the paper's other tables, only when asked for by name
@@ -66,8 +66,9 @@ class Table(Strict):
         """Raises a ValueError that names the key below `place`."""
         known(self.corpus, paper.corpora, f"{place}.corpus", "corpus")
         for key, run in (("baseline", self.baseline), ("control", self.control)):
-            known(run, paper.runs, f"{place}.{key}", "run")
-            paper.check_system(run, self.corpus, f"{place}.{key}")
+            if run is not None:
+                known(run, paper.runs, f"{place}.{key}", "run")
+                paper.check_system(run, self.corpus, f"{place}.{key}")
         for index, row in enumerate(self.rows):
             row.check(paper, self, f"{place}.rows[{index}]")
         for index, comparison in enumerate(self.comparisons):

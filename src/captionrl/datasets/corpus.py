@@ -23,7 +23,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Items in the order of their annotation, and the captions of each.
+    """Items in the order of their annotation, and the captions of each. A split may have no item.
 
     `origin` says what the captions were read from, for the corpus' metadata; `files` are the annotation files,
     relative to the raw directory.
@@ -36,6 +36,8 @@ class Corpus:
     files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.items:
+            raise UserError(f"{self.name}: has no item; add some")
         for id, count in Counter(item.id for item in self.items).items():
             # Ids become file names, HDF5 keys and lines of split files: one plain word each.
             if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", id):
@@ -52,9 +54,6 @@ class Corpus:
                 raise UserError(f"{self.name}: item {item.id}: no caption, or an empty one; caption it or drop it")
             if SURROGATE.search("".join(captions)):
                 raise UserError(f"{self.name}: item {item.id}: a caption holds half a character (a surrogate); fix it")
-        for split in SPLITS:
-            if not any(item.split == split for item in self.items):
-                raise UserError(f"{self.name}: no item in split {split}; a corpus needs all of {', '.join(SPLITS)}")
 
     def split(self, split: str) -> list[Item]:
         return [item for item in self.items if item.split == split]

@@ -61,7 +61,7 @@ def _metadata(
     corpus: Corpus, tokens: dict[str, list[list[str]]], vocabulary: Vocabulary, min_count: int
 ) -> dict[str, Any]:
     """The numbers of the corpus: lengths in PTB tokens with punctuation, coverage as the share of those tokens that
-    the vocabulary holds, the vocabulary's size with its four specials."""
+    the vocabulary holds, both 0 of an empty split, the vocabulary's size with its four specials."""
 
     def numbers(items: Sequence[Item]) -> dict[str, Any]:
         captions = [caption for item in items for caption in tokens[item.id]]
@@ -69,8 +69,8 @@ def _metadata(
         return {
             "items": len(items),
             "captions": len(captions),
-            "mean_length": round(len(words) / len(captions), 4),
-            "coverage": round(sum(word in vocabulary for word in words) / len(words), 6),
+            "mean_length": round(len(words) / max(1, len(captions)), 4),
+            "coverage": round(sum(word in vocabulary for word in words) / max(1, len(words)), 6),
         }
 
     splits = {split: corpus.split(split) for split in SPLITS}

@@ -1,5 +1,6 @@
 """A prepared corpus, read back: what prepare.py wrote, for whoever needs neither Java nor the raw files."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,12 @@ class Captions:
     items: dict[str, list[Item]]
     raw: dict[str, list[str]]
     tokens: dict[str, list[list[str]]]
+
+    def require(self, splits: Iterable[str], place: Path, what: str) -> None:
+        """Raise UserError, which names `place`, where a split that `what` needs has no item."""
+        for split in splits:
+            if not self.items[split]:
+                raise UserError(f"{place}: no item in split {split}, and {what} needs some; give items that split")
 
 
 def load_captions(directory: Path) -> Captions:

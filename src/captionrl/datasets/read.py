@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from captionrl.datasets import charades, coco, flickr8k, msrvtt, msvd, tgif
+from captionrl.datasets import charades, coco, flickr8k, msrvtt, msvd, own, tgif
 from captionrl.datasets.corpus import Corpus
 from captionrl.errors import UserError
 
@@ -15,6 +15,7 @@ READERS = {
     "msvd": msvd.read,
     "tgif": tgif.read,
 }
+NAMES = f"{', '.join(READERS)}, one of these with -mini, or the name of a corpus of your own"
 ANNOTATIONS = "-annotations"
 
 
@@ -22,13 +23,24 @@ def read_corpus(name: str, raw: Path) -> Corpus:
     """Read the annotation below the directory `raw`; `NAME-mini` has the format, and so the reader, of `NAME`.
 
     So has `NAME-annotations`, whose visual input is made from the annotation too (`features/annotations.py`): its
-    items have no media.
+    items have no media. A corpus of any other name is a user's own (`own.py`).
     """
+    raw = Path(raw)
+    if not is_known(name):
+        if name.endswith("-mini"):
+            raise UserError(f"{name}: no such data set; one of your own must not end in -mini, rendered ones do")
+        path = own.captions_file(raw)
+        if path is None:
+            what = f"neither a data set ({', '.join(READERS)}, or one of these with -mini) nor a corpus of your own"
+            raise UserError(f"{name}: {what}: {raw} has no {own.JSONL} and no {own.CSV}; write one of these files")
+        return own.read(name, path)
     official = name.removesuffix("-mini")
-    reader = READERS.get(official.removesuffix(ANNOTATIONS))
-    if reader is None:
-        raise UserError(f"{name}: no such corpus; choose one of {', '.join(READERS)}, or one of these with -mini")
-    corpus = reader(name, Path(raw))
+    corpus = READERS[official.removesuffix(ANNOTATIONS)](name, raw)
     if official.endswith(ANNOTATIONS):
         corpus = replace(corpus, items=[replace(item, media=None) for item in corpus.items])
     return corpus
+
+
+def is_known(name: str) -> bool:
+    """Whether a corpus of this name is one of the data sets, not a user's own."""
+    return name.removesuffix("-mini").removesuffix(ANNOTATIONS) in READERS

@@ -118,4 +118,6 @@ def decode(
 
 
 def _items(captions: Path, split: str) -> list[str]:
-    return [item.id for item in load_captions(captions).items[split]]
+    corpus = load_captions(captions)
+    corpus.require([split], captions, "captioning it")
+    return [item.id for item in corpus.items[split]]

@@ -33,6 +33,7 @@ def open_seeds(
 ) -> Iterator[Seed[P]]:
     """The seeds of a run, one after the other; UserError for a policy that is no `kind`, one that has `has`."""
     corpus = load_captions(captions)
+    corpus.require([split], captions, "evaluation")
     for checkpoint in checkpoints:
         policy, metadata = load_checkpoint(checkpoint)
         if not isinstance(policy, kind):

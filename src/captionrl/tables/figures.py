@@ -36,7 +36,7 @@ def draw_figures(
     """
     figures = paper.figures
     if not figures.names:
-        raise UserError(f"papers/{paper.paper}/paper.yaml: figures: there are none; say there what to draw")
+        raise UserError(f"papers/{paper.paper}: figures: there are none; say there what to draw")
     sheets: dict[str, Sheet] = {}
     paths = by_phase(curves)
     sheets |= {name: draw_curves(paper, figure, paths) for name, figure in figures.curves.items()}

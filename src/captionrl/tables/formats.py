@@ -169,9 +169,11 @@ def _legend(built: Built) -> str:
     missing = {metric: reason for line in built.lines for metric, reason in line.missing.items()}
     absent = "".join(f" {metric} is n/a: {reason}." for metric, reason in missing.items())
     printed = f"Paper: as printed, on {corpus.removesuffix('-mini')}. " if _cited(built) else ""
+    controlled = built.table.control or any(row.control for row in built.table.rows)
+    control = ", ‡ from its compute-matched XE" if controlled else ""
     seen = ", ".join(dict.fromkeys(line.features for line in built.lines if line.features not in ("", "none")))
     return (
         f"Ours: {corpus} ({built.scale} scale), {seen} features, {built.items} test items, {seeds}, "
-        f"{spread}; † differs from {built.table.baseline}, ‡ from its compute-matched XE (paired bootstrap, p < 0.05). "
+        f"{spread}; † differs from {built.table.baseline}{control} (paired bootstrap, p < 0.05). "
         f"{printed}Corpus: {built.origin}.{absent}"
     )

@@ -17,7 +17,7 @@ def write(paper: Paper, name: str, scale: str, out: Path) -> None:
     """Write `out` (csv) and, beside it, .md and .tex."""
     if name not in paper.leaderboards:
         there = ", ".join(paper.leaderboards) or "none"
-        raise UserError(f"papers/{paper.paper}/paper.yaml: leaderboards: no {name!r}; there are {there}")
+        raise UserError(f"papers/{paper.paper}: leaderboards: no {name!r}; there are {there}")
     board = paper.leaderboards[name]
     note = _note(paper.paper, board, scale)
     write_text(out.with_suffix(".md"), markdown(board, note))

@@ -25,7 +25,7 @@ class Cell:
     sd: float | None  # standard deviation over seeds; None: one seed
     low: float
     high: float
-    p: float | None  # None: it is that run itself
+    p: float | None  # None: it is that run itself, or there is no control
     p_control: float | None
 
 
@@ -69,7 +69,7 @@ def build(
 ) -> tuple[Built, list[dict[str, Any]]]:
     """The table and the provenance of its cells, from each system's score files, one a seed."""
     if name not in paper.tables:
-        raise UserError(f"papers/{paper.paper}/paper.yaml: tables: no {name!r}; there are {', '.join(paper.tables)}")
+        raise UserError(f"papers/{paper.paper}: tables: no {name!r}; there are {', '.join(paper.tables)}")
     table = paper.tables[name]
     if unscored := set(paper.systems_of(name)) - scores.keys():
         raise UserError(f"{paper.paper}/{name}: no scores of {', '.join(sorted(unscored))}; give them too")
@@ -92,14 +92,16 @@ def build(
         cells: dict[str, Cell] = {}
         seeds = read[row.run] if row.run else []
         its_baseline, its_control = (
-            decoded_as(run, row.run or "") for run in (table.baseline, row.control or table.control)
+            decoded_as(run, row.run or "") if run else None for run in (table.baseline, row.control or table.control)
         )
         for metric in measured if row.run else ():
-            ours, baseline, control = (statistics(name, metric) for name in (str(row.run), its_baseline, its_control))
+            ours = statistics(str(row.run), metric)
             values = [results[metric].value * _unit(metric) for results, _ in seeds]
             low, high = (number * _unit(metric) for number in interval(metric, ours, SAMPLES))
-            p = None if row.run == its_baseline else paired(metric, ours, baseline, SAMPLES)
-            p_control = None if row.run == its_control else paired(metric, ours, control, SAMPLES)
+            p, p_control = (
+                paired(metric, ours, statistics(run, metric), SAMPLES) if run and run != row.run else None
+                for run in (its_baseline, its_control)
+            )
             cells[metric] = Cell(float(np.mean(values)), seed_deviation(values), low, high, p, p_control)
             provenance.append(
                 {

@@ -55,7 +55,7 @@ def train_phase(paper: Paper, job: Job) -> None:
         (job.corpus, paper.corpora, "corpora"),
     ):
         if name not in known:
-            raise UserError(f"papers/{paper.paper}/paper.yaml: {place}: no {name!r}; there are {', '.join(known)}")
+            raise UserError(f"papers/{paper.paper}: {place}: no {name!r}; there are {', '.join(known)}")
     run, phase, settings = paper.runs[job.run], paper.phase_of(job.phase, job.corpus), paper.corpora[job.corpus]
     sizes = paper.sizes_of(job.run, job.corpus)
     model = model_spec(run.model)
@@ -81,6 +81,7 @@ def train_phase(paper: Paper, job: Job) -> None:
             what = f"{store.attributes['backbone']}, not {backbone}, the backbone of {paper.paper}/{job.run}"
             raise UserError(f"{features}: features of {what}; extract those of {backbone}")
         captions = with_features(captions, store)
+    captions.require(("train", "val"), job.captions, "training")
     vocabulary = Vocabulary.load(job.captions / "vocabulary.json")
     config = paper.training_config(job.run, job.phase, job.corpus)
     attributes = Attributes.load(job.attributes) if job.attributes and needs_attributes else None
