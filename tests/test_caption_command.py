@@ -9,14 +9,14 @@ import torch
 from PIL import Image
 from tiny import World, tiny_world
 
+from captionrl.config.backbones import BACKBONES, Download
 from captionrl.datasets.corpus import SPLITS, Corpus, Item
 from captionrl.datasets.mini import write
 from captionrl.datasets.prepare import prepare
-from captionrl.evaluation.media import WEIGHTS
 from captionrl.evaluation.predict import predict
 from captionrl.features.backbones import MiniResNet, load_backbone, save_mini
 from captionrl.features.extract import extract
-from captionrl.features.shipped import MINI_WEIGHTS
+from captionrl.features.weights import find_weights
 from captionrl.files import sha256
 
 BEAM = 3
@@ -166,20 +166,19 @@ def test_other_weights_than_in_training_are_refused(refused, checkpoint, weights
     assert f"(sha256 {sha256(weights)[:12]}, not 111111111111); name those with --weights" in message
 
 
-@pytest.mark.parametrize("backbone", [name for name, path in WEIGHTS.items() if path != MINI_WEIGHTS])
+@pytest.mark.parametrize("backbone", [name for name, spec in BACKBONES.items() if isinstance(spec.weights, Download)])
 def test_absent_weights_name_the_rule_that_makes_them(refused, checkpoint, tmp_path, monkeypatch, backbone):
     path = checkpoint(backbone=backbone)
     monkeypatch.chdir(tmp_path)
-    assert f"{WEIGHTS[backbone]}: no such file; make it with `snakemake {WEIGHTS[backbone]}`" in refused(
-        path, weights=None
-    )
+    file = BACKBONES[backbone].weights.path
+    assert f"{file}: no such file; make it with `snakemake {file}`" in refused(path, weights=None)
     assert "elsewhere.pth: no such file" in refused(path, weights=tmp_path / "elsewhere.pth")
 
 
 def test_the_mini_backbones_weights_are_the_packages(refused, checkpoint, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # wherever that is called
     message = refused(checkpoint(backbone_sha256="1" * 64), weights=None)
-    assert f"{MINI_WEIGHTS}: other weights of mini than" in message
+    assert f"{find_weights('mini', None)}: other weights of mini than" in message
 
 
 def test_a_checkpoint_without_visual_input_captions_no_video(refused, checkpoint):
@@ -188,7 +187,7 @@ def test_a_checkpoint_without_visual_input_captions_no_video(refused, checkpoint
 
 def test_a_checkpoint_of_annotations_captions_no_video(refused, checkpoint):
     message = refused(checkpoint(backbone="annotations"))
-    assert "attention.safetensors: trained on annotations, not on frames; give one trained on mini" in message
+    assert "attention.safetensors: trained on annotations, not on frames; give one that was" in message
 
 
 @pytest.mark.parametrize("model", ["attention", "hrl", "s2vt"])

@@ -12,7 +12,7 @@ import pytest
 import captionrl
 from captionrl import provenance
 from captionrl.cli import COMMANDS
-from captionrl.config import MODELS, OBJECTIVES
+from captionrl.config import MODELS, OBJECTIVES, backbones
 from captionrl.provenance import code_version, commit, sources
 
 ROOT = Path(__file__).parents[1]
@@ -31,6 +31,9 @@ def package(tmp_path, monkeypatch):
 
 METHODS = {command: [model.path for model in MODELS.values()] for command in ("train", "predict", "figures")}
 METHODS["train"] += [objective.path for objective in OBJECTIVES.values()]  # all that a rule may say that it loads
+LOADERS = sorted({*backbones.LOADERS.values(), *(spec.loader for spec in backbones.BACKBONES.values())})
+for command in ("features", "frames", "train", "predict", "figures"):
+    METHODS[command] = [*METHODS.get(command, ()), *LOADERS]
 
 
 def forget():

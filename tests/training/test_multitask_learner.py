@@ -14,8 +14,8 @@ from captionrl.datasets.attributes import Attributes
 from captionrl.datasets.prepared import load_captions
 from captionrl.decoding import rollout as decoding
 from captionrl.errors import UserError
-from captionrl.features.shipped import MINI_WEIGHTS
 from captionrl.features.store import FeatureStore
+from captionrl.features.weights import find_weights
 from captionrl.models import build_module
 from captionrl.objectives.multitask import attribute_loss, multitask_loss
 from captionrl.objectives.reinforce import policy_gradient_loss
@@ -252,7 +252,7 @@ def test_what_a_phase_cannot_do_without_is_named(world, tmp_path):
 def test_without_a_file_the_cnn_has_the_packages_weights(world, tmp_path):
     brief = overlay(SEEING, {"phases": {"step1": {"epochs": 0.1}}})  # which leaves the CNN as it is
     checkpoint = world.train("first", "step1", tmp_path / "a.safetensors", brief, **world.cnn() | {"weights": None})
-    found, shipped = load_file(checkpoint), load_file(MINI_WEIGHTS)
+    found, shipped = load_file(checkpoint), load_file(find_weights("mini", None))
     assert torch.equal(found["cnn.trunk.stem.0.weight"], shipped["stem.0.weight"])
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from captionrl.cli import parser
 from captionrl.config import Table, load_paper, load_params
+from captionrl.config.backbones import BACKBONES
 from captionrl.datasets.manifest import manifest
-from captionrl.evaluation.media import WEIGHTS
 
 ROOT = Path(__file__).parents[2]
 SEEDS = load_params(ROOT / "params.yaml").seeds
@@ -180,8 +180,8 @@ def test_a_backbone_is_given_its_official_weights_which_are_a_download(project, 
     plan = project.plan("--printshellcmds", f"work/msrvtt/features/{backbone}.json", config=config)
     (features,) = (parsed("features", arguments) for arguments in plan.commands["features"])
     (download,) = (parsed("download", arguments) for arguments in plan.commands["download"])
-    assert (features.backbone, features.weights) == (backbone, WEIGHTS[backbone])
-    assert download.into / download.name == WEIGHTS[backbone]
+    assert (features.backbone, features.weights) == (backbone, BACKBONES[backbone].weights.path)
+    assert download.into / download.name == BACKBONES[backbone].weights.path
     assert download.name in {entry.into for entry in manifest()[download.group]}
 
 

@@ -4,7 +4,9 @@ from collections.abc import Collection
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+
+from captionrl.config.backbones import FEATURES, FRAMES, LIBRARY, check_features
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -12,12 +14,11 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Model = TypeVar("Model", bound=BaseModel)
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 Scale = Literal["mini", "paper"]  # a scale but paper's is what papers/<paper>/<scale>.yaml lays over paper.yaml
-# fmt: off
-Backbone = Literal[
-    "resnet152", "resnet101-grid", "vgg16", "bottomup", "mini", "mini-grid", "annotations",
-    "inception-resnet-v2-frames", "mini-frames",  # frames themselves, for a CNN of that name in the captioner
+Backbone = Annotated[
+    str,
+    AfterValidator(check_features),
+    WithJsonSchema({"anyOf": [{"enum": FEATURES}, {"type": "string", "pattern": f"^{LIBRARY}({FRAMES})?$"}]}),
 ]
-# fmt: on
 
 
 class Strict(BaseModel):

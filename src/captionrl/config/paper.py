@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
+from captionrl.config.backbones import FRAMES, backbone_spec
 from captionrl.config.base import Backbone, Name, Positive, Share, Strict, known, within
 from captionrl.config.figures import Figures
 from captionrl.config.methods import MODELS, OBJECTIVES, ModelSpec, trained_by
@@ -70,7 +71,7 @@ class Run(Strict):
         within(Sizes, paper.sizes, self.sizes, f"{place}.sizes")
         for corpus in paper.corpora:
             backbone = paper.backbone_of(corpus, name)
-            if model.captions and backbone.endswith("-frames") != model.cnn:
+            if model.captions and backbone.endswith(FRAMES) != model.cnn:
                 what = "has a CNN and needs frames" if model.cnn else "has no CNN and needs features"
                 fault = f"{self.model} {what}, which {backbone} on {corpus} does not give; set backbone"
                 raise ValueError(f"{place}: {fault}")
@@ -218,9 +219,11 @@ class Paper(Strict):
         }
 
     def methods_of(self, run: str, phase: str | None = None) -> tuple[str, ...]:
-        """MODULE:NAME of a run's model, and of a phase's learner: what its code version is about, too."""
+        """MODULE:NAME of a run's model, its CNN's loader and a phase's learner: what its code version is about, too."""
         learner = (OBJECTIVES[self.phases[phase].objective].path,) if phase else ()
-        return self.model_of(run).path, *learner
+        networks = {self.backbone_of(corpus, run) for corpus in self.corpora} if self.model_of(run).cnn else set()
+        loaders = sorted({backbone_spec(network).loader for network in networks})
+        return self.model_of(run).path, *loaders, *learner
 
     def lineage(self, run: str) -> list[tuple[str, str]]:
         """Every (run, phase) that trained a run's model to write captions, the first one first."""

@@ -13,19 +13,11 @@ from captionrl.evaluation.describe import Description, describe
 from captionrl.features.backbones import Backbone, load_backbone
 from captionrl.features.frame_sampler import FrameSampler, frame_sampler
 from captionrl.features.frames import unpack
-from captionrl.features.shipped import MINI_WEIGHTS
 from captionrl.features.store import sample_uniformly
 from captionrl.features.video import sample_frames
+from captionrl.features.weights import find_weights, spec_of
 from captionrl.models import Features, Policy
 from captionrl.training.checkpoint import Metadata, load_checkpoint
-
-WEIGHTS = {  # where the pipeline keeps each backbone's weights; Snakemake makes or fetches them
-    "mini": MINI_WEIGHTS,
-    "mini-grid": MINI_WEIGHTS,
-    "resnet152": Path("data/weights/resnet152-394f9c45.pth"),
-    "resnet101-grid": Path("data/weights/resnet101-63fe2227.pth"),
-    "vgg16": Path("data/weights/vgg16-397923af.pth"),
-}
 
 
 @dataclass(frozen=True)
@@ -56,8 +48,8 @@ class Captioner:
         return description, numbers
 
 
-def load_captioner(checkpoint: Path, weights: Path | None, device: str) -> Captioner:
-    """The captioner of a checkpoint; its backbone's weights from `weights`, else from where the pipeline keeps them."""
+def load_captioner(checkpoint: Path, weights: Path | str | None, device: str) -> Captioner:
+    """The captioner of a checkpoint; its backbone's weights from `weights`, else from where they are by default."""
     policy, metadata = load_checkpoint(checkpoint)
     if not metadata.visual_input:
         raise UserError(f"{checkpoint}: a no visual input, which sees no video; give another run's checkpoint")
@@ -66,18 +58,15 @@ def load_captioner(checkpoint: Path, weights: Path | None, device: str) -> Capti
         return Captioner(
             policy.to(where), metadata, frame_sampler(metadata.backbone, metadata.corpus_settings.max_frames), where
         )
-    default = WEIGHTS.get(metadata.backbone)
-    if default is None:
-        raise UserError(
-            f"{checkpoint}: trained on {metadata.backbone}, not on frames; give one trained on {' or '.join(WEIGHTS)}"
-        )
-    path = weights or default
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; make it with `snakemake {default}`, or name another with --weights")
-    backbone = load_backbone(metadata.backbone, path, where)
+    try:
+        spec_of(metadata.backbone)
+    except UserError:
+        raise UserError(f"{checkpoint}: trained on {metadata.backbone}, not on frames; give one that was") from None
+    found = find_weights(metadata.backbone, weights)
+    backbone = load_backbone(metadata.backbone, found, where)
     if backbone.weights_sha256 != metadata.backbone_sha256:
         raise UserError(
-            f"{path}: other weights of {metadata.backbone} than {checkpoint} was trained with "
+            f"{found}: other weights of {metadata.backbone} than {checkpoint} was trained with "
             f"(sha256 {backbone.weights_sha256[:12]}, not {metadata.backbone_sha256[:12]}); name those with --weights"
         )
     return Captioner(policy.to(where), metadata, backbone, where)

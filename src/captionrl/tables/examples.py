@@ -17,6 +17,7 @@ from captionrl.config import (
     split_system,
     stage_of,
 )
+from captionrl.config.backbones import FRAMES, file_name
 from captionrl.datasets.attributes import Attributes
 from captionrl.datasets.corpus import Item
 from captionrl.datasets.prepared import Captions, load_captions
@@ -26,7 +27,7 @@ from captionrl.evaluation.captions import read_hypotheses, read_references
 from captionrl.evaluation.describe import Description, describe
 from captionrl.evaluation.recognition import probabilities
 from captionrl.evaluation.trained import open_clips
-from captionrl.features.frames import SUFFIX, unpack
+from captionrl.features.frames import unpack
 from captionrl.features.store import FeatureStore, sample_uniformly
 from captionrl.features.video import MediaError
 from captionrl.tables.drawing import (
@@ -162,7 +163,7 @@ def draw_stages(paper: Paper, figure: StagesFigure, sources: Sources) -> Sheet:
 def examples_of(paper: Paper, corpus: str, systems: Sequence[str], count: int, sources: Sources) -> list[Example]:
     """The chosen test items with the captions of `systems`."""
     home = sources.work / corpus
-    store = FeatureStore(home / "features" / f"{paper.backbone_of(corpus, split_system(systems[0])[0])}.h5")
+    store = FeatureStore(home / "features" / f"{file_name(paper.backbone_of(corpus, split_system(systems[0])[0]))}.h5")
     captions = with_features(load_captions(home / "captions"), store)
     items = {item.id: item for item in captions.items["test"]}
     ids = chosen(items, count)
@@ -177,7 +178,7 @@ def examples_of(paper: Paper, corpus: str, systems: Sequence[str], count: int, s
             sample_uniformly(np.arange(len(store.read(id)) // cells), most),
             _references(captions, id),
             {system: descriptions[id] for system, descriptions in found.items()},
-            unpack(store.read(id)) if str(store.attributes["backbone"]).endswith(SUFFIX) else None,
+            unpack(store.read(id)) if str(store.attributes["backbone"]).endswith(FRAMES) else None,
         )
         for id in ids
     ]
@@ -197,7 +198,8 @@ def _captions(
     run, stage = split_system(system)[0], stage_of(system)
     path = checkpoint_of(paper, corpus, run, sources)
     policy, metadata = load_checkpoint(path)
-    features, where = sources.work / corpus / "features" / f"{metadata.backbone}.h5", pick_device(sources.device)
+    features = sources.work / corpus / "features" / f"{file_name(metadata.backbone)}.h5"
+    where = pick_device(sources.device)
     batch = open_clips(path, metadata, features, where).batch(ids)
     most = metadata.corpus_settings.max_words + 1
     found = describe(policy.to(where), metadata.vocabulary, batch, most, paper.beam, stage)
@@ -219,7 +221,7 @@ def _attributes(paper: Paper, figure: ExamplesFigure, ids: Sequence[str], source
     run, home = split_system(figure.methods[-1].run)[0], sources.work / figure.corpus
     names = Attributes.load(home / "attributes" / f"{paper.corpora[figure.corpus].tagger}.tsv").names
     path = checkpoint_of(paper, figure.corpus, run, sources)
-    features = home / "features" / f"{paper.backbone_of(figure.corpus, run)}.h5"
+    features = home / "features" / f"{file_name(paper.backbone_of(figure.corpus, run))}.h5"
     found = {}
     for id, row in zip(ids, probabilities(path, features, ids, len(names), sources.device), strict=True):
         best = np.argsort(-row, kind="stable")[: figure.attributes]

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from captionrl.config import MixedRewardPhase, Paper, ValuesFigure
+from captionrl.config.backbones import file_name
 from captionrl.datasets.prepared import load_captions
 from captionrl.decoding.rollout import sample
 from captionrl.device import pick_device
@@ -139,7 +140,7 @@ def _trained(paper: Paper, figure: ValuesFigure, sources: Sources) -> TrainedPol
     assert isinstance(policy, WithValueAndReward)
     assert isinstance(phase, MixedRewardPhase)
     home, where = sources.work / figure.corpus, pick_device(sources.device)
-    clips = open_clips(path, metadata, home / "features" / f"{metadata.backbone}.h5", where)
+    clips = open_clips(path, metadata, home / "features" / f"{file_name(metadata.backbone)}.h5", where)
     captions = with_features(load_captions(home / "captions"), clips.store)
     metric = reward_of(phase, captions, metadata.words, "test")
     return TrainedPolicy(policy.to(where), metadata, phase, metric, clips, [item.id for item in captions.items["test"]])
