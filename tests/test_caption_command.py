@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from tiny import World, tiny_world
 
-from captionrl.config.backbones import BACKBONES, Download
+from captionrl.config.backbones import BACKBONES, RANDOM, Download
 from captionrl.datasets.corpus import SPLITS, Corpus, Item
 from captionrl.datasets.mini import write
 from captionrl.datasets.prepare import prepare
@@ -179,6 +180,28 @@ def test_the_mini_backbones_weights_are_the_packages(refused, checkpoint, monkey
     monkeypatch.chdir(tmp_path)  # wherever that is called
     message = refused(checkpoint(backbone_sha256="1" * 64), weights=None)
     assert f"{find_weights('mini', None)}: other weights of mini than" in message
+
+
+@pytest.mark.parametrize("backbone", ["timm:test_vit", "timm:test_efficientnet@grid2"])
+def test_a_checkpoint_trained_on_a_model_of_timm_captions_files(run, refused, media, checkpoint, tmp_path, backbone):
+    """By the weights that its features were made with, and by no others."""
+    from captionrl.features.libraries import timm
+
+    model = backbone.removeprefix("timm:").partition("@")[0]
+    save_file(timm.create_model(model).state_dict(), tmp_path / "weights.safetensors")
+    loaded = load_backbone(backbone, tmp_path / "weights.safetensors")
+    path = checkpoint(features=loaded.dim, backbone=backbone, backbone_sha256=loaded.weights_sha256)
+    status, out, err = run(path, *media.values(), weights=tmp_path / "weights.safetensors")
+    assert (status, err, out.count("\n")) == (0, "", len(media))
+    assert f"{backbone}: has no weights of its own; name their file with --weights" in refused(path, weights=None)
+    assert f"random: other weights of {backbone} than" in refused(path, weights=RANDOM)
+
+
+def test_a_checkpoint_trained_on_random_weights_captions_with_them_alone(run, refused, media, checkpoint):
+    loaded = load_backbone("timm:test_resnet", RANDOM)
+    path = checkpoint(features=loaded.dim, backbone="timm:test_resnet", backbone_sha256=loaded.weights_sha256)
+    assert run(path, *media.values(), weights=RANDOM)[0] == 0
+    assert "or try it with --weights random" in refused(path, weights=None)
 
 
 def test_a_checkpoint_without_visual_input_captions_no_video(refused, checkpoint):

@@ -32,9 +32,9 @@ def load_timm(spec: BackboneSpec, path: Path | None) -> tuple[nn.Module, Facts]:
     known = [*timm.list_models(), *timm.list_pretrained()]
     if spec.model not in known:
         raise UserError(f"timm:{spec.model}: timm {timm.__version__} has no such model{_hint(spec.model, known)}")
-    options = {"pretrained_cfg_overlay": {"state_dict": read_weights(path)}} if path else {}
+    given = {"state_dict": read_weights(path)} if path else None
     try:
-        model: Any = timm.create_model(spec.model, pretrained=path is not None, **options)
+        model: Any = timm.create_model(spec.model, pretrained=path is not None, pretrained_cfg_overlay=given)
     except (RuntimeError, KeyError) as error:
         raise (misfit(path, f"timm's {spec.model}", error) if path else error) from None
     model.reset_classifier(0)

@@ -83,7 +83,7 @@ def fill(model: nn.Module, weights: dict[str, Tensor], path: Path, what: str, as
         raise misfit(path, what, error) from None
 
 
-def misfit(path: Path, what: str, error: RuntimeError) -> UserError:
+def misfit(path: Path, what: str, error: Exception) -> UserError:
     """What load_state_dict complains of, in one line: it lists every key, the first is enough to see what is wrong."""
     first = str(error).splitlines()[min(1, str(error).count("\n"))].strip()[:200]
     return UserError(f"{path}: not the weights of {what} ({first})")
