@@ -163,7 +163,7 @@ def test_weights_come_from_a_file_with_its_digest(tmp_path, suffix):
         ("timm:zzzzzz", r"timm:zzzzzz: timm [\d.]+ has no such model$"),
         ("open_clip:ViT-B-23/openai", "has no model ViT-B-23; did you mean ViT-B-32"),
         ("open_clip:ViT-B-32/laion", "no weights laion are known of ViT-B-32; there are openai, laion400m_e31"),
-        ("timm:dm_nfnet_f0.dm_in1k", "takes pictures of 192 x 192 pixels, of 90% by squash"),
+        ("timm:dm_nfnet_f0.dm_in1k", "takes pictures of 192 x 192 pixels, 90% by squash"),
         ("timm:nothing_", "has no such model"),
     ],
 )

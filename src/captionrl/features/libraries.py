@@ -4,6 +4,7 @@ Nothing is ever downloaded: weights come from a file, or are random.
 """
 
 import math
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -47,11 +48,8 @@ def timm_facts(name: str, config: dict[str, Any]) -> Facts:
     _, height, width = config["input_size"]
     scaled, crop = math.floor(width / config["crop_pct"]), config["crop_mode"]
     if height != width or crop == "border" or (crop == "squash" and scaled != width):
-        what = f"{height} x {width} pixels, of {config['crop_pct']:.0%} by {crop}"
-        raise UserError(f"{name}: takes pictures of {what}; only squares from the centre or of the whole can be made")
-    interpolation = _interpolation(name, config["interpolation"])
-    shorter = None if crop == "squash" else scaled
-    return Facts(0, width, tuple(config["mean"]), tuple(config["std"]), shorter, interpolation)
+        raise _unfit(name, f"of {height} x {width} pixels, {config['crop_pct']:.0%} by {crop}")
+    return _facts(name, config, width, None if crop == "squash" else scaled)
 
 
 class TimmMap(nn.Module):
@@ -110,11 +108,8 @@ def open_clip_facts(name: str, config: dict[str, Any]) -> Facts:
     size, mode = config["size"], config["resize_mode"]
     height, width = (size, size) if isinstance(size, int) else size
     if height != width or mode == "longest":
-        what = f"{height} x {width} pixels, by {mode}"
-        raise UserError(f"{name}: takes pictures of {what}; only squares from the centre or of the whole can be made")
-    shorter = width if mode == "shortest" else None
-    interpolation = _interpolation(name, config["interpolation"])
-    return Facts(0, width, tuple(config["mean"]), tuple(config["std"]), shorter, interpolation)
+        raise _unfit(name, f"of {height} x {width} pixels by {mode}")
+    return _facts(name, config, width, width if mode == "shortest" else None)
 
 
 class ClipMap(nn.Module):
@@ -140,13 +135,18 @@ def _measured(spec: BackboneSpec, network: nn.Module, facts: Facts) -> tuple[nn.
         raise UserError(f"{spec.name}: the model has no cells ({error}); leave out @grid{spec.grid}") from None
     if rows.shape[:-1] != (spec.grid**2 or 1,):
         raise UserError(f"{spec.name}: gives features of shape {list(rows.shape)}, not a vector; try another model")
-    return network, Facts(rows.shape[-1], facts.size, facts.mean, facts.std, facts.shorter, facts.interpolation)
+    return network, replace(facts, dim=rows.shape[-1])
 
 
-def _interpolation(name: str, interpolation: str) -> str:
-    if interpolation not in INTERPOLATIONS:
-        raise UserError(f"{name}: scales pictures by {interpolation}, which Pillow does not")
-    return interpolation
+def _facts(name: str, config: dict[str, Any], size: int, shorter: int | None) -> Facts:
+    """What both libraries call alike; the width of features comes later."""
+    if config["interpolation"] not in INTERPOLATIONS:
+        raise _unfit(name, f"by the interpolation {config['interpolation']}")
+    return Facts(0, size, tuple(config["mean"]), tuple(config["std"]), shorter, config["interpolation"])
+
+
+def _unfit(name: str, what: str) -> UserError:
+    return UserError(f"{name}: takes pictures {what}, which cannot be made here; choose another model")
 
 
 def _hint(name: str, known: list[str]) -> str:
