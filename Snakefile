@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import shlex
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -20,12 +22,21 @@ from captionrl.config import (
     stage_of,
     validate_params,
 )
-from captionrl.config.imported import file_name
+from captionrl.config.backbones import (
+    FEATURES,
+    FRAMES,
+    MINI_WEIGHTS,
+    RANDOM,
+    Download,
+    backbone_spec,
+    file_name,
+    given_weights,
+    is_extracted,
+)
 from captionrl.datasets.own import CSV, JSONL
 from captionrl.datasets.read import is_known
 from captionrl.errors import UserError
-from captionrl.features.shipped import MINI_WEIGHTS
-from captionrl.files import fingerprint, sha256
+from captionrl.files import fingerprint
 from captionrl.provenance import code_version
 
 try:

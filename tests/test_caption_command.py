@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from tiny import World, tiny_world
 
+from captionrl.config.backbones import BACKBONES, RANDOM, Download
 from captionrl.datasets.corpus import SPLITS, Corpus, Item
 from captionrl.datasets.mini import write
 from captionrl.datasets.prepare import prepare
-from captionrl.evaluation.media import WEIGHTS
 from captionrl.evaluation.predict import predict
 from captionrl.features.backbones import MiniResNet, load_backbone, save_mini
 from captionrl.features.extract import extract
-from captionrl.features.shipped import MINI_WEIGHTS
+from captionrl.features.weights import find_weights
 from captionrl.files import sha256
 
 BEAM = 3
@@ -166,30 +167,51 @@ def test_other_weights_than_in_training_are_refused(refused, checkpoint, weights
     assert f"(sha256 {sha256(weights)[:12]}, not 111111111111); name those with --weights" in message
 
 
-@pytest.mark.parametrize("backbone", [name for name, path in WEIGHTS.items() if path != MINI_WEIGHTS])
+@pytest.mark.parametrize("backbone", [name for name, spec in BACKBONES.items() if isinstance(spec.weights, Download)])
 def test_absent_weights_name_the_rule_that_makes_them(refused, checkpoint, tmp_path, monkeypatch, backbone):
     path = checkpoint(backbone=backbone)
     monkeypatch.chdir(tmp_path)
-    assert f"{WEIGHTS[backbone]}: no such file; make it with `snakemake {WEIGHTS[backbone]}`" in refused(
-        path, weights=None
-    )
+    file = BACKBONES[backbone].weights.path
+    assert f"{file}: no such file; make it with `snakemake {file}`" in refused(path, weights=None)
     assert "elsewhere.pth: no such file" in refused(path, weights=tmp_path / "elsewhere.pth")
 
 
 def test_the_mini_backbones_weights_are_the_packages(refused, checkpoint, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # wherever that is called
     message = refused(checkpoint(backbone_sha256="1" * 64), weights=None)
-    assert f"{MINI_WEIGHTS}: other weights of mini than" in message
+    assert f"{find_weights('mini', None)}: other weights of mini than" in message
+
+
+@pytest.mark.parametrize("backbone", ["timm:test_vit", "timm:test_efficientnet@grid2"])
+def test_a_checkpoint_trained_on_a_model_of_timm_captions_files(run, refused, media, checkpoint, tmp_path, backbone):
+    """By the weights that its features were made with, and by no others."""
+    from captionrl.features.libraries import timm
+
+    model = backbone.removeprefix("timm:").partition("@")[0]
+    save_file(timm.create_model(model).state_dict(), tmp_path / "weights.safetensors")
+    loaded = load_backbone(backbone, tmp_path / "weights.safetensors")
+    path = checkpoint(features=loaded.dim, backbone=backbone, backbone_sha256=loaded.weights_sha256)
+    status, out, err = run(path, *media.values(), weights=tmp_path / "weights.safetensors")
+    assert (status, err, out.count("\n")) == (0, "", len(media))
+    assert f"{backbone}: has no weights of its own; name their file with --weights" in refused(path, weights=None)
+    assert f"random: other weights of {backbone} than" in refused(path, weights=RANDOM)
+
+
+def test_a_checkpoint_trained_on_random_weights_captions_with_them_alone(run, refused, media, checkpoint):
+    loaded = load_backbone("timm:test_resnet", RANDOM)
+    path = checkpoint(features=loaded.dim, backbone="timm:test_resnet", backbone_sha256=loaded.weights_sha256)
+    assert run(path, *media.values(), weights=RANDOM)[0] == 0
+    assert "or try it with --weights random" in refused(path, weights=None)
 
 
 def test_a_checkpoint_without_visual_input_captions_no_video(refused, checkpoint):
-    assert "attention.safetensors: a no visual input, which sees no video" in refused(checkpoint(visual_input=False))
+    assert "attention.safetensors: trained without visual input" in refused(checkpoint(visual_input=False))
 
 
 def test_a_checkpoint_of_annotations_captions_no_video(refused, checkpoint):
     message = refused(checkpoint(backbone="annotations"))
-    what = "trained on annotations features, which are not computed from pixels here; give a checkpoint trained on mini"
-    assert f"attention.safetensors: {what}" in message
+    what = "trained on annotations features, which are not computed from pixels here; give a checkpoint trained on a"
+    assert f"attention.safetensors: {what} backbone's" in message
 
 
 def test_a_checkpoint_of_imported_features_says_how_to_caption_more(refused, checkpoint):

@@ -18,11 +18,11 @@ import pytest
 from captionrl import __version__, cli
 from captionrl.cli import COMMANDS, GROUPS, load_command
 from captionrl.config import Params, load_paper
+from captionrl.config.backbones import BACKBONES
 from captionrl.datasets.manifest import manifest
 from captionrl.datasets.mini.write import NAMES
 from captionrl.datasets.read import READERS
 from captionrl.evaluation.aggregate import METRICS
-from captionrl.evaluation.media import WEIGHTS
 from captionrl.files import write_json
 from captionrl.state import open_state
 
@@ -128,7 +128,7 @@ def test_the_example_of_a_command_parses_and_names_what_the_papers_make(command)
         ("render", NAMES),
         ("check-data", READERS),
         ("corpus", READERS),
-        ("features", WEIGHTS),
+        ("features", BACKBONES),
         ("frames", ["mini-frames", "inception-resnet-v2-frames"]),
         ("download", manifest()),
     ],

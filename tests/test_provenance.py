@@ -12,7 +12,7 @@ import pytest
 import captionrl
 from captionrl import provenance
 from captionrl.cli import COMMANDS
-from captionrl.config import MODELS, OBJECTIVES, REWARDS
+from captionrl.config import MODELS, OBJECTIVES, REWARDS, backbones
 from captionrl.provenance import code_version, commit, sources
 
 ROOT = Path(__file__).parents[1]
@@ -31,8 +31,11 @@ def package(tmp_path, monkeypatch):
 
 METHODS = {command: [model.path for model in MODELS.values()] for command in ("train", "predict", "figures")}
 METHODS["train"] += [objective.path for objective in OBJECTIVES.values()]  # all that a rule may say that it loads
-for _command in ("train", "figures"):
-    METHODS[_command] += REWARDS.values()
+LOADERS = sorted({*backbones.LOADERS.values(), *(spec.loader for spec in backbones.BACKBONES.values())})
+for name in ("train", "figures"):
+    METHODS[name] += REWARDS.values()
+for name in ("features", "frames", "train", "predict", "figures"):
+    METHODS[name] = [*METHODS.get(name, ()), *LOADERS]
 
 
 def forget():

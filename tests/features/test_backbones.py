@@ -2,13 +2,14 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
+from captionrl.config.backbones import BACKBONES
 from captionrl.errors import UserError
 from captionrl.features.backbones import (
-    BACKBONES,
     BATCH,
     MiniResNet,
     load_backbone,
@@ -112,17 +113,15 @@ def test_bad_weights_are_named_in_one_line(tmp_path, suffix):
 
 
 def test_weights_of_another_model(tmp_path, mini_weights):
-    for backbone, title in (("resnet152", "ResNet-152"), ("vgg16", "VGG-16")):
-        with pytest.raises(UserError, match=f"not the weights of torchvision's {title} "):
+    for backbone in ("resnet152", "vgg16"):
+        with pytest.raises(UserError, match=f"not the weights of torchvision's {backbone} "):
             load_backbone(backbone, mini_weights)
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(UserError, match="not a state dict"):
         load_backbone("resnet152", tmp_path / "list.pth")
     with pytest.raises(UserError, match="no such weights"):
         load_backbone("mini", tmp_path / "none.safetensors")
-    with pytest.raises(
-        UserError, match="choose one of mini, mini-grid, resnet152, vgg16, inception-resnet-v2, resnet101-grid"
-    ):
+    with pytest.raises(UserError, match=r"is called 'vgg'; did you mean 'vgg16'\? there are mini, mini-grid"):
         load_backbone("vgg", mini_weights)
 
 
@@ -191,7 +190,7 @@ def test_vgg16_is_torchvisions_up_to_fc7_after_its_relu(vgg16):
 
 
 def test_vgg16_sees_frames_as_resnet152_does():
-    assert BACKBONES["vgg16"][2:] == BACKBONES["resnet152"][2:]
+    assert replace(BACKBONES["vgg16"].facts, dim=2048) == BACKBONES["resnet152"].facts
 
 
 def test_mini_resnet_is_small():
@@ -201,22 +200,23 @@ def test_mini_resnet_is_small():
 def test_inception_resnet_v2_without_its_classifier_equals_timms_features(tmp_path):
     """Its published file tells 1,001 classes: TensorFlow's have one more, the background."""
     torch.manual_seed(0)
-    reference = load_trunk("inception-resnet-v2").eval()
+    reference = load_trunk("inception-resnet-v2")[0].eval()
     weights = reference.state_dict() | {"classif.weight": torch.zeros(1001, 1536), "classif.bias": torch.zeros(1001)}
     torch.save(weights, tmp_path / "inception_resnet_v2-940b1cd6.pth")
     frames = torch.randint(256, (2, 128, 128, 3), dtype=torch.uint8)
-    loaded = load_trunk("inception-resnet-v2", tmp_path / "inception_resnet_v2-940b1cd6.pth").eval()
+    trunk, facts = load_trunk("inception-resnet-v2", tmp_path / "inception_resnet_v2-940b1cd6.pth")
+    loaded = trunk.eval()
     with torch.inference_mode():
         images = frames.float().permute(0, 3, 1, 2) / 127.5 - 1  # as TensorFlow's Inception networks want them
         expected = reference.forward_features(images).mean((2, 3))
-        found = loaded(normalise(frames, *BACKBONES["inception-resnet-v2"][-2:]))
+        found = loaded(normalise(frames, facts.mean, facts.std))
     assert found.shape == (2, 1536)
     assert torch.allclose(found, expected, atol=1e-4, rtol=1e-3)
 
 
 def test_weights_of_another_network_are_not_inception_resnet_v2s(tmp_path):
     torch.save({"conv.weight": torch.zeros(1)}, tmp_path / "other.pth")
-    with pytest.raises(UserError, match=r"other.pth: not the weights of timm's Inception-ResNet-v2"):
+    with pytest.raises(UserError, match=r"other.pth: not the weights of timm's inception_resnet_v2"):
         load_trunk("inception-resnet-v2", tmp_path / "other.pth")
 
 

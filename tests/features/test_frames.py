@@ -50,8 +50,8 @@ def test_a_frame_store_holds_what_the_clips_show(clip, tmp_path):
 
 
 def test_frames_for_a_backbone_that_is_none_are_refused():
-    for name in ("mini", "resnet-frames"):
-        with pytest.raises(UserError, match="choose mini-frames"):
+    for name, error in (("mini", "no name of frames"), ("resnet-frames", "no backbone is"), ("vgg16-frames", "mini")):
+        with pytest.raises(UserError, match=error):
             frame_sampler(name, 5)
 
 

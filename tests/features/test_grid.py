@@ -7,9 +7,11 @@ import torch
 from PIL import Image
 from torch import nn
 
+from captionrl.config.backbones import BACKBONES
 from captionrl.features import store as module
-from captionrl.features.backbones import BACKBONES, Grid, load_backbone, load_mini, normalise
+from captionrl.features.backbones import Grid, load_backbone, load_mini, normalise
 from captionrl.features.extract import extract
+from captionrl.features.resize import resize_of
 from captionrl.features.store import FeatureStore, write_store
 
 ATTRIBUTES = {"backbone": "x", "weights_sha256": "ab", "fps": 3.0, "transform": "x", "code_version": "1", "dim": 8}
@@ -110,9 +112,9 @@ def test_a_read_that_comes_short_is_done_again(tmp_path, monkeypatch):
 
 
 def test_resnet101_grid_sees_the_whole_picture_in_14_by_14_cells():
-    _, dim, grid, resize, *_ = BACKBONES["resnet101-grid"]
-    assert (dim, grid, str(resize)) == (2048, 14, "squash 448 bilinear")
-    assert resize.size == 32 * grid
+    spec = BACKBONES["resnet101-grid"]
+    assert (spec.facts.dim, spec.grid, str(resize_of(spec.facts))) == (2048, 14, "squash 448 bilinear")
+    assert spec.facts.size == 32 * spec.grid
 
 
 @pytest.mark.slow

@@ -2,13 +2,18 @@
 
 import json
 import re
+from pathlib import Path
 
 import torch
 
+import captionrl
 from captionrl.config import BackbonePhase
+from captionrl.config.backbones import BACKBONES
 from captionrl.features.backbones import load_backbone
-from captionrl.features.shipped import MINI_WEIGHTS, shipped_weights
+from captionrl.features.weights import find_weights
 from captionrl.files import sha256
+
+MINI_WEIGHTS = find_weights("mini", None)
 
 
 def test_they_are_what_their_record_says():
@@ -20,8 +25,10 @@ def test_they_are_what_their_record_says():
 
 
 def test_they_are_those_of_all_that_is_made_of_the_mini_backbone_and_of_nothing_else():
-    assert {shipped_weights(name) for name in ("mini", "mini-grid", "mini-frames")} == {MINI_WEIGHTS}
-    assert shipped_weights("vgg16") is None
+    paths = {find_weights(name, None) for name in ("mini", "mini-grid", "mini-frames")}
+    assert paths == {Path(captionrl.__file__).parent / "features/mini.safetensors"}
+    same = [name for name, spec in BACKBONES.items() if spec.weights == BACKBONES["mini"].weights]
+    assert same == ["mini", "mini-grid"]
 
 
 def test_they_tell_pictures_apart():

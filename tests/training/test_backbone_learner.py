@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from captionrl.config import BackbonePhase
+from captionrl.config.backbones import MINI
 from captionrl.datasets.mini.world import LABELS
 from captionrl.datasets.mini.write import write_imagenet
-from captionrl.features.backbones import MINI_RESIZE, MiniResNet, load_backbone, load_mini
+from captionrl.features.backbones import MiniResNet, load_backbone, load_mini
 from captionrl.files import read_json, sha256
 from captionrl.training import backbone as module
 from captionrl.training.backbone import AttributeLearner, Frames, train_backbone
@@ -48,7 +49,7 @@ def history(out):
 def test_what_was_trained_is_a_backbone(train, images):
     out = train()
     assert {name: head.out_features for name, head in load_mini(out).heads.items()} == LABELS
-    features = load_backbone("mini", out).forward(torch.zeros(2, MINI_RESIZE.size, MINI_RESIZE.size, 3).byte())
+    features = load_backbone("mini", out).forward(torch.zeros(2, MINI.size, MINI.size, 3).byte())
     assert features.shape == (2, MiniResNet.dim)
     provenance = read_json(out.with_suffix(".json"))
     assert provenance["inputs"] == {"images": sha256(images)}

@@ -14,9 +14,9 @@ from captionrl.datasets.attributes import Attributes
 from captionrl.datasets.prepared import load_captions
 from captionrl.decoding import rollout as decoding
 from captionrl.errors import UserError
-from captionrl.features.shipped import MINI_WEIGHTS
 from captionrl.features.store import FeatureStore
-from captionrl.models import build_module
+from captionrl.features.weights import find_weights
+from captionrl.models import Features, build_module
 from captionrl.objectives.multitask import attribute_loss, multitask_loss
 from captionrl.objectives.reinforce import policy_gradient_loss
 from captionrl.text.vocabulary import Vocabulary
@@ -252,8 +252,27 @@ def test_what_a_phase_cannot_do_without_is_named(world, tmp_path):
 def test_without_a_file_the_cnn_has_the_packages_weights(world, tmp_path):
     brief = overlay(SEEING, {"phases": {"step1": {"epochs": 0.1}}})  # which leaves the CNN as it is
     checkpoint = world.train("first", "step1", tmp_path / "a.safetensors", brief, **world.cnn() | {"weights": None})
-    found, shipped = load_file(checkpoint), load_file(MINI_WEIGHTS)
+    found, shipped = load_file(checkpoint), load_file(find_weights("mini", None))
     assert torch.equal(found["cnn.trunk.stem.0.weight"], shipped["stem.0.weight"])
+
+
+def test_a_cnn_of_timm_is_trained_and_its_frames_are_of_its_size(tmp_path):
+    from captionrl.features.frame_sampler import frame_sampler
+    from captionrl.features.libraries import timm
+
+    name = "timm:test_resnet-frames"
+    sampler = frame_sampler(name, 3)
+    assert (sampler.dim, sampler.resize.size) == (timm.create_model("test_resnet", num_classes=0).num_features, 160)
+    module = build_module("e2e", sampler.dim, 20, tiny_paper().sizes, name)
+    torch.save(timm.create_model("test_resnet").state_dict(), tmp_path / "w.pth")
+    before = module.cnn.trunk.state_dict()["conv1.0.weight"].clone()
+    module.load_cnn(tmp_path / "w.pth")
+    assert not module.cnn.trunk.state_dict()["conv1.0.weight"].equal(before)
+    clip = torch.randint(0, 256, (1, 2, 160, 160, 3), dtype=torch.uint8)
+    features = module.visual_features(Features(clip, torch.ones(1, 2, dtype=torch.bool)))
+    assert features.frames.shape == (1, 2, sampler.dim)
+    features.frames.sum().backward()
+    assert all(weight.grad is not None for weight in module.cnn.trunk.parameters())
 
 
 def test_weights_of_another_network_are_refused(world, tmp_path):

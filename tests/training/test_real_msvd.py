@@ -13,12 +13,13 @@ import torch
 from torch import nn
 
 from captionrl.config import load_paper
+from captionrl.config.backbones import MINI
 from captionrl.datasets.mine import mine
 from captionrl.datasets.prepare import prepare
 from captionrl.datasets.prepared import load_captions
 from captionrl.datasets.read import read_corpus
 from captionrl.evaluation.predict import predict
-from captionrl.features.backbones import MINI_MEAN, MINI_STD, MiniResNet, normalise, save_mini
+from captionrl.features.backbones import MiniResNet, normalise, save_mini
 from captionrl.features.extract import extract
 from captionrl.features.frame_sampler import frame_sampler
 from captionrl.features.frames import unpack
@@ -57,7 +58,7 @@ def write_cnn(store: Path, path: Path) -> None:
             module.momentum = 1.0
     pictures = np.concatenate([unpack(frames.read(item)) for item in frames.items])
     with torch.no_grad():
-        model.train()(normalise(torch.from_numpy(pictures), MINI_MEAN, MINI_STD))
+        model.train()(normalise(torch.from_numpy(pictures), MINI.mean, MINI.std))
     save_mini(model, path)
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from captionrl.cli import parser
 from captionrl.config import Table, load_paper, load_params
+from captionrl.config.backbones import BACKBONES
 from captionrl.datasets.manifest import manifest
-from captionrl.evaluation.media import WEIGHTS
 
 ROOT = Path(__file__).parents[2]
 SEEDS = load_params(ROOT / "params.yaml").seeds
@@ -180,8 +180,8 @@ def test_a_backbone_is_given_its_official_weights_which_are_a_download(project, 
     plan = project.plan("--printshellcmds", f"work/msrvtt/features/{backbone}.json", config=config)
     (features,) = (parsed("features", arguments) for arguments in plan.commands["features"])
     (download,) = (parsed("download", arguments) for arguments in plan.commands["download"])
-    assert (features.backbone, features.weights) == (backbone, WEIGHTS[backbone])
-    assert download.into / download.name == WEIGHTS[backbone]
+    assert (features.backbone, features.weights) == (backbone, BACKBONES[backbone].weights.path)
+    assert download.into / download.name == BACKBONES[backbone].weights.path
     assert download.name in {entry.into for entry in manifest()[download.group]}
 
 
@@ -234,6 +234,48 @@ def test_bottom_up_features_match_by_number(project):
     plan = project.plan("--printshellcmds", "work/coco/features/bottomup.json", config=("scale=paper",))
     (line,) = (parsed("features-import", words) for words in plan.commands["features-import"])
     assert (line.source, line.name, line.ids) == (Path("data/coco/bottomup"), "bottomup", "number")
+
+
+def features_plan(project, backbone, target, **params):
+    """The arguments of the extractions for a target, with a backbone in the place of hrl's."""
+    given = {"overrides": {"hrl": {"backbone": backbone}}, **params}
+    config = [f"{key}={json.dumps(value, separators=(',', ':'))}" for key, value in given.items()]
+    plan = project.plan("--printshellcmds", target, config=(*ONE_SEED, *config))
+    return plan, [parsed("features", arguments) for arguments in plan.commands.get("features", [])]
+
+
+@pytest.mark.parametrize("grid", ["", "@grid7"])
+def test_a_model_of_timm_is_a_backbone_with_the_weights_that_params_name(new_project, grid):
+    project, backbone = new_project(), f"timm:resnet18.a1_in1k{grid}"
+    (project.path / "resnet 18.safetensors").touch()
+    weights = {"timm:resnet18.a1_in1k": "resnet 18.safetensors"}
+    plan, (features,) = features_plan(project, backbone, "results/mini/hrl/table1.csv", weights=weights)
+    store = Path(f"work/msrvtt-mini/features/timm--resnet18.a1_in1k{grid}.h5")
+    assert (features.backbone, features.weights, features.out) == (backbone, Path("resnet 18.safetensors"), store)
+    stores = {parsed("train", arguments).features for arguments in plan.commands["train"]}
+    assert stores == {None, store}  # a boundary critic sees none
+    assert {parsed("predict", arguments).features for arguments in plan.commands["predict"]} == {store}
+
+
+def test_a_model_of_open_clip_may_have_random_weights_that_params_name(project):
+    backbone, stem = "open_clip:ViT-B-32/openai", "open_clip--ViT-B-32--openai"
+    target = f"work/msrvtt-mini/features/{stem}.json"
+    _, (features,) = features_plan(project, backbone, target, weights={backbone: "random"})
+    assert (features.backbone, features.weights, features.out.name) == (backbone, "random", f"{stem}.h5")
+
+
+def test_weights_that_nobody_named_stop_with_one_line(project):
+    overrides = json.dumps({"hrl": {"backbone": "timm:resnet18"}}, separators=(",", ":"))
+    target = "work/msrvtt-mini/features/timm--resnet18.json"
+    status, output = project.snakemake("--dry-run", target, config=(*ONE_SEED, f"overrides={overrides}"))
+    assert status != 0
+    assert "params.yaml: weights: none of timm:resnet18; add `timm:resnet18: FILE`" in output
+
+
+def test_a_package_that_brings_weights_needs_no_file(project):
+    target = "work/msrvtt-mini/features/efficientnet-lite0.json"
+    _, (features,) = features_plan(project, "efficientnet-lite0", target)
+    assert (features.backbone, features.weights) == ("efficientnet-lite0", None)
 
 
 def test_overrides_come_through_the_shell_unharmed(project):

@@ -7,8 +7,21 @@ IMAGE_LISTS = {  # the images that the MSCOCO server scores captions of, by part
     "val2014": "data/{corpus}/annotations/captions_val2014.json",
 }
 EXTRACTION_PRECISION = "" if PARAMS.extraction_precision == "float32" else f"--precision {PARAMS.extraction_precision}"
-SHIPPED = sha256(MINI_WEIGHTS)[:16]  # wherever the package lies
 CHECKPOINT = "checkpoints/{corpus}/{paper}/{run}/{phase}/seed{seed}.safetensors"
+BACKBONE_OF = {  # the backbone of a feature file, by its name
+    file_name(backbone): backbone
+    for backbone in [
+        *FEATURES,
+        *(
+            paper.backbone_of(corpus, run)
+            for paper in PAPERS.values()
+            for corpus in paper.corpora
+            for run in paper.runs
+        ),
+    ]
+}
+KEPT = [name for name in BACKBONE_OF if name.endswith(FRAMES)]
+EXTRACTED = [name for name in BACKBONE_OF if is_extracted(BACKBONE_OF[name])]
 
 
 def results_of(paper):
@@ -40,7 +53,8 @@ def prepared(corpus):
     if MINI:  # as of results_of
         boards = [(paper, board) for paper in papers for board in paper.leaderboards.values() if board.corpus == corpus]
         features |= {
-            f"work/{corpus}/features/{paper.backbone_of(corpus, board.run)}-test2014.json" for paper, board in boards
+            f"work/{corpus}/features/{file_name(paper.backbone_of(corpus, board.run))}-test2014.json"
+            for paper, board in boards
         }
     segments = {
         f"work/{corpus}/segments/{paper.corpora[corpus].segmentation}.parquet"
@@ -80,26 +94,48 @@ def overrides_option(paper):
     return f"--overrides {shlex.quote(json.dumps(overrides))}" if overrides else ""
 
 
+def spec_of(wildcards):
+    """The record of the backbone whose features or frames a file is of."""
+    return backbone_spec(BACKBONE_OF[wildcards.backbone])
+
+
 def weights_of(wildcards):
-    return weights_of_backbone(wildcards.backbone)
+    return weights_of_backbone(BACKBONE_OF[wildcards.backbone])
 
 
 def weights_of_backbone(backbone):
-    official = {
-        "resnet152": "resnet152-394f9c45.pth",
-        "resnet101-grid": "resnet101-63fe2227.pth",
-        "vgg16": "vgg16-397923af.pth",
-        "inception-resnet-v2-frames": "inception_resnet_v2-940b1cd6.pth",
-    }
-    if backbone in official:
-        return f"data/weights/{official[backbone]}"
-    return rules.backbone.output.weights if PARAMS.mini_backbone == "trained" else []  # the package's own
+    """The file of a backbone's weights; none where a package brings them or they are random."""
+    given, source = given_weights(backbone, PARAMS.weights), backbone_spec(backbone).weights
+    if given:
+        return [] if given == RANDOM else given
+    if isinstance(source, Download):
+        return str(source.path)
+    if source is None:
+        raise WorkflowError(f"params.yaml: weights: none of {backbone}; add `{backbone}: FILE` (a test: {RANDOM})")
+    trained = source == MINI_WEIGHTS and PARAMS.mini_backbone == "trained"
+    return rules.backbone.output.weights if trained else []
+
+
+def weights_option(backbone, files):
+    """The option of a command that takes them."""
+    random = given_weights(backbone, PARAMS.weights) == RANDOM
+    return f"--weights {RANDOM}" if random else option("weights", files and shlex.quote(str(files)))
+
+
+def installed_weights(backbone, files):
+    """The digest of the weights that a package brings, where a job takes them."""
+    return "" if files or given_weights(backbone, PARAMS.weights) else backbone_spec(backbone).weights.sha256[:16]
+
+
+def record_of(spec):
+    """A hash of what decides features but code and weights."""
+    return fingerprint(asdict(spec))
 
 
 def frames_of(wildcards):
     """Frames of an item that are kept; papers that share a frame store must agree."""
     corpus = wildcards.corpus
-    return agreed("max_frames", corpus, wildcards.backbone, lambda paper: paper.corpora[corpus].max_frames)
+    return agreed("max_frames", corpus, BACKBONE_OF[wildcards.backbone], lambda paper: paper.corpora[corpus].max_frames)
 
 
 def fps_of(corpus, backbone):
@@ -174,17 +210,31 @@ def attributes_to_train(wildcards):
     return f"work/{wildcards.corpus}/attributes/{paper.corpora[wildcards.corpus].tagger}.tsv" if needed else []
 
 
-def weights_to_train(wildcards):
-    """The pre-trained weights of a captioner's own CNN, for its first phase."""
+def cnn_of(wildcards):
+    """The backbone that is a captioner's own CNN, where a phase begins with its weights; None for all others."""
     paper = PAPERS[wildcards.paper]
     if not paper.model_of(wildcards.run).cnn or start_checkpoint(wildcards):
-        return []
-    return weights_of_backbone(paper.backbone_of(wildcards.corpus, wildcards.run))
+        return None
+    return paper.backbone_of(wildcards.corpus, wildcards.run)
 
 
-def shipped_to_train(wildcards, input):
-    """Which weights of the package a captioner's own CNN starts from; none for all others."""
-    return SHIPPED if PAPERS[wildcards.paper].model_of(wildcards.run).cnn and not (input.start or input.weights) else ""
+def weights_to_train(wildcards):
+    """The pre-trained weights of a captioner's own CNN, for its first phase."""
+    backbone = cnn_of(wildcards)
+    return weights_of_backbone(backbone) if backbone else []
+
+
+def with_cnn(about, wildcards, input):
+    """What `about` says of that backbone and the file of its weights; nothing where there is none."""
+    backbone = cnn_of(wildcards)
+    return about(backbone, input.weights) if backbone else ""
+
+
+def cnn_to_train(wildcards):
+    """A hash of what a captioner's own CNN is."""
+    paper = PAPERS[wildcards.paper]
+    backbone = paper.backbone_of(wildcards.corpus, wildcards.run)
+    return record_of(backbone_spec(backbone)) if paper.model_of(wildcards.run).cnn else ""
 
 
 def most_attributes(wildcards):

@@ -25,6 +25,7 @@ rule backbone:
         device=lambda wildcards, input: PARAMS.device,
         code=code_version("backbone"),
         config=fingerprint(BackbonePhase().model_dump()),
+        record=record_of(backbone_spec("mini")),
     message:
         "Training the mini backbone on labelled stills of the mini world"
     shell:
@@ -126,7 +127,7 @@ rule test_features:
     benchmark:
         "work/benchmark/test_features/{corpus}-{backbone}-test2014.tsv"
     wildcard_constraints:
-        backbone="resnet152|resnet101-grid|vgg16|mini|mini-grid",
+        backbone="|".join(map(re.escape, EXTRACTED)),
     threads: 2 if SMALL else 8
     resources:
         gpu=1,
@@ -135,15 +136,17 @@ rule test_features:
     params:
         device=lambda wildcards, input: PARAMS.device,
         precision=EXTRACTION_PRECISION,
-        weights=lambda wildcards, input: option("weights", input.weights),
-        shipped=lambda wildcards, input: "" if input.weights else SHIPPED,
-        code=code_version("features"),
-        fps=lambda wildcards: fps_of(wildcards.corpus, wildcards.backbone),
+        backbone=lambda wildcards: BACKBONE_OF[wildcards.backbone],
+        weights=lambda wildcards, input: weights_option(BACKBONE_OF[wildcards.backbone], input.weights),
+        installed=lambda wildcards, input: installed_weights(BACKBONE_OF[wildcards.backbone], input.weights),
+        record=lambda wildcards: record_of(spec_of(wildcards)),
+        code=lambda wildcards: code_version("features", spec_of(wildcards).loader),
+        fps=lambda wildcards: fps_of(wildcards.corpus, BACKBONE_OF[wildcards.backbone]),
         images=lambda wildcards: IMAGE_LISTS["test2014"].format(**wildcards),
     message:
         "Extracting {wildcards.backbone} features of the test images of {wildcards.corpus}"
     shell:
-        "exec env OMP_NUM_THREADS={threads} captionrl features --backbone {wildcards.backbone} {params.weights}"
+        "exec env OMP_NUM_THREADS={threads} captionrl features --backbone {params.backbone} {params.weights}"
         " --raw data/{wildcards.corpus} --images {params.images} --out {output.store} --fps {params.fps}"
         " --workers {threads} {params.precision} --device {params.device} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
@@ -161,7 +164,7 @@ rule features:
     benchmark:
         "work/benchmark/features/{corpus}-{backbone}.tsv"
     wildcard_constraints:
-        backbone="resnet152|resnet101-grid|vgg16|mini|mini-grid",
+        backbone="|".join(map(re.escape, EXTRACTED)),
     threads: 2 if SMALL else 8
     resources:
         gpu=1,
@@ -170,15 +173,17 @@ rule features:
     params:
         device=lambda wildcards, input: PARAMS.device,
         precision=EXTRACTION_PRECISION,
-        weights=lambda wildcards, input: option("weights", input.weights),
-        shipped=lambda wildcards, input: "" if input.weights else SHIPPED,
-        code=code_version("features"),
-        fps=lambda wildcards: fps_of(wildcards.corpus, wildcards.backbone),
+        backbone=lambda wildcards: BACKBONE_OF[wildcards.backbone],
+        weights=lambda wildcards, input: weights_option(BACKBONE_OF[wildcards.backbone], input.weights),
+        installed=lambda wildcards, input: installed_weights(BACKBONE_OF[wildcards.backbone], input.weights),
+        record=lambda wildcards: record_of(spec_of(wildcards)),
+        code=lambda wildcards: code_version("features", spec_of(wildcards).loader),
+        fps=lambda wildcards: fps_of(wildcards.corpus, BACKBONE_OF[wildcards.backbone]),
         allowed_failures=PARAMS.allowed_failures,
     message:
         "Extracting {wildcards.backbone} features of {wildcards.corpus}"
     shell:
-        "exec env OMP_NUM_THREADS={threads} captionrl features --backbone {wildcards.backbone} {params.weights}"
+        "exec env OMP_NUM_THREADS={threads} captionrl features --backbone {params.backbone} {params.weights}"
         " --raw data/{wildcards.corpus} --captions work/{wildcards.corpus}/captions --out {output.store} --fps {params.fps}"
         " --allowed-failures {params.allowed_failures} --workers {threads} {params.precision} --device {params.device}"
         " 2> >(trap '' TERM INT; exec tee {log} >&2)"
@@ -197,19 +202,21 @@ rule frames:
     benchmark:
         "work/benchmark/frames/{corpus}-{backbone}.tsv"
     wildcard_constraints:
-        backbone="inception-resnet-v2-frames|mini-frames",
+        backbone="|".join(map(re.escape, KEPT)),
     threads: 2 if SMALL else 8
     resources:
         mem_mb=2000 if SMALL else 8000,
         runtime=30 if SMALL else 12 * 60,
     params:
-        code=code_version("frames"),
-        fps=lambda wildcards: fps_of(wildcards.corpus, wildcards.backbone),
+        backbone=lambda wildcards: BACKBONE_OF[wildcards.backbone],
+        record=lambda wildcards: record_of(spec_of(wildcards)),
+        code=lambda wildcards: code_version("frames", spec_of(wildcards).loader),
+        fps=lambda wildcards: fps_of(wildcards.corpus, BACKBONE_OF[wildcards.backbone]),
         max_frames=frames_of,
         allowed_failures=PARAMS.allowed_failures,
     message:
         "Keeping frames of {wildcards.corpus} for {wildcards.backbone}"
     shell:
-        "exec env OMP_NUM_THREADS={threads} captionrl frames --backbone {wildcards.backbone} --max-frames {params.max_frames}"
+        "exec env OMP_NUM_THREADS={threads} captionrl frames --backbone {params.backbone} --max-frames {params.max_frames}"
         " --raw data/{wildcards.corpus} --captions work/{wildcards.corpus}/captions --out {output.store} --fps {params.fps}"
         " --allowed-failures {params.allowed_failures} --workers {threads} 2> >(trap '' TERM INT; exec tee {log} >&2)"

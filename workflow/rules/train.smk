@@ -39,8 +39,9 @@ rule train:
         features=lambda wildcards, input: option("features", store_of(input.features)),
         segments=lambda wildcards, input: option("segments", input.segments),
         attributes=lambda wildcards, input: option("attributes", input.attributes),
-        pretrained=lambda wildcards, input: option("weights", input.weights),
-        shipped=shipped_to_train,
+        pretrained=lambda wildcards, input: with_cnn(weights_option, wildcards, input),
+        installed=lambda wildcards, input: with_cnn(installed_weights, wildcards, input),
+        cnn=cnn_to_train,
         overrides=lambda wildcards, input: overrides_option(wildcards.paper),
     message:
         "Training {wildcards.paper}/{wildcards.run}/{wildcards.phase} on {wildcards.corpus}, seed {wildcards.seed}"

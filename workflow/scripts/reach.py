@@ -5,13 +5,16 @@ from collections import defaultdict
 from pathlib import Path
 
 from captionrl.cli import COMMANDS, load_command
-from captionrl.config import MODELS, OBJECTIVES, REWARDS
+from captionrl.config import MODELS, OBJECTIVES, REWARDS, backbones
 from captionrl.provenance import PACKAGE, sources
 
 METHODS = {command: [model.path for model in MODELS.values()] for command in ("train", "predict", "submit", "figures")}
 METHODS["train"] += [objective.path for objective in OBJECTIVES.values()]
-for command in ("train", "figures"):
-    METHODS[command] += REWARDS.values()
+LOADERS = sorted({*backbones.LOADERS.values(), *(spec.loader for spec in backbones.BACKBONES.values())})
+for name in ("train", "figures"):
+    METHODS[name] += REWARDS.values()
+for name in ("features", "frames", "train", "predict", "submit", "figures"):
+    METHODS[name] = [*METHODS.get(name, ()), *LOADERS]
 rules = "".join(path.read_text(encoding="utf-8") for path in sorted(Path("workflow/rules").glob("*.smk")))
 commands = list(dict.fromkeys(re.findall(r'code_version\(\s*"([\w-]+)"', rules)))
 imported = {command: sources(command, *METHODS.get(command, ())) for command in commands}

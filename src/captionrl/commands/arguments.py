@@ -53,6 +53,13 @@ def names(number: int) -> Callable[[str], tuple[str, ...]]:
     return split
 
 
+def weights_file(text: str) -> Path | str:
+    """The type of a file of weights, or RANDOM."""
+    from captionrl.config.backbones import RANDOM
+
+    return RANDOM if text == RANDOM else Path(text)
+
+
 SHARED: dict[str, dict[str, Any]] = {
     "allowed-failures": {"type": int, "default": 0, "metavar": "N", "help": "broken videos to leave out"},
     "beam": {"type": positive, "default": 5, "metavar": "N", "help": "beam width"},

@@ -18,7 +18,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="a video, GIF or image")
     arguments.shared(parser, "beam", "json", "device")
     parser.add_argument("--figure", type=Path, metavar="DIR", help="draw caption and attention of FILE as DIR/STEM.png")
-    parser.add_argument("--weights", type=Path, help="the backbone's weights, if they are not where the rules put them")
+    what = "the backbone's weights, if they are not where the rules put them"
+    parser.add_argument("--weights", type=arguments.weights_file, help=what)
 
 
 def run(args: Namespace) -> None:

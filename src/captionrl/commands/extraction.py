@@ -6,6 +6,7 @@ from pathlib import Path
 
 from captionrl.datasets.prepared import load_captions
 from captionrl.features.extract import Extractor, extract
+from captionrl.features.weights import spec_of
 from captionrl.provenance import code_version
 
 
@@ -25,6 +26,6 @@ def extract_media(args: Namespace, media: Mapping[str, str], extractor: Extracto
         fps=args.fps,
         state=args.state / "features",
         allowed_failures=args.allowed_failures,
-        code_version=code_version(args.command),
+        code_version=code_version(args.command, spec_of(args.backbone).loader),
         workers=args.workers,
     )

@@ -28,7 +28,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from captionrl.config.imported import is_imported
+    from captionrl.config.backbones import is_imported
     from captionrl.datasets.prepared import load_captions
     from captionrl.features.imports import Kind, import_features
     from captionrl.features.store import FeatureStore

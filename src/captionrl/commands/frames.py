@@ -1,7 +1,6 @@
 """Store a few frames of every item, as input of a backbone that is to be trained."""
 
 from argparse import ArgumentParser, Namespace
-from typing import get_args
 
 from captionrl.commands import arguments
 
@@ -11,10 +10,10 @@ EXAMPLE = (
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    from captionrl.config import Backbone
+    from captionrl.config.backbones import FEATURES, FRAMES
 
-    names = [name for name in get_args(Backbone) if name.endswith("-frames")]
-    parser.add_argument("--backbone", required=True, help=" or ".join(names))
+    names = [name for name in FEATURES if name.endswith(FRAMES)]
+    parser.add_argument("--backbone", required=True, help=f"{', '.join(names)} or timm:MODEL{FRAMES}")
     arguments.paths(parser, captions="a prepared corpus, to store the frames of its items")
     parser.add_argument("--max-frames", type=arguments.positive, default=5, metavar="N", help="frames per item")
     arguments.paths(parser, raw="the data set's files", out="the store (.h5); .json is written beside it")

@@ -19,8 +19,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--features", type=Path, help="its feature store; HRL's boundary critic needs none")
     parser.add_argument("--segments", type=Path, help="its captions' segments, for HRL's boundary critic")
     parser.add_argument("--attributes", type=Path, help="its attributes (.tsv), for attribute prediction")
-    what = "of the captioner's CNN, without --start; a mini backbone has its own in the package"
-    parser.add_argument("--weights", type=Path, help=what)
+    what = "of the captioner's CNN, without --start; if neither a package nor a rule brings them"
+    parser.add_argument("--weights", type=arguments.weights_file, help=what)
     parser.add_argument("--start", type=Path, help="the checkpoint to start from")
     arguments.shared(parser, "precision", *arguments.PAPER, "device", "state")
 

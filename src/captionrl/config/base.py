@@ -4,8 +4,9 @@ from collections.abc import Collection
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
+from captionrl.config.backbones import FEATURES, PATTERNS, check_features
 from captionrl.dotted import load_object
 from captionrl.errors import UserError
 
@@ -17,12 +18,11 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 # paper: papers/<paper>/paper.yaml; mini: mini.yaml laid over it; own: a user's own project, own.yaml laid over
 # paper.yaml if there is one
 Scale = Literal["mini", "paper", "own"]
-# fmt: off
-Backbone = Literal[
-    "resnet152", "resnet101-grid", "vgg16", "bottomup", "mini", "mini-grid", "annotations",
-    "inception-resnet-v2-frames", "mini-frames",  # frames themselves, for a CNN of that name in the captioner
+Backbone = Annotated[
+    str,
+    AfterValidator(check_features),
+    WithJsonSchema({"anyOf": [{"enum": FEATURES}, *({"type": "string", "pattern": each} for each in PATTERNS)]}),
 ]
-# fmt: on
 
 
 class Strict(BaseModel):

@@ -1,38 +1,11 @@
-"""Features that a user has and imports: the backbone own:NAME, and what params.yaml says of it."""
+"""What params.yaml says of features that a user has and imports as own:NAME."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, PositiveInt, ValidatorFunctionWrapHandler, WithJsonSchema, WrapValidator
+from pydantic import BeforeValidator, PositiveInt
 
-from captionrl.config.base import Backbone, NotNegative, Strict
-
-PREFIX = "own:"
-OWN = re.compile(rf"{PREFIX}(?!.*-frames$)[a-z0-9]+(-[a-z0-9]+)*")
-
-
-def is_imported(backbone: str) -> bool:
-    """Whether a backbone's features are made by `captionrl features-import`."""
-    return backbone == "bottomup" or OWN.fullmatch(backbone) is not None
-
-
-def file_name(backbone: str) -> str:
-    """A backbone's name as a part of file names."""
-    return backbone.replace(":", "--")
-
-
-def _own_or_listed(name: Any, listed: ValidatorFunctionWrapHandler) -> Any:
-    if not (isinstance(name, str) and name.startswith(PREFIX)):
-        return listed(name)
-    if not OWN.fullmatch(name):
-        rule = "small letters and digits, with single hyphens between them and not -frames at the end"
-        raise ValueError(f"{name!r}: what follows {PREFIX} must be {rule}; rename it")
-    return name
-
-
-_OWN_NAME = Annotated[str, WithJsonSchema({"type": "string", "pattern": f"^{OWN.pattern}$"})]
-AnyBackbone = Annotated[Backbone, WrapValidator(_own_or_listed, json_schema_input_type=Backbone | _OWN_NAME)]
+from captionrl.config.base import NotNegative, Strict
 
 
 class ImportedFeatures(Strict):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from captionrl.config.base import Model, Name, Scale, Strict, complaint, overlay
+from captionrl.config.base import Backbone, Model, Name, Scale, Strict, complaint, overlay
 from captionrl.config.imported import PathOrMore
 from captionrl.config.paper import Paper
 from captionrl.errors import UserError
@@ -23,6 +23,7 @@ class Params(Strict):
     precision: Literal["float32", "bfloat16"] = "float32"  # that trainings compute in; weights are float32 always
     mini_backbone: Literal["shipped", "trained"] = "shipped"  # the package's weights, or those of the rule backbone
     extraction_precision: Literal["float32", "bfloat16"] = "float32"  # that backbones compute features in
+    weights: dict[Backbone, str] = Field(default={})  # {backbone: the file of its weights, or random for a test}
     allowed_failures: Annotated[int, Field(ge=0)] = 0  # broken videos a corpus may have before its features fail
     features: dict[Name, PathOrMore] = Field(default={})  # {NAME: path} of features that are the backbone own:NAME
     container: str = "docker://python:3.11-slim"  # where jobs run, with --software-deployment-method apptainer only

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, ValidationError, model_validator
 
-from captionrl.config.base import Name, Positive, Share, Strict, complaint, known, unknown_key, within
+from captionrl.config.backbones import FRAMES, backbone_spec
+from captionrl.config.base import Backbone, Name, Positive, Share, Strict, complaint, known, unknown_key, within
 from captionrl.config.figures import Figures
-from captionrl.config.imported import AnyBackbone
 from captionrl.config.methods import MODELS, ModelSpec, model_spec, objective_spec, trained_by
 from captionrl.config.phases import (
     AnyPhase,
@@ -34,7 +34,7 @@ class CorpusSettings(Strict):
     min_count: PositiveInt  # a word rarer than this in the training captions becomes <unk>
     segmentation: Literal["corenlp", "grammar", "shallow"] = "corenlp"  # what cuts captions into chunks
     tagger: Literal["corenlp", "dictionary"] = "corenlp"  # what finds nouns, verbs and adjectives, for attributes
-    backbone: AnyBackbone | None = None  # another one than the paper's
+    backbone: Backbone | None = None  # another one than the paper's
     sizes: dict[str, Any] = Field(default={})  # laid over the paper's sizes for this corpus
     phases: dict[str, dict[str, Any]] = Field(default={})  # likewise over its phases
 
@@ -54,7 +54,7 @@ class Run(Strict):
     start: Annotated[str | None, Field(alias="from")] = None  # the run whose last phase the first one starts from
     visual_input: bool = True  # false: a control that is shown the same zero features for every item
     sizes: dict[str, Any] = Field(default={})  # laid over the paper's and the corpus' sizes
-    backbone: AnyBackbone | None = None  # another one than the corpus'
+    backbone: Backbone | None = None  # another one than the corpus'
 
     def check(self, paper: Paper, name: str) -> None:
         """Whether the run's own keys fit the paper. Raises a ValueError that names the key below runs.`name`."""
@@ -79,7 +79,7 @@ class Run(Strict):
             raise ValueError(f"{place}.from: is missing; {self.model} starts from a run of model {model.starts_from}")
         for corpus in paper.corpora:
             backbone = paper.backbone_of(corpus, name)
-            if model.captions and backbone.endswith("-frames") != model.cnn:
+            if model.captions and backbone.endswith(FRAMES) != model.cnn:
                 what = "has a CNN and needs frames" if model.cnn else "has no CNN and needs features"
                 fault = f"{self.model} {what}, which {backbone} on {corpus} does not give; set backbone"
                 raise ValueError(f"{place}: {fault}")
@@ -103,7 +103,7 @@ class Paper(Strict):
 
     paper: Annotated[str, Field(pattern=r"^[a-z0-9]+([-_][a-z0-9]+)*$")]
     title: str
-    backbone: AnyBackbone
+    backbone: Backbone
     fps: Positive
     corpora: dict[Name, CorpusSettings]
     sizes: dict[str, Any]  # of all its models: each gets those that it has
@@ -221,10 +221,10 @@ class Paper(Strict):
         mine = self.phase_of(phase, corpus)
         return isinstance(mine, EndToEndPhase) and mine.alpha < 1
 
-    def backbone_of(self, corpus: str, run: str) -> AnyBackbone:
+    def backbone_of(self, corpus: str, run: str) -> Backbone:
         return self.runs[run].backbone or self.corpora[corpus].backbone or self.backbone
 
-    def backbones_of(self, corpus: str) -> list[AnyBackbone]:
+    def backbones_of(self, corpus: str) -> list[Backbone]:
         """Those whose features of a corpus the runs of the paper's tables see, each once."""
         tables = [name for name, table in self.tables.items() if table.corpus == corpus]
         return list(dict.fromkeys(self.backbone_of(corpus, run) for name in tables for run in self.runs_of(name)))
@@ -259,11 +259,12 @@ class Paper(Strict):
         return {name: REWARDS.get(name, name) for name in mine.weights} if isinstance(mine, RewardPhase) else {}
 
     def methods_of(self, run: str) -> tuple[str, ...]:
-        """MODULE:NAME of a run's model: what the code version of its captions is about, too."""
-        return (self.model_of(run).path,)
+        """MODULE:NAME of a run's model and of its CNN's loader: what the code version of its captions is about, too."""
+        networks = {self.backbone_of(corpus, run) for corpus in self.corpora} if self.model_of(run).cnn else set()
+        return self.model_of(run).path, *sorted({backbone_spec(network).loader for network in networks})
 
     def training_methods_of(self, run: str, phase: str, corpus: str) -> tuple[str, ...]:
-        """Likewise of a training: of the run's model, the phase's learner and its rewards."""
+        """Likewise of a training: of the run's model and CNN, the phase's learner and its rewards."""
         learner = objective_spec(self.phases[phase].objective).path
         return *self.methods_of(run), learner, *self.rewards_of(phase, corpus).values()
 

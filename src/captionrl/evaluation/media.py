@@ -7,26 +7,18 @@ import numpy as np
 import torch
 
 from captionrl.config import model_spec
-from captionrl.config.imported import is_imported
+from captionrl.config.backbones import is_extracted, is_imported
 from captionrl.device import pick_device
 from captionrl.errors import UserError
 from captionrl.evaluation.describe import Description, describe
 from captionrl.features.backbones import Backbone, load_backbone
 from captionrl.features.frame_sampler import FrameSampler, frame_sampler
 from captionrl.features.frames import unpack
-from captionrl.features.shipped import MINI_WEIGHTS
 from captionrl.features.store import sample_uniformly
 from captionrl.features.video import sample_frames
+from captionrl.features.weights import find_weights
 from captionrl.models import Features, Policy
 from captionrl.training.checkpoint import Metadata, load_checkpoint
-
-WEIGHTS = {  # where the pipeline keeps each backbone's weights; Snakemake makes or fetches them
-    "mini": MINI_WEIGHTS,
-    "mini-grid": MINI_WEIGHTS,
-    "resnet152": Path("data/weights/resnet152-394f9c45.pth"),
-    "resnet101-grid": Path("data/weights/resnet101-63fe2227.pth"),
-    "vgg16": Path("data/weights/vgg16-397923af.pth"),
-}
 
 
 @dataclass(frozen=True)
@@ -57,29 +49,26 @@ class Captioner:
         return description, numbers
 
 
-def load_captioner(checkpoint: Path, weights: Path | None, device: str) -> Captioner:
-    """The captioner of a checkpoint; its backbone's weights from `weights`, else from where the pipeline keeps them."""
+def load_captioner(checkpoint: Path, weights: Path | str | None, device: str) -> Captioner:
+    """The captioner of a checkpoint; its backbone's weights from `weights`, else from where they are by default."""
     policy, metadata = load_checkpoint(checkpoint)
     if not metadata.visual_input:
-        raise UserError(f"{checkpoint}: a no visual input, which sees no video; give another run's checkpoint")
+        raise UserError(f"{checkpoint}: trained without visual input; give another run's checkpoint")
     where = pick_device(device)
     if model_spec(metadata.model).cnn:
         return Captioner(
             policy.to(where), metadata, frame_sampler(metadata.backbone, metadata.corpus_settings.max_frames), where
         )
-    default = WEIGHTS.get(metadata.backbone)
-    if default is None:
+    if not is_extracted(metadata.backbone):
         fault = f"trained on {metadata.backbone} features, which are not computed from pixels here"
         mine = "import those of your files (`captionrl features import --like`) and use `captionrl predict`, or "
-        fix = f"{mine if is_imported(metadata.backbone) else ''}give a checkpoint trained on {' or '.join(WEIGHTS)}"
+        fix = f"{mine if is_imported(metadata.backbone) else ''}give a checkpoint trained on a backbone's"
         raise UserError(f"{checkpoint}: {fault}; {fix}")
-    path = weights or default
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; make it with `snakemake {default}`, or name another with --weights")
-    backbone = load_backbone(metadata.backbone, path, where)
+    found = find_weights(metadata.backbone, weights)
+    backbone = load_backbone(metadata.backbone, found, where)
     if backbone.weights_sha256 != metadata.backbone_sha256:
         raise UserError(
-            f"{path}: other weights of {metadata.backbone} than {checkpoint} was trained with "
+            f"{found}: other weights of {metadata.backbone} than {checkpoint} was trained with "
             f"(sha256 {backbone.weights_sha256[:12]}, not {metadata.backbone_sha256[:12]}); name those with --weights"
         )
     return Captioner(policy.to(where), metadata, backbone, where)

@@ -1,40 +1,34 @@
-"""The CNNs that turn a frame into a vector or a grid of them: torchvision's, timm's and a small ResNet.
+"""The networks that turn a frame into a vector or a grid of them: the mini backbone, torchvision's and timm's.
 
-`load_backbone` gives a frozen one, `load_trunk` one to train.
+`load_backbone` gives a frozen one, `load_trunk` one to train; config/backbones.py lists all of them with their loaders.
 
 A grid keeps where things are: attention then has regions to look at, as it has frames in a video.
 """
 
+import hashlib
 import json
-import pickle
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from captionrl.config.backbones import MINI, RANDOM, RGB, TRAINABLE, BackboneSpec, Facts
+from captionrl.dotted import load_object
 from captionrl.errors import UserError
-from captionrl.features.resize import Resize
+from captionrl.features.resize import Resize, resize_of
+from captionrl.features.weights import fill, read_weights, spec_of
 from captionrl.files import atomic, sha256
 
 BATCH = 32  # frames a forward pass; more gain nothing on a CPU, and 32 at 224x224 fit any GPU
 
-RGB = tuple[float, float, float]
-IMAGENET_MEAN: RGB = (0.485, 0.456, 0.406)
-IMAGENET_STD: RGB = (0.229, 0.224, 0.225)
-HALF: RGB = (0.5, 0.5, 0.5)  # what TensorFlow's Inception networks take for mean and for standard deviation
-MINI_MEAN: RGB = (0.5, 0.5, 0.5)
-MINI_STD: RGB = (0.25, 0.25, 0.25)
-MINI_RESIZE = Resize(64)  # squashed: a centre crop would lose who stands at the border
-
 
 @dataclass(frozen=True)
 class Backbone:
-    """A frozen CNN with everything that decides its features. Made by `load_backbone`."""
+    """A frozen network with everything that decides its features. Made by `load_backbone`."""
 
     name: str
     module: nn.Module  # float [N, 3, size, size] -> [N, dim], or [N * grid * grid, dim]
@@ -43,14 +37,16 @@ class Backbone:
     resize: Resize
     mean: RGB
     std: RGB
-    weights_sha256: str
+    weights_sha256: str  # of their file; random ones: of names, shapes and values
     device: torch.device
     precision: str  # "float32" or "bfloat16"
+    random: bool = False  # its weights are random, for tests
 
     @property
     def transform(self) -> str:
         """From decoded frame to features, in words; stored with the features."""
-        return f"{self.resize}; mean {list(self.mean)} std {list(self.std)}; {self.precision}"
+        random = "; random weights" if self.random else ""
+        return f"{self.resize}; mean {list(self.mean)} std {list(self.std)}; {self.precision}{random}"
 
     @torch.inference_mode()
     def forward(self, frames: Tensor) -> Tensor:
@@ -90,7 +86,7 @@ class MiniResNet(nn.Module):
     Where things are survives the pooling as far as those labels ask for it.
     """
 
-    dim = 128
+    dim = MINI.dim
 
     def __init__(self, heads: dict[str, int]):
         super().__init__()
@@ -101,7 +97,7 @@ class MiniResNet(nn.Module):
         self.heads = nn.ModuleDict({name: nn.Linear(self.dim, values) for name, values in heads.items()})
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, 64, 64], normalised by MINI_MEAN and MINI_STD -> [B, 128]."""
+        """[B, 3, 64, 64], normalised as MINI says -> [B, 128]."""
         grid = self.stages(self.stem(images)).float()
         half = self.dim // 2
         return torch.cat([grid[:, :half].mean((2, 3)), grid[:, half:].amax((2, 3))], 1)
@@ -136,42 +132,19 @@ def save_mini(model: MiniResNet, path: Path | str) -> None:
 
 def load_mini(path: Path | str) -> MiniResNet:
     """The model of `save_mini`, with its heads in the order in which they were made."""
-    weights = _read_weights(Path(path))
+    weights = read_weights(Path(path))
     try:
         with safe_open(path, "pt") as file:
             heads = json.loads(file.metadata()["heads"])
     except (SafetensorError, KeyError, TypeError):
         raise UserError(f"{path}: not weights of the mini backbone (no `heads` in its metadata)") from None
     model = MiniResNet(heads)
-    _fill(model, weights, Path(path), "mini")
-    return model
-
-
-def load_resnet(depth: int, path: Path | str) -> nn.Module:
-    """torchvision's ResNet-`depth` (of 50 and more) without its classifier: [B, 3, H, W] -> [B, 2048]."""
-    return _load_torchvision(f"resnet{depth}", "fc", path, f"ResNet-{depth}")
-
-
-def load_vgg16(path: Path | str) -> nn.Module:
-    """torchvision's VGG-16 without its last layer: [B, 3, H, W] -> [B, 4096], fc7 after its ReLU."""
-    return _load_torchvision("vgg16", "classifier.6", path, "VGG-16")
-
-
-def load_inception_resnet_v2(path: Path | str | None) -> nn.Module:
-    """timm's Inception-ResNet-v2 without its classifier: [B, 3, H, W] -> [B, 1536]; without `path` random weights."""
-    from captionrl.features import torchvision_cpu  # noqa: F401 - timm imports torchvision, and takes seconds to
-
-    import timm  # isort: skip
-
-    model: nn.Module = timm.create_model("inception_resnet_v2", pretrained=False, num_classes=0)
-    if path is not None:  # its classifier has 1,001 classes, TensorFlow's background among them
-        weights = {name: value for name, value in _read_weights(Path(path)).items() if not name.startswith("classif.")}
-        _fill(model, weights, Path(path), "timm's Inception-ResNet-v2")
+    fill(model, weights, Path(path), "mini")
     return model
 
 
 class Grid(nn.Module):
-    """The last feature map of a CNN, averaged over `side` x `side` cells (adaptive pooling), as one row a cell."""
+    """The last feature map of a network, averaged over `side` x `side` cells (adaptive pooling), as one row a cell."""
 
     def __init__(self, trunk: nn.Module, side: int):
         super().__init__()
@@ -183,91 +156,88 @@ class Grid(nn.Module):
         return maps.permute(0, 2, 3, 1).flatten(0, 2)
 
 
-def load_mini_grid(side: int, path: Path | str) -> nn.Module:
-    """The map that `mini` pools, from the same weights; 4 cells a side are all that it has of a 64x64 image."""
-    model = load_mini(path)
-    return Grid(nn.Sequential(model.stem, model.stages), side)
-
-
-def load_resnet_grid(depth: int, side: int, path: Path | str) -> nn.Module:
-    return Grid(nn.Sequential(*list(load_resnet(depth, path).children())[:-2]), side)  # no pooling, no classifier
-
-
-# name -> loader, features, grid, resize, mean, std
-BACKBONES: dict[str, tuple[Callable[[Path | str], nn.Module], int, int, Resize, RGB, RGB]] = {
-    "mini": (load_mini, MiniResNet.dim, 0, MINI_RESIZE, MINI_MEAN, MINI_STD),
-    "mini-grid": (partial(load_mini_grid, 4), MiniResNet.dim, 4, MINI_RESIZE, MINI_MEAN, MINI_STD),
-    "resnet152": (partial(load_resnet, 152), 2048, 0, Resize(224, shorter=256), IMAGENET_MEAN, IMAGENET_STD),
-    "vgg16": (load_vgg16, 4096, 0, Resize(224, shorter=256), IMAGENET_MEAN, IMAGENET_STD),
-    "inception-resnet-v2": (load_inception_resnet_v2, 1536, 0, Resize(224), HALF, HALF),
-    # 448 / 32 = 14 cells a side; squashed, so that the grid covers the whole picture
-    "resnet101-grid": (partial(load_resnet_grid, 101, 14), 2048, 14, Resize(448), IMAGENET_MEAN, IMAGENET_STD),
-}
-
-
-def load_trunk(name: str, weights: Path | str | None = None) -> nn.Module:
-    """The CNN of a backbone, to be trained: float [N, 3, size, size] -> [N, dim]; without a file of random weights."""
-    if name == "inception-resnet-v2":
-        return load_inception_resnet_v2(weights)
-    if name != "mini":
-        raise UserError(f"backbone {name!r} cannot be trained; choose inception-resnet-v2 or mini")
-    model = MiniResNet({}) if weights is None else load_mini(weights)
+def load_mini_network(spec: BackboneSpec, path: Path | None) -> nn.Module:
+    """The mini backbone without its heads, or the map that it pools: 4 cells a side are all that it has."""
+    model = MiniResNet({}) if path is None else load_mini(path)
     model.heads = nn.ModuleDict()  # of its own training alone
+    return Grid(nn.Sequential(model.stem, model.stages), spec.grid) if spec.grid else model
+
+
+def load_resnet(spec: BackboneSpec, path: Path | None) -> nn.Module:
+    """torchvision's ResNet of 50 layers and more without its classifier: [B, 3, H, W] -> [B, 2048]; or its last map."""
+    model = _load_torchvision(spec, path, "fc")
+    return Grid(nn.Sequential(*list(model.children())[:-2]), spec.grid) if spec.grid else model  # no pooling
+
+
+def load_vgg16(spec: BackboneSpec, path: Path | None) -> nn.Module:
+    """torchvision's VGG-16 without its last layer: [B, 3, H, W] -> [B, 4096], fc7 after its ReLU."""
+    return _load_torchvision(spec, path, "classifier.6")
+
+
+def load_inception_resnet_v2(spec: BackboneSpec, path: Path | None) -> nn.Module:
+    """timm's Inception-ResNet-v2 without its classifier: [B, 3, H, W] -> [B, 1536]."""
+    from captionrl.features import torchvision_cpu  # noqa: F401 - timm imports torchvision, and takes seconds to
+
+    import timm  # isort: skip
+
+    model: nn.Module = timm.create_model(spec.model, pretrained=False, num_classes=0)
+    if path is not None:  # its classifier has 1,001 classes, TensorFlow's background among them
+        weights = {name: value for name, value in read_weights(path).items() if not name.startswith("classif.")}
+        fill(model, weights, path, f"timm's {spec.model}")
     return model
+
+
+def _load_torchvision(spec: BackboneSpec, path: Path | None, last: str) -> nn.Module:
+    """torchvision's model of that name, its layer `last`, the classifier of 1000 classes, cut off."""
+    from captionrl.features.torchvision_cpu import torchvision  # seconds to import, and the mini scale needs none
+
+    with torch.device("meta" if path else "cpu"):  # no random numbers for millions of weights that are replaced at once
+        model: nn.Module = getattr(torchvision.models, spec.model)(weights=None)
+    if path:
+        fill(model, read_weights(path), path, f"torchvision's {spec.model}")
+    model.set_submodule(last, nn.Identity())
+    return model
+
+
+def load_trunk(name: str, weights: Path | None = None) -> tuple[nn.Module, Facts]:
+    """The network of a backbone, to be trained: float [N, 3, size, size] -> [N, dim]; without a file random weights."""
+    spec = spec_of(name)
+    if not spec.trainable:
+        raise UserError(f"backbone {name!r} cannot be trained; {TRAINABLE}")
+    return _load(spec, weights)
 
 
 def load_backbone(
     name: str, weights: Path | str, device: torch.device | str = "cpu", precision: str = "float32"
 ) -> Backbone:
-    """A backbone by name, its weights from a file: safetensors, or (torchvision's) a state dict of torch.save.
+    """A backbone by name, its weights from a file: safetensors, or a state dict of torch.save; or RANDOM, always alike.
 
     `precision` is that of its arithmetic. bfloat16 pays where there are matrix units for it: CUDA from Ampere on, CPUs
     with AMX. Frames/s of ResNet-152 on one core, float32 / bfloat16: with AMX 4.3 / 19.7; avx512_bf16 alone 4.8 / 3.6;
     neither 5.1 / 1.4. The mini backbone with AMX: 2200 / 5200.
     """
-    if name not in BACKBONES:
-        raise UserError(f"backbone {name!r} is unknown; choose one of {', '.join(BACKBONES)}")
-    load, dim, grid, resize, mean, std = BACKBONES[name]
-    device = torch.device(device)
-    module = load(weights).eval().requires_grad_(False).to(device)
+    spec, device = spec_of(name), torch.device(device)
+    if name != spec.name:
+        raise UserError(f"{name}: frames, of which no features are extracted; `captionrl frames` stores them")
+    path = None if weights == RANDOM else Path(weights)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module, facts = _load(spec, path)
+    digest = sha256(path) if path else _digest(module)
+    module = module.eval().requires_grad_(False).to(device)
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # absent from torch's stubs
-    return Backbone(name, module, dim, grid, resize, mean, std, sha256(weights), device, precision)
+    transform = (resize_of(facts), facts.mean, facts.std)
+    return Backbone(spec.name, module, facts.dim, spec.grid, *transform, digest, device, precision, random=path is None)
 
 
-def _load_torchvision(name: str, last: str, path: Path | str, what: str) -> nn.Module:
-    """torchvision's model called `name`, its layer `last`, the classifier of 1000 classes, cut off."""
-    from captionrl.features.torchvision_cpu import torchvision  # seconds to import, and the mini scale needs none
-
-    with torch.device("meta"):  # no random numbers for millions of weights that are replaced at once
-        model: nn.Module = getattr(torchvision.models, name)(weights=None)
-    _fill(model, _read_weights(Path(path)), Path(path), f"torchvision's {what}")
-    model.set_submodule(last, nn.Identity())
-    return model
+def _load(spec: BackboneSpec, path: Path | None) -> tuple[nn.Module, Facts]:
+    loaded: Any = load_object(spec.loader)(spec, path)
+    return (loaded, spec.facts) if spec.facts else loaded
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors by name. Nothing that a file could run is run."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such weights file")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except SafetensorError as error:
-        raise UserError(f"{path}: not a whole safetensors file ({error}); fetch or make it again") from None
-    except pickle.UnpicklingError:
-        raise UserError(f"{path}: refused: it holds more than tensors (pickled code?), or is no torch file") from None
-    except Exception as error:  # whatever torch's unpickler stumbles over: KeyError, struct.error, AssertionError ...
-        reason = f"{type(error).__name__} {error}".splitlines()[0]
-        raise UserError(f"{path}: not a whole torch file ({reason}); fetch it again") from None
-    if not (isinstance(weights, dict) and all(isinstance(value, Tensor) for value in weights.values())):
-        raise UserError(f"{path}: not a state dict (a mapping from names to tensors)")
-    return weights
-
-
-def _fill(model: nn.Module, weights: dict[str, Tensor], path: Path, what: str) -> None:
-    try:
-        model.load_state_dict(weights, assign=True)
-    except RuntimeError as error:  # lists every key; the first is enough to see what is wrong
-        first = str(error).splitlines()[1].strip()[:200]
-        raise UserError(f"{path}: not the weights of {what} ({first})") from None
+def _digest(module: nn.Module) -> str:
+    """SHA-256 of a network's weights, for those that are of no file."""
+    digest = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        digest.update(f"{name}\0{tuple(value.shape)}\0".encode() + value.contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from captionrl.config.backbones import FRAMES, TRAINABLE
 from captionrl.errors import UserError
-from captionrl.features.backbones import BACKBONES
-from captionrl.features.frames import QUALITY, SUFFIX, pack
-from captionrl.features.resize import Resize
+from captionrl.features.backbones import load_trunk
+from captionrl.features.frames import QUALITY, pack
+from captionrl.features.resize import Resize, resize_of
 from captionrl.features.store import sample_uniformly
+from captionrl.features.weights import spec_of
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ class FrameSampler:
 
 def frame_sampler(name: str, most: int) -> FrameSampler:
     """The sampler of frames in a backbone's size; `name` is that of the store, BACKBONE-frames."""
-    backbone = name.removesuffix(SUFFIX)
-    if backbone == name or backbone not in BACKBONES:
-        raise UserError(f"frames {name!r} are unknown; choose mini-frames or inception-resnet-v2-frames")
-    _, dim, _, resize, _, _ = BACKBONES[backbone]
-    return FrameSampler(name, most, dim, resize)
+    spec = spec_of(name)
+    if name == spec.name:
+        raise UserError(f"{name}: no name of frames, which is BACKBONE{FRAMES}; {TRAINABLE}")
+    facts = spec.facts or load_trunk(spec.name)[1]
+    return FrameSampler(name, most, facts.dim, resize_of(facts))

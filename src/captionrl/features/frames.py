@@ -9,7 +9,6 @@ import io
 import numpy as np
 from PIL import Image
 
-SUFFIX = "-frames"  # of a store's name, after that of the backbone that is to see them
 QUALITY = 95  # with full colour resolution: as good as the clips, which were compressed before
 
 

@@ -60,7 +60,7 @@ def read_still(path: Path, resize: Resize | None) -> np.ndarray:
                 raise MediaError(path, f"holds {pictures} pictures; make it a GIF or a video")
             image.load()
             turn = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-            return _scale(path, _eight_bits(image if turn is None else image.transpose(turn)), resize)
+            return scale(path, _eight_bits(image if turn is None else image.transpose(turn)), resize)
     except Image.DecompressionBombError:
         raise MediaError(path, f"more than {MAX_PIXELS} pixels; scale it down") from None
     except UnidentifiedImageError:
@@ -97,12 +97,13 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _scale(path: Path, image: Image.Image, resize: Resize | None) -> np.ndarray:
+def scale(path: Path, image: Image.Image, resize: Resize | None) -> np.ndarray:
+    """The pixels of an RGB picture, as `resize` wants them; `path` is for the message of a MediaError."""
     if resize is None:
         return np.asarray(image)
     size = resize.scaled(*image.size)
     _check_size(path, *size)  # a line of one pixel's height becomes very long
-    return resize.crop(np.asarray(image.resize(size, Image.Resampling.BILINEAR)))
+    return resize.crop(np.asarray(image.resize(size, Image.Resampling[resize.interpolation.upper()])))
 
 
 def sample_gif(path: Path, fps: float, resize: Resize | None) -> Iterator[tuple[float, np.ndarray]]:
@@ -124,7 +125,7 @@ def sample_gif(path: Path, fps: float, resize: Resize | None) -> Iterator[tuple[
             image = None
             while sampled == 0 or 100 * sampled < end * fps:
                 if image is None:
-                    image = _scale(path, Image.fromarray(frame.to_ndarray(format="rgb24")), resize)
+                    image = scale(path, Image.fromarray(frame.to_ndarray(format="rgb24")), resize)
                 yield sampled / fps, image
                 sampled += 1
 

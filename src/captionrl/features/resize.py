@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from captionrl.config.backbones import Facts
+
 
 @dataclass(frozen=True)
 class Resize:
@@ -15,10 +17,11 @@ class Resize:
 
     size: int
     shorter: int | None = None
+    interpolation: str = "bilinear"  # of PIL.Image.Resampling, in lower case
 
     def __str__(self) -> str:
         how = f"squash {self.size}" if self.shorter is None else f"shorter {self.shorter} crop {self.size}"
-        return f"{how} bilinear"
+        return f"{how} {self.interpolation}"
 
     def scaled(self, width: int, height: int) -> tuple[int, int]:
         """Width and height before the crop; the longer side is rounded down, as torchvision does."""
@@ -30,3 +33,8 @@ class Resize:
     def crop(self, image: np.ndarray) -> np.ndarray:
         top, left = (round((side - self.size) / 2) for side in image.shape[:2])
         return image[top : top + self.size, left : left + self.size]
+
+
+def resize_of(facts: Facts) -> Resize:
+    """How a backbone takes its frames."""
+    return Resize(facts.size, facts.shorter, facts.interpolation)

@@ -7,8 +7,9 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.video.reformatter import Interpolation, VideoReformatter
+from PIL import Image
 
-from captionrl.features.image import STILLS, MediaError, read_still, sample_gif
+from captionrl.features.image import STILLS, MediaError, read_still, sample_gif, scale
 from captionrl.features.resize import Resize
 
 # Containers round timestamps (Matroska: to the millisecond), so a frame due at t may be stamped a little after it.
@@ -60,7 +61,7 @@ def _sample(
     period = 1 / float(stream.average_rate or stream.guessed_rate or 25)
     stated = _stated_seconds(container, stream, period)
 
-    to_rgb = _Converter(resize)
+    to_rgb = _Converter(path, resize)
     start = end = reached = 0.0  # seconds: the first frame's time; then, from there, the video's and the file's end
     shown: av.VideoFrame | None = None
     sampled = 0
@@ -110,19 +111,26 @@ def _stated_seconds(container: InputContainer, stream: av.VideoStream, period: f
 
 
 class _Converter:
-    """Frame to RGB: colour conversion and scaling in one pass; a frame sampled twice is converted once."""
+    """Frame to RGB: colour conversion and bilinear scaling in one pass; a frame sampled twice is converted once.
 
-    def __init__(self, resize: Resize | None):
-        self.resize = resize
+    Any other interpolation is Pillow's, as of stills: FFmpeg's bicubic has another kernel.
+    """
+
+    def __init__(self, path: Path, resize: Resize | None):
+        self.path, self.resize = path, resize
+        self.at_once = resize if resize and resize.interpolation == "bilinear" else None
         self.scaler = VideoReformatter()  # one for a clip: setting it up costs more than a conversion
         self.frame: av.VideoFrame | None = None
         self.image: np.ndarray
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
         if frame is not self.frame:
-            width, height = self.resize.scaled(frame.width, frame.height) if self.resize else (None, None)
+            width, height = self.at_once.scaled(frame.width, frame.height) if self.at_once else (None, None)
             rgb = self.scaler.reformat(frame, width, height, format="rgb24", interpolation=SCALING, threads=1)
             image = np.rot90(rgb.to_ndarray(), frame.rotation // 90)  # telephones film sideways and say so
-            self.image = self.resize.crop(image) if self.resize else image
+            if self.at_once:
+                self.image = self.at_once.crop(image)
+            else:
+                self.image = scale(self.path, Image.fromarray(image), self.resize)
             self.frame = frame
         return self.image

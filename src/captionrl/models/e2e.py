@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from captionrl.config import EndToEndSizes
-from captionrl.features.backbones import BACKBONES, BATCH, load_trunk, normalise
+from captionrl.config.backbones import FRAMES
+from captionrl.features.backbones import BATCH, load_trunk, normalise
 from captionrl.features.batch import Features
-from captionrl.features.frames import SUFFIX
 from captionrl.models.layers import initialise, mean_frame
 from captionrl.models.s2vt import S2VT, State
 
@@ -28,9 +28,10 @@ class VisualEncoder(nn.Module):
 
     def __init__(self, backbone: str) -> None:
         super().__init__()
-        self.backbone, self.trunk = backbone, load_trunk(backbone)
+        self.backbone = backbone
+        self.trunk, facts = load_trunk(backbone)
         self.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # absent from torch's stubs
-        self.mean, self.std = BACKBONES[backbone][-2:]
+        self.mean, self.std = facts.mean, facts.std
         self.at_once: int | None = None  # frames whose activations are kept in training; None: those of all
 
     def train(self, mode: bool = True) -> "VisualEncoder":
@@ -66,11 +67,11 @@ class EndToEnd(S2VT):
         self.attribute_head = nn.Linear(sizes.projection, sizes.attributes)
         initialise(self.attribute_head, sizes.init)
         if backbone is not None:
-            self.cnn = VisualEncoder(backbone.removesuffix(SUFFIX))
+            self.cnn = VisualEncoder(backbone.removesuffix(FRAMES))
 
     def load_cnn(self, weights: Path) -> None:
         """Take a file's weights for the CNN: those that its backbone was pre-trained with."""
-        self.cnn.trunk.load_state_dict(load_trunk(self.cnn.backbone, weights).state_dict())
+        self.cnn.trunk.load_state_dict(load_trunk(self.cnn.backbone, weights)[0].state_dict())
 
     def visual_features(self, clips: Features) -> Features:
         """The CNN's features [B, N, D] of frames; what are features already stay as they are."""

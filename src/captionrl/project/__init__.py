@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from string import Template
-from typing import get_args
 
 from pydantic import ValidationError
 
@@ -14,9 +13,7 @@ from captionrl.files import write_text
 from captionrl.pipeline import PIPELINE
 
 TEMPLATES = Path(__file__).parent
-BACKBONE = (
-    "efficientnet-lite0" if "efficientnet-lite0" in get_args(Backbone) else "mini"
-)  # the first knows real pictures
+BACKBONE = "efficientnet-lite0"  # knows real pictures
 
 
 class Project(Strict):

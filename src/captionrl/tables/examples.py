@@ -17,7 +17,7 @@ from captionrl.config import (
     split_system,
     stage_of,
 )
-from captionrl.config.imported import file_name
+from captionrl.config.backbones import FRAMES, file_name
 from captionrl.datasets.attributes import Attributes
 from captionrl.datasets.corpus import Item
 from captionrl.datasets.prepared import Captions, load_captions
@@ -27,7 +27,7 @@ from captionrl.evaluation.captions import read_hypotheses, read_references
 from captionrl.evaluation.describe import Description, describe
 from captionrl.evaluation.recognition import probabilities
 from captionrl.evaluation.trained import open_clips
-from captionrl.features.frames import SUFFIX, unpack
+from captionrl.features.frames import unpack
 from captionrl.features.store import FeatureStore, sample_uniformly
 from captionrl.features.video import MediaError
 from captionrl.tables.drawing import (
@@ -178,7 +178,7 @@ def examples_of(paper: Paper, corpus: str, systems: Sequence[str], count: int, s
             sample_uniformly(np.arange(len(store.read(id)) // cells), most),
             _references(captions, id),
             {system: descriptions[id] for system, descriptions in found.items()},
-            unpack(store.read(id)) if str(store.attributes["backbone"]).endswith(SUFFIX) else None,
+            unpack(store.read(id)) if str(store.attributes["backbone"]).endswith(FRAMES) else None,
         )
         for id in ids
     ]

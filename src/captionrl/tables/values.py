@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from captionrl.config import Paper, RewardPhase, ValuesFigure
-from captionrl.config.imported import file_name
+from captionrl.config.backbones import file_name
 from captionrl.datasets.prepared import load_captions
 from captionrl.decoding.rollout import sample
 from captionrl.device import pick_device

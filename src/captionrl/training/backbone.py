@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from captionrl.config import BackbonePhase
+from captionrl.config.backbones import MINI
 from captionrl.device import pick_device
-from captionrl.features.backbones import MINI_MEAN, MINI_RESIZE, MINI_STD, MiniResNet, normalise, save_mini
+from captionrl.features.backbones import MiniResNet, normalise, save_mini
 from captionrl.files import sha256, sweep
 from captionrl.provenance import code_version
 from captionrl.state import open_state
@@ -69,7 +70,7 @@ class AttributeLearner:
 
     def _classify(self, images: Tensor) -> list[Tensor]:
         device = next(self.network.parameters()).device
-        return list(self.network.classify(self.network(normalise(images.to(device), MINI_MEAN, MINI_STD))).values())
+        return list(self.network.classify(self.network(normalise(images.to(device), MINI.mean, MINI.std))).values())
 
 
 def train_backbone(images: Path, out: Path, states: Path, *, phase: BackbonePhase, seed: int, device: str) -> None:
@@ -104,7 +105,7 @@ def _read(path: Path) -> tuple[Frames, dict[str, int]]:
     """The stills, resized as features' frames are, their labels, and {attribute: classes}."""
     with np.load(path, allow_pickle=False) as file:
         images, labels, heads = file["images"], file["labels"], json.loads(str(file["heads"]))
-    side = MINI_RESIZE.size
+    side = MINI.size
     shown = np.stack(
         [np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR)) for image in images]
     )

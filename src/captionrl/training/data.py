@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from captionrl.config.backbones import FRAMES
 from captionrl.datasets.attributes import Attributes
 from captionrl.datasets.prepared import Captions
 from captionrl.features.batch import Features
-from captionrl.features.frames import SUFFIX, unpack
+from captionrl.features.frames import unpack
 from captionrl.features.store import FeatureStore, sample_uniformly
 from captionrl.text.vocabulary import EOS, PAD, Vocabulary
 
@@ -108,7 +109,7 @@ def clips_of(
     store: FeatureStore, max_frames: int, device: torch.device, *, visual_input: bool = True
 ) -> FeatureBatches:
     """The clips of a store: of features, or of frames themselves."""
-    kind = FrameBatches if str(store.attributes["backbone"]).endswith(SUFFIX) else FeatureBatches
+    kind = FrameBatches if str(store.attributes["backbone"]).endswith(FRAMES) else FeatureBatches
     return kind(store, max_frames, device, visual_input=visual_input)
 
 

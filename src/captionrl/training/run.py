@@ -8,14 +8,15 @@ import torch
 from torch import nn
 
 from captionrl.config import EndToEndSizes, Paper, Sizes, model_spec, objective_spec
+from captionrl.config.backbones import RANDOM
 from captionrl.datasets.attributes import Attributes
 from captionrl.datasets.prepared import load_captions
 from captionrl.datasets.segments import load_segments
 from captionrl.device import pick_device
 from captionrl.dotted import load_object
 from captionrl.errors import UserError
-from captionrl.features.shipped import shipped_weights
 from captionrl.features.store import FeatureStore
+from captionrl.features.weights import find_weights
 from captionrl.files import fingerprint, read_json, sha256, sweep
 from captionrl.models import build_module
 from captionrl.provenance import code_version
@@ -38,7 +39,7 @@ class Job:
     captions: Path  # the directory of a prepared corpus
     features: Path | None  # a feature store; its manifest lies beside it, as .json. A critic needs none
     segments: Path | None  # where the captions' segments end; a critic needs it
-    weights: Path | None  # of a CNN that is part of the captioner, where there is no checkpoint to start from
+    weights: Path | str | None  # of a CNN that is part of the captioner, where there is no checkpoint to start from
     attributes: Path | None  # the list of those to predict, if any
     start: Path | None  # the checkpoint this phase starts from
     out: Path  # the checkpoint; .metrics.jsonl, .csv and .json come beside it
@@ -59,15 +60,14 @@ def train_phase(paper: Paper, job: Job) -> None:
     run, phase, settings = paper.runs[job.run], paper.phase_of(job.phase, job.corpus), paper.corpora[job.corpus]
     sizes = paper.sizes_of(job.run, job.corpus)
     model = model_spec(run.model)
-    if model.cnn and not job.start and not job.weights:
-        job = replace(job, weights=shipped_weights(paper.backbone_of(job.corpus, job.run)))
+    if model.cnn and not job.start:
+        job = replace(job, weights=find_weights(paper.backbone_of(job.corpus, job.run), job.weights))
     needs_features, needs_segments = model.captions, paper.needs_segments(job.phase, job.corpus)
     needs_attributes = paper.needs_attributes(job.phase, job.corpus)
     for option, needed, given in (
         ("--features", needs_features, job.features),
         ("--segments", needs_segments, job.segments),
         ("--attributes", needs_attributes, job.attributes),
-        ("--weights or --start", model.cnn, job.weights or job.start),
     ):
         if needed and given is None:
             raise UserError(f"{job.run}/{job.phase}: cannot be trained without {option}; give it")
@@ -94,7 +94,7 @@ def train_phase(paper: Paper, job: Job) -> None:
         "features": read_json(features.with_suffix(".json")) if features else None,
         "segments": sha256(segments) if segments else None,
         "start": sha256(job.start) if job.start else None,
-        "weights": sha256(job.weights) if job.weights else None,
+        "weights": sha256(job.weights) if isinstance(job.weights, Path) else job.weights,
         "attributes": sha256(job.attributes) if job.attributes else None,
     }
     identity: dict[str, Any] = {
@@ -165,7 +165,7 @@ def _start(job: Job, facts: dict[str, Any], sizes: Sizes) -> nn.Module:
     start, spec = job.start, model_spec(facts["model"])
     fresh: Any = build_module(facts["model"], facts["features"], len(facts["words"]), sizes, facts["backbone"])
     if start is None:
-        if spec.cnn:
+        if spec.cnn and job.weights != RANDOM:
             fresh.load_cnn(job.weights)
         return fresh
     module, metadata = load_module(start)
