@@ -11,7 +11,6 @@ from captionrl.config.backbones import (
     BACKBONES,
     FEATURES,
     FRAMES,
-    OTHERS,
     WORD,
     Download,
     Installed,
@@ -19,6 +18,8 @@ from captionrl.config.backbones import (
     check_features,
     file_name,
     given_weights,
+    is_extracted,
+    is_imported,
 )
 from captionrl.datasets.manifest import manifest
 from captionrl.dotted import load_object
@@ -31,12 +32,13 @@ TIMM = "timm:vit_small_patch14_dinov2.lvd142m"
 CLIP = "open_clip:ViT-B-32/laion2b_s34b_b79k"
 NAMES = [
     *FEATURES, TIMM, f"{TIMM}@grid7", f"{TIMM}@grid14", f"{TIMM}{FRAMES}", CLIP, f"{CLIP}@grid7", "timm:a-b", "timm:a",
+    "own:a", "own:a-b", "own:mini",
 ]  # fmt: skip
 BAD = [
     "", "vgg", "timm:", "timm:../../x", "timm:a/b", "timm:a--b", "timm:a..b", "timm:.a", "timm:a@grid0", "timm:a@grid",
     "timm:a@grid100", "timm:a b", "timm:a\n", "open_clip:a", "open_clip:a/", "open_clip:../a", "open_clip:a/../b",
     "open_clip:a/b/c", "hf:a", "mini@grid7", "vgg16-frames", "mini-grid-frames", f"{CLIP}-frames",
-    "timm:a@grid7-frames", "bottomup-frames", "timm:hf-hub:a/b", "/etc/passwd",
+    "timm:a@grid7-frames", "bottomup-frames", "timm:hf-hub:a/b", "/etc/passwd", "own:", "own:A", "own:a_b", "own:../a", "own:a-frames", "own:a--b",
 ]  # fmt: skip
 
 
@@ -58,7 +60,6 @@ def test_weights_that_are_downloaded_are_those_of_the_manifest():
 
 def test_no_name_of_before_is_lost():
     assert set(PAST) <= set(FEATURES)
-    assert set(OTHERS) < set(FEATURES)
     assert [check_features(name) for name in FEATURES] == FEATURES
 
 
@@ -75,6 +76,15 @@ def test_no_backbone_is_named_elsewhere_in_code_and_rules():
     assert found <= {"src/captionrl/config/backbones.py", "src/captionrl/project/__init__.py"}
 
 
+def test_each_name_has_one_way_to_its_features():
+    """Imported, extracted, made from annotation, or frames."""
+    imported, extracted = ({name for name in NAMES if kind(name)} for kind in (is_imported, is_extracted))
+    assert imported == {"bottomup", "own:a", "own:a-b", "own:mini"}
+    frames = {name for name in NAMES if name.endswith(FRAMES)}
+    assert set(NAMES) - imported - extracted - frames == {"annotations"}
+    assert not imported & extracted | frames & (imported | extracted)
+
+
 def test_configuration_imports_no_torch():
     code = "import sys, captionrl.config; assert not {'torch', 'timm', 'open_clip', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -82,7 +92,7 @@ def test_configuration_imports_no_torch():
 
 @pytest.mark.parametrize("name", BAD)
 def test_what_is_no_name_is_refused(name):
-    with pytest.raises(ValueError, match=r"no backbone is called|cannot be trained"):
+    with pytest.raises(ValueError, match=r"no backbone is called|cannot be trained|what follows own: must be"):
         check_features(name)
 
 
