@@ -38,7 +38,8 @@ BAD = [
     "", "vgg", "timm:", "timm:../../x", "timm:a/b", "timm:a--b", "timm:a..b", "timm:.a", "timm:a@grid0", "timm:a@grid",
     "timm:a@grid100", "timm:a b", "timm:a\n", "open_clip:a", "open_clip:a/", "open_clip:../a", "open_clip:a/../b",
     "open_clip:a/b/c", "hf:a", "mini@grid7", "vgg16-frames", "mini-grid-frames", f"{CLIP}-frames",
-    "timm:a@grid7-frames", "bottomup-frames", "timm:hf-hub:a/b", "/etc/passwd", "own:", "own:A", "own:a_b", "own:../a", "own:a-frames", "own:a--b",
+    "timm:a@grid7-frames", "bottomup-frames", "timm:hf-hub:a/b", "/etc/passwd",
+    "own:", "own:A", "own:a_b", "own:../a", "own:a-frames", "own:a--b",
 ]  # fmt: skip
 
 
