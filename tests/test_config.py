@@ -237,7 +237,7 @@ JOINT = {  # a phase of another paper
     [
         (("beem",), 3, "beem: unknown key; did you mean 'beam'?"),
         (("zzz",), 3, "zzz: unknown key; take it out"),
-        (("sizes", "projektion"), 3, "sizes.projektion: unknown key; did you mean 'projection'?"),
+        (("sizes", "projektion"), 3, "sizes.projektion: no run's model has this key; did you mean 'projection'?"),
         (("title",), 3, "title: Input should be a valid string, but it is 3"),
         (("beam",), "wide", "beam: Input should be a valid integer"),
         (("backbone",), "vgg", "backbone: no backbone is called 'vgg'; did you mean 'vgg16'? there are mini, "),
@@ -305,7 +305,7 @@ JOINT = {  # a phase of another paper
         (
             ("corpora", "msrvtt", "sizes"),
             {"boundary_critc": 9},
-            "corpora.msrvtt.sizes.boundary_critc: unknown key; did you mean 'boundary_critic'?",
+            "corpora.msrvtt.sizes.boundary_critc: no run's model has this key; did you mean 'boundary_critic'?",
         ),
         (
             ("corpora", "msrvtt", "sizes"),

@@ -224,7 +224,7 @@ def refusal(overrides):
             {"runs": {"transformer": {"sizes": {"decoder": 3}}}},
             ": runs.transformer.sizes.decoder: unknown key; take it out",
         ),
-        ({"sizes": {"layer": 3}}, ": sizes.layer: unknown key; did you mean 'layers'?"),
+        ({"sizes": {"layer": 3}}, ": sizes.layer: no run's model has this key; did you mean 'layers'?"),
         ({"sizes": {"width": "x"}}, ": sizes.width: Input should be a valid integer"),
         ({"runs": {"transformer": {"model": "absent_model:T"}}}, ": runs.transformer.model: absent_model:T: no module"),
         (

@@ -79,10 +79,10 @@ def complaint(error: ValidationError, model: type[BaseModel], place: str = "") -
     return f"{key}{': ' if key else ''}{fix}"
 
 
-def unknown_key(name: str, known: Collection[str]) -> str:
+def unknown_key(name: str, known: Collection[str], what: str = "unknown key") -> str:
     """The fix of a key that is none of `known`, or one of somewhere else, which is no slip."""
     close = [] if name in known else get_close_matches(name, known, n=1)
-    return f"unknown key; did you mean {close[0]!r}?" if close else "unknown key; take it out"
+    return f"{what}; did you mean {close[0]!r}?" if close else f"{what}; take it out"
 
 
 def _without_tags(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:

@@ -140,7 +140,8 @@ class Paper(Strict):
         for place, given in places.items():
             for size in given:
                 if size not in sizes:
-                    raise ValueError(f"{place}.{size}: {unknown_key(size, sizes)}")
+                    fix = unknown_key(size, sizes, "no run's model has this key")
+                    raise ValueError(f"{place}.{size}: {fix}")
         for name, run in self.runs.items():
             for corpus, settings in self.corpora.items():
                 try:
