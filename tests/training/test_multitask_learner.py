@@ -263,7 +263,7 @@ def test_a_cnn_of_timm_is_trained_and_its_frames_are_of_its_size(tmp_path):
     name = "timm:test_resnet-frames"
     sampler = frame_sampler(name, 3)
     assert (sampler.dim, sampler.resize.size) == (timm.create_model("test_resnet", num_classes=0).num_features, 160)
-    module = build_module("e2e", sampler.dim, 20, tiny_paper().sizes, name)
+    module = build_module("e2e", sampler.dim, 20, tiny_paper(SEEING).sizes_of("first", CORPUS), name)
     torch.save(timm.create_model("test_resnet").state_dict(), tmp_path / "w.pth")
     before = module.cnn.trunk.state_dict()["conv1.0.weight"].clone()
     module.load_cnn(tmp_path / "w.pth")
