@@ -86,9 +86,28 @@ def test_several_frames_are_their_mean_and_padding_is_nothing(toy, model):
     torch.testing.assert_close(*found)
 
 
+@torch.no_grad()
+def test_the_text_tower_has_the_activation_of_the_weights_tag(toy, model, monkeypatch):
+    """OpenAI's weights were trained with QuickGELU, which their file does not say."""
+    monkeypatch.setattr(open_clip.pretrained, "get_pretrained_cfg", lambda name, tag: {"quick_gelu": tag == "openai"})
+    clips = Features(torch.randn(2, 1, 8), torch.ones(2, 1, dtype=torch.bool))
+    given = toy.batch
+    batch = RewardBatch(given.tokens, given.lengths, given.items, clips, given.vocabulary, given.rows)
+    texts = open_clip.get_tokenizer("tiny")([f"A photo depicts {text}" for text in batch.texts])
+    found = []
+    for tag, quick in (("openai", True), ("random", False)):
+        made = open_clip.create_model("tiny", pretrained=str(model[1]), force_quick_gelu=quick).eval()
+        cosines = cosine_similarity(clips.frames[given.rows, 0], made.encode_text(texts))
+        found.append(build(toy, model[1], backbone=f"open_clip:tiny/{tag}").score(batch).total)
+        torch.testing.assert_close(found[-1], 2.5 * cosines.clamp(min=0), atol=1e-5, rtol=0)
+    assert (found[0] - found[1]).abs().max() > 1e-4
+
+
 def test_what_does_not_fit_is_named(toy, model, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="features of mini share no space with text; give the run a backbone open_clip"):
         build(toy, model[1], backbone="mini")
+    with pytest.raises(UserError, match="features of open_clip:tiny/random@grid2 share no space with text"):
+        build(toy, model[1], backbone="open_clip:tiny/random@grid2")
     with pytest.raises(UserError, match=r"tiny\.safetensors: not the weights that the features were extracted with"):
         build(toy, model[1], weights_sha256="0")
     with pytest.raises(UserError, match=r"the features have 6 numbers a frame, its text tower 8; give the image"):

@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from captionrl.config.backbones import backbone_spec
 from captionrl.errors import UserError
 from captionrl.files import sha256
 from captionrl.rewards.reward import RewardBatch, RewardData
@@ -24,16 +25,17 @@ class ClipScoreReward:
     maximum = SCALE
 
     def __init__(self, data: RewardData) -> None:
-        kind, _, model = str(data.features["backbone"]).partition(":")
-        if kind != "open_clip":
-            what = f"features of {data.features['backbone']} share no space with text"
+        backbone = str(data.features["backbone"])
+        if not backbone.startswith("open_clip:") or backbone_spec(backbone).grid:
+            what = f"features of {backbone} share no space with text"
             raise UserError(f"reward CLIPScore: {what}; give the run a backbone open_clip:NAME/TAG")
         assert data.clip_weights is not None
         if not data.clip_weights.is_file():
-            raise UserError(f"{data.clip_weights}: no such file; clip_weights of the phase are those of {model}")
+            raise UserError(f"{data.clip_weights}: no such file; clip_weights of the phase are those of {backbone}")
         if sha256(data.clip_weights) != data.features["weights_sha256"]:
             raise UserError(f"{data.clip_weights}: not the weights that the features were extracted with; give those")
-        self._name, self._weights = model.partition("/")[0], data.clip_weights
+        self._name, self._tag = backbone_spec(backbone).model.split("/")
+        self._weights = data.clip_weights
         self._device = next(data.policy.parameters()).device
 
     def score(self, batch: RewardBatch) -> Tensor:
@@ -58,5 +60,9 @@ class ClipScoreReward:
             import open_clip
         except ModuleNotFoundError:
             raise UserError("reward CLIPScore: needs open_clip; pip install open_clip_torch") from None
-        model = open_clip.create_model(self._name, pretrained=str(self._weights), device=self._device)
+        # A file does not say which GELU its weights were trained with; their tag does.
+        quick = bool(open_clip.pretrained.get_pretrained_cfg(self._name, self._tag).get("quick_gelu", False))
+        model = open_clip.create_model(
+            self._name, pretrained=str(self._weights), device=self._device, force_quick_gelu=quick
+        )
         return model.eval().requires_grad_(False), open_clip.get_tokenizer(self._name)
