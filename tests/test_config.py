@@ -253,7 +253,11 @@ JOINT = {  # a phase of another paper
         (("phases", "xe", "epochs"), -1, "phases.xe.epochs: Input should be greater than 0, but it is -1"),
         (("phases", "xe", "epochs"), float("nan"), "phases.xe.epochs: Input should be"),
         (("phases", "xe", "epochs"), float("inf"), "phases.xe.epochs: Input should be"),
-        (("phases", "rl", "baseline"), "gredy", "phases.rl.baseline: Input should be 'linear', 'greedy' or 'none'"),
+        (
+            ("phases", "rl", "baseline"),
+            "gredy",
+            "phases.rl.baseline: Input should be 'linear', 'greedy', 'leave-one-out' or 'none'",
+        ),
         (("phases", "xe", "objective"), "ex", "phases.xe: Input tag 'ex' found"),
         (("phases", "A phase"), {}, "phases.A phase"),
         (("runs", "s2vt", "model"), "s3vt", "runs.s2vt.model: no model is called 's3vt'; there are attention, "),

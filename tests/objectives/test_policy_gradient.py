@@ -20,7 +20,7 @@ from toy import (
 from captionrl.decoding.rollout import Rollout, greedy
 from captionrl.models import Extras, Policy, TensorBatch
 from captionrl.models.layers import LinearBaseline
-from captionrl.objectives.reinforce import baseline_loss, policy_gradient_loss
+from captionrl.objectives.reinforce import baseline_loss, leave_one_out, policy_gradient_loss
 from captionrl.text.vocabulary import PAD
 
 
@@ -106,6 +106,19 @@ def test_the_expected_gradient_is_that_of_minus_the_expected_reward(world, basel
     rollout = world.rollout()
     expected = world.expected_gradient(rollout, baseline(world, rollout))
     torch.testing.assert_close(expected, world.exact_gradient(), atol=1e-10, rtol=1e-6)
+
+
+def test_the_expected_gradient_of_two_samples_that_are_each_others_baseline_is_that_too(world):
+    probability, rollout = world.probability.detach(), world.rollout()
+    loss = rollout.log_probs.new_zeros(())
+    for pair in torch.cartesian_prod(*[torch.arange(len(world.captions))] * 2):
+        advantage = world.reward[pair] - leave_one_out(world.reward[pair].unsqueeze(0)).squeeze(0)
+        loss = loss + probability[pair].prod() * policy_gradient_loss(rollout.select(pair), advantage.unsqueeze(1))
+    torch.testing.assert_close(world.gradient(loss), world.exact_gradient(), atol=1e-10, rtol=1e-6)
+
+
+def test_leaving_one_out_by_hand():
+    assert leave_one_out(torch.tensor([[1.0, 2.0, 6.0], [0.0, 0.0, 3.0]])).tolist() == [[4, 3.5, 1.5], [1.5, 1.5, 0]]
 
 
 def test_a_baseline_that_peeks_at_the_sampled_word_is_biased(world):

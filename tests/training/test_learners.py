@@ -14,9 +14,11 @@ from captionrl.datasets.corpus import Item
 from captionrl.datasets.prepared import Captions
 from captionrl.features.store import FeatureStore, write_store
 from captionrl.models import build_module
+from captionrl.objectives.reinforce import policy_gradient_loss
 from captionrl.objectives.xe import xe_loss
 from captionrl.text.vocabulary import Vocabulary
 from captionrl.training.data import Data, FeatureBatches
+from captionrl.training.learners import reinforce
 from captionrl.training.learners import xe as learners
 from captionrl.training.learners.reinforce import ReinforceLearner
 from captionrl.training.loop import Training
@@ -45,7 +47,7 @@ def learner(tmp_path, request):
     items = {split: [Item(item, split, None) for item in REFERENCES] for split in ("train", "val")}
     phase = ReinforcePhase(
         objective="reinforce", epochs=1, batch=64, optimiser="adam", learning_rate=0.01, baseline=request.param,
-        eos_in_reward=True,
+        samples=4 if request.param == "leave-one-out" else 1, eos_in_reward=True,
     )  # fmt: skip
     vocabulary = Vocabulary.build([text for texts in tokens.values() for text in texts], min_count=1)
     clips = FeatureBatches(FeatureStore(tmp_path / "store.h5"), 5, CPU)
@@ -79,7 +81,7 @@ def greedy_reward(learner: ReinforceLearner) -> float:
     return rewarded(learner, rollout.tokens, list(REFERENCES)).mean().item()
 
 
-@pytest.mark.parametrize("learner", ["linear", "greedy", "none"], indirect=True)
+@pytest.mark.parametrize("learner", ["linear", "greedy", "leave-one-out", "none"], indirect=True)
 def test_reinforce_raises_the_reward_of_sampled_and_of_greedy_captions(learner, tmp_path):
     before, greedy_before = expected_reward(learner), greedy_reward(learner)
     training = Training(learner, learner.phase, tmp_path, seed=1)
@@ -120,6 +122,29 @@ def test_the_linear_baseline_learns_beside_the_policy(learner, tmp_path):
     for _ in range(150):
         errors.append(training.step(log_every=1)["baseline_error"])
     assert sum(errors[-10:]) < 0.8 * sum(errors[:10])
+
+
+@pytest.mark.parametrize("learner", ["leave-one-out"], indirect=True)
+def test_the_samples_of_a_clip_are_each_others_baseline(learner, monkeypatch):
+    """And have one encoding."""
+    seen = {}
+
+    def recorded(rollout, advantage):
+        seen.update(rollout=rollout, advantage=advantage)
+        return policy_gradient_loss(rollout, advantage)
+
+    monkeypatch.setattr(reinforce, "policy_gradient_loss", recorded)
+    encoded, encode = [], learner.policy.encode
+    monkeypatch.setattr(learner.policy, "encode", lambda clips: encoded.append(clips) or encode(clips))
+    learner.loss(0, 0)
+    items, _ = learner.pairs.batch(0, 0)
+    assert [len(clips.frames) for clips in encoded] == [len(items)]
+    rollout = seen["rollout"]
+    earned = rewarded(learner, rollout.tokens, [item for item in items for _ in range(4)]).view(-1, 4)
+    others = torch.stack([earned[:, [k for k in range(4) if k != j]].mean(1) for j in range(4)], 1)
+    expected = (earned - others).view(-1, 1).expand_as(seen["advantage"])
+    torch.testing.assert_close(seen["advantage"], expected.to(seen["advantage"]))
+    assert expected.abs().max() > 0.1
 
 
 @pytest.mark.parametrize("learner", ["greedy"], indirect=True)

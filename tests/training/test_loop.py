@@ -97,6 +97,39 @@ def test_learning_is_in_training_mode_and_validating_is_not(train):
     assert learner.modes == {("loss", True, True), ("validate", False, False)}
 
 
+@pytest.mark.parametrize(
+    ("scores", "wait", "validations"),
+    [([0, 5, 4, 5, 3, 9], 3, 5), ([0, 5, 4, 6, 5, 5, 9], 2, 6), ([9, 1, 2, 3], 2, 3), ([0, 1, 2, 3, 4], 1, 5)],
+)
+def test_a_phase_ends_after_so_many_validations_without_a_new_best(tmp_path, scores, wait, validations):
+    """A tie is none; and it stays ended when it is resumed."""
+    phase = XEPhase(**PHASE, epochs=len(scores) - 1, early_stopping=wait)
+    learner = Scripted(scores)
+    for _ in range(2):
+        history = train_loop(learner, phase, tmp_path, seed=1, title="test")
+        assert [row["score"] for row in history if row["kind"] == "validation"] == scores[:validations]
+        assert len(learner.batches_seen) == BATCHES * (validations - 1)
+        assert learner.module.weight.item() == learner.validated[scores.index(max(scores[:validations]))]
+
+
+@pytest.mark.parametrize(
+    ("scores", "since"),
+    [
+        ([10, 8, 8, 8, 8, 8, 8, 8, 8], 1),
+        ([10, 8, 9.5, 8, 8, 9.5, 8, 8, 8], 6),  # recovered in between
+        ([10, 9.5, 9.1, 9, 9, 9, 9, 9, 9], None),  # by a tenth, not more
+        ([10, 8, 8, 11, 11, 11, 11, 11, 11], None),  # for less than a quarter of the phase
+        ([0, 0, 0, 0, 0, 0, 0, 0, 0], None),
+    ],
+)
+def test_a_lasting_fall_below_the_start_is_said_once(train, capsys, scores, since):
+    train(Scripted(scores), epochs=8)
+    said = [line for line in capsys.readouterr().err.splitlines() if "Likely causes" in line]
+    start = "test: score is 8.0, and since update {} has been more than a tenth below the start, 10.0. Likely causes: "
+    assert len(said) == (since is not None)
+    assert all(line.startswith(start.format(BATCHES * since)) for line in said)
+
+
 def test_the_rate_halves_after_so_many_validations_without_a_new_best(train):
     scores = [0, 5, 4, 5, 5, 3, 6, 6, 6, 6, 7]  # a tie is no new best
     history = train(Scripted(scores), epochs=10, lr_schedule="plateau", lr_patience=3)

@@ -5,6 +5,7 @@
 them is one `UserError` that names the file, the key and the fix.
 """
 
+from captionrl.config.any_phase import AnyPhase
 from captionrl.config.base import Backbone, NotNegative, Positive, Scale, Share, complaint, overlay
 from captionrl.config.figures import (
     AttentionFigure,
@@ -21,7 +22,6 @@ from captionrl.config.methods import MODELS, OBJECTIVES, model_spec, objective_s
 from captionrl.config.paper import CorpusSettings, Paper, Run
 from captionrl.config.phases import (
     ActorCriticPhase,
-    AnyPhase,
     Augmentation,
     BackbonePhase,
     BoundaryPhase,

@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, ValidationError, model_validator
 
+from captionrl.config.any_phase import AnyPhase
 from captionrl.config.backbones import FRAMES, backbone_spec
 from captionrl.config.base import Backbone, Name, Positive, Share, Strict, complaint, known, unknown_key, within
 from captionrl.config.figures import Figures
 from captionrl.config.methods import MODELS, ModelSpec, model_spec, objective_spec, trained_by
 from captionrl.config.phases import (
-    AnyPhase,
     BoundaryPhase,
     EmbeddingPhase,
     EndToEndPhase,

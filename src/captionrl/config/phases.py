@@ -1,23 +1,11 @@
 """The phases of training, and the settings of each."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    Discriminator,
-    Field,
-    PlainValidator,
-    PositiveInt,
-    SerializeAsAny,
-    Tag,
-    ValidationError,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import Field, PositiveInt, model_validator
 
-from captionrl.config.base import NotNegative, Positive, Share, Strict, complaint, own_settings
+from captionrl.config.base import NotNegative, Positive, Share, Strict
 from captionrl.config.rewards import Weights
-from captionrl.dotted import DOTTED, is_dotted
-from captionrl.errors import UserError
 
 Optimiser = Literal["adadelta", "adam", "adamw"]
 Schedule = Literal["constant", "linear", "cosine", "plateau", "step"]
@@ -44,6 +32,7 @@ class Phase(Strict):
     objective: str  # one of OBJECTIVES of config/methods.py, or a learner of your own, MODULE:NAME
     epochs: Positive
     validate_every: Positive = 1  # epochs
+    early_stopping: PositiveInt | None = None  # validations without a new best after which the phase ends
     batch: PositiveInt = 64
     gradient_accumulation_steps: PositiveInt = 1  # batches an update; its gradient is their mean
     optimiser: Optimiser
@@ -119,8 +108,15 @@ class RewardPhase(Phase):
 
 class ReinforcePhase(RewardPhase):
     objective: Literal["reinforce"]
-    baseline: Literal["linear", "greedy", "none"]
+    baseline: Literal["linear", "greedy", "leave-one-out", "none"]
+    samples: PositiveInt = 1  # captions of each item of a batch
     entropy: NotNegative = 0  # weight of the policy's entropy, summed over a caption's words (SLE section 5.2, SLL-ME)
+
+    @model_validator(mode="after")
+    def _check_baseline(self) -> "ReinforcePhase":
+        if self.baseline == "leave-one-out" and self.samples == 1:
+            raise ValueError("baseline: leave-one-out is the mean reward of an item's other samples; set samples: 2")
+        return self
 
 
 class ExplorationPhase(RewardPhase):
@@ -255,46 +251,3 @@ class BackbonePhase(Phase):
     optimiser: Optimiser = "adam"
     learning_rate: Positive = 3e-3
     lr_schedule: Schedule = "linear"
-
-
-PackagePhase = Annotated[
-    XEPhase
-    | BoundaryPhase
-    | ReinforcePhase
-    | ExplorationPhase
-    | StagewisePhase
-    | EmbeddingPhase
-    | ValuePhase
-    | ActorCriticPhase
-    | MultitaskXEPhase
-    | MultitaskPhase
-    | HRLPhase,
-    Field(discriminator="objective"),
-]
-
-
-def _own_phase(raw: dict[str, Any]) -> Phase:
-    """A phase whose objective is a user's learner, which may have a class `Phase` of its own."""
-    try:
-        kind = own_settings(raw["objective"], "Phase", Phase)
-    except UserError as error:
-        raise ValueError(f"objective: {error}") from None
-    try:
-        return kind.model_validate(raw)
-    except ValidationError as error:
-        raise ValueError(complaint(error, kind)) from None
-
-
-def _whose(phase: Any) -> str:
-    objective = phase.get("objective") if isinstance(phase, dict) else getattr(phase, "objective", None)
-    return "own" if isinstance(objective, str) and is_dotted(objective) else "package"
-
-
-OWN_PHASE = {
-    "description": "A phase of a learner of your own: the keys of all phases, and those of its class Phase.",
-    "type": "object",
-    "properties": {"objective": {"type": "string", "pattern": f"^{DOTTED}$"}},
-    "required": ["objective"],
-}
-OwnPhase = Annotated[SerializeAsAny[Phase], PlainValidator(_own_phase), WithJsonSchema(OWN_PHASE)]
-AnyPhase = Annotated[Annotated[PackagePhase, Tag("package")] | Annotated[OwnPhase, Tag("own")], Discriminator(_whose)]

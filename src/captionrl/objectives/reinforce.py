@@ -18,6 +18,11 @@ def policy_gradient_loss(rollout: Rollout, advantage: Tensor) -> Tensor:
     return -(advantage.detach() * rollout.mask * rollout.log_probs).sum(1).mean()
 
 
+def leave_one_out(rewards: Tensor) -> Tensor:
+    """Of S samples' rewards [B, S] the mean of the other ones [B, S]: a baseline without a bias (Kool et al. 2019)."""
+    return (rewards.sum(1, keepdim=True) - rewards) / (rewards.shape[1] - 1)
+
+
 def baseline_loss(predicted: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
     """Mean squared error of a baseline's predictions [B, T] where `mask` [B, T]; returns [B, T] or [B, 1]."""
     return ((predicted - returns)[mask] ** 2).mean()

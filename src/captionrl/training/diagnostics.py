@@ -1,5 +1,8 @@
 """Statistics of sampled captions: early signs of reinforcement that goes wrong."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -24,3 +27,21 @@ def rollout_diagnostics(sampled: Rollout, reward: Tensor, stop_words: Tensor) ->
         "length": words.float().mean().item(),
         "stop_word_endings": torch.isin(last, stop_words).float().mean().item(),
     }
+
+
+def fall(history: Sequence[dict[str, Any]], metric: str, total: int) -> str | None:
+    """A warning, if since the last validation but one it is a quarter of the phase's `total` updates that scores have
+    been more than a tenth below that of the start."""
+    scores = [(row["update"], row[metric]) for row in history if row["kind"] == "validation"]
+    (_, start), (now, score) = scores[0], scores[-1]
+    fine = max(index for index, (_, each) in enumerate(scores) if index == 0 or each >= 0.9 * start)
+    if start <= 0 or fine >= len(scores) - 2:
+        return None
+    since = scores[fine + 1][0]
+    if not scores[-2][0] - since < total / 4 <= now - since:
+        return None
+    return (
+        f"{metric} is {score:.1f}, and since update {since} has been more than a tenth below the start, {start:.1f}. "
+        "Likely causes: learning_rate is too high; cross-entropy ended before it had converged; the reward is raised "
+        "by captions that nobody would write (see length, entropy, stop_word_endings and the reward's parts)"
+    )

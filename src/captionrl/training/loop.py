@@ -7,6 +7,7 @@ so the same command finds it again, and goes on to bit-equal weights (same machi
 import io
 import math
 import pickle
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from captionrl.errors import UserError
 from captionrl.files import atomic, sweep
 from captionrl.interrupt import Interrupted, stop_flag
 from captionrl.progress import progress
+from captionrl.training.diagnostics import fall
 from captionrl.training.optimiser import ParameterGroups, Plateau, make_optimiser, share_of_rate
 
 LOG_ROWS = 10  # rows of training statistics between two validations
@@ -79,12 +81,14 @@ def train(
     with bar, stop_flag() as stopped:
         if run.progress.update == 0:
             run.validate()
-        while run.progress.update < total:
+        while not run.done:
             statistics = run.step(log_every=max(1, interval // LOG_ROWS))
             bar.update()
             if run.progress.update % interval == 0 or run.progress.update == total:
                 scores = run.validate()
                 bar.set_postfix({**statistics, **scores}, refresh=False)
+                if warning := fall(run.history, learner.metric, total):
+                    bar.write(f"{title}: {warning}", file=sys.stderr)
             if stopped or time.monotonic() >= next_save:
                 next_save = time.monotonic() + min(run.save() / saving, SELDOM)
             if stopped:
@@ -114,6 +118,13 @@ class Training:
         self.history: list[dict[str, Any]] = []
         self._sums: dict[str, list[float]] = {}  # of statistics since the last logged row: sum, number
         self._restore()
+
+    @property
+    def done(self) -> bool:
+        """Whether all updates are made, or validation has found no new best for as long as the phase waits."""
+        best, wait = self.progress.best_update, self.phase.early_stopping
+        waited = sum(row["kind"] == "validation" and row["update"] > best for row in self.history)
+        return self.progress.update >= self.total or (wait is not None and waited >= wait)
 
     def step(self, log_every: int) -> dict[str, float]:
         """One update of the weights; the statistics of its last batch."""

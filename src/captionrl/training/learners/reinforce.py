@@ -13,7 +13,7 @@ from captionrl.decoding.rollout import Rollout, greedy, sample
 from captionrl.features.batch import Features
 from captionrl.models import Policy
 from captionrl.models.layers import LinearBaseline
-from captionrl.objectives.reinforce import baseline_loss, entropy_bonus, policy_gradient_loss
+from captionrl.objectives.reinforce import baseline_loss, entropy_bonus, leave_one_out, policy_gradient_loss
 from captionrl.rewards.reward import RewardBatch
 from captionrl.rewards.weighted import Rewards, reward_of
 from captionrl.training.data import Data
@@ -78,7 +78,7 @@ class RewardLearner(CaptionLearner):
 
 
 class ReinforceLearner(RewardLearner):
-    """One sampled caption a clip, rewarded as a whole."""
+    """Sampled captions of each clip of a batch, rewarded as a whole."""
 
     def __init__(self, policy: Policy, data: Data, phase: ReinforcePhase, seed: int) -> None:
         super().__init__(policy, data, phase, seed)
@@ -91,21 +91,25 @@ class ReinforceLearner(RewardLearner):
 
     def loss(self, epoch: int, index: int) -> tuple[Tensor, dict[str, float]]:
         items, _ = self.pairs.batch(epoch, index)
-        features = self.clips.batch(items)
-        explores = self.phase.entropy > 0
-        rollout = sample(self.policy, self.policy.encode(features), self.max_tokens, entropy_gradient=explores)
-        rewards = self.rewards(rollout, items, features)
+        features, explores, samples = self.clips.batch(items), self.phase.entropy > 0, self.phase.samples
+        rows = torch.arange(len(items), device=self.device).repeat_interleave(samples)
+        memory = self.policy.encode(features).select(rows)
+        rollout = sample(self.policy, memory, self.max_tokens, entropy_gradient=explores)
+        rewards = self.rewards(rollout, [item for item in items for _ in range(samples)], features, rows)
         statistics, reward = self.diagnostics(rollout, rewards), rewards.total
         regression = reward.new_zeros(())
         match self.phase.baseline:
             case "greedy":
                 greedy_reward = self.greedy_rewards(features, items)
                 statistics["greedy_reward"] = greedy_reward.mean().item()
-                baseline = greedy_reward.unsqueeze(1).expand_as(rollout.log_probs)
+                baseline = greedy_reward[rows].unsqueeze(1).expand_as(rollout.log_probs)
             case "linear":
                 baseline = self.baseline(rollout.hidden)
                 regression = baseline_loss(baseline, reward.unsqueeze(1), rollout.mask)
                 statistics["baseline_error"] = regression.item()
+            case "leave-one-out":
+                others = leave_one_out(reward.view(-1, samples))
+                baseline = others.view(-1, 1).expand_as(rollout.log_probs)
             case "none":
                 baseline = torch.zeros_like(rollout.log_probs)
         loss = policy_gradient_loss(rollout, reward.unsqueeze(1) - baseline)
