@@ -195,14 +195,14 @@ def test_what_a_stage_reads_is_a_dependency_of_it(scale, jobs):
 def test_every_setting_but_the_device_concerns_its_stages(scale):
     settings = set(yaml.safe_load((ROOT / "params.yaml").read_text()))
     backbone = {"mini_backbone"} if scale == "mini" else set()
-    data = {"extraction_precision", "allowed_failures", "overrides", *backbone}
+    data = {"extraction_precision", "allowed_failures", "features", "weights", "overrides", *backbone}
     papers = {"seeds", "precision", "overrides"}
     assert settings == {"scale", "device", "mini_backbone"} | data | papers
     for name in DATA:
         assert STAGES[scale][name].params == data
     for name, paper in PAPERS.items():
         trains_a_cnn = any(paper.model_of(run).cnn for run in paper.runs)
-        assert STAGES[scale][name].params == papers | (backbone if trains_a_cnn else set())
+        assert STAGES[scale][name].params == papers | (backbone | {"weights"} if trains_a_cnn else set())
 
 
 def test_what_a_licence_forbids_is_not_pushed_and_the_scales_share_no_output():
