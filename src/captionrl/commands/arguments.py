@@ -69,7 +69,11 @@ SHARED: dict[str, dict[str, Any]] = {
     "overrides": {"type": json_object, "metavar": "JSON", "help": "laid over the paper's YAML"},
     "papers": {"type": Path, "help": "the directory of the papers' YAML; else papers or, lacking that, the package's"},
     "precision": {"choices": ("float32", "bfloat16"), "default": "float32", "help": "of the arithmetic"},
-    "scale": {"choices": ("mini", "paper", "own"), "required": True, "help": "mini data, the real data sets, your own"},
+    "scale": {
+        "choices": ("mini", "laptop", "paper", "own"),
+        "required": True,
+        "help": "mini data; real data, small models; the papers' sizes; your own",
+    },
     "split": {"choices": ("train", "val", "test"), "default": "test", "help": "the items to use"},
     "state": {"type": Path, "default": Path("work/state"), "help": "where unfinished work is kept"},
     "workers": {"type": positive, "default": 1, "metavar": "N", "help": "parallel threads or processes"},

@@ -15,9 +15,9 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Model = TypeVar("Model", bound=BaseModel)
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-# paper: papers/<paper>/paper.yaml; mini: mini.yaml laid over it; own: a user's own project, own.yaml laid over
-# paper.yaml if there is one
-Scale = Literal["mini", "paper", "own"]
+# paper: papers/<paper>/paper.yaml; mini, laptop: mini.yaml or laptop.yaml laid over it; own: a user's own project,
+# own.yaml laid over paper.yaml if there is one
+Scale = Literal["mini", "laptop", "paper", "own"]
 Backbone = Annotated[
     str,
     AfterValidator(check_features),
@@ -30,11 +30,14 @@ class Strict(BaseModel):
 
 
 def overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """`above` laid over `below`, mapping by mapping; neither is changed."""
+    """`above` laid over `below`, mapping by mapping, where null takes a mapping away; neither is changed."""
     merged = dict(below)
     for key, value in above.items():
         old = merged.get(key)
-        merged[key] = overlay(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        if isinstance(old, dict) and value is None:
+            del merged[key]
+        else:
+            merged[key] = overlay(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return merged
 
 

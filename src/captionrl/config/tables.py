@@ -60,7 +60,13 @@ class Table(Strict):
     control: str | None = None  # the compute-matched XE, against which they are tested too; only scale own may lack it
     rows: list[Row]
     comparisons: list[Comparison] = Field(default=[])
+    cited_on: str | None = None  # the corpus of the paper's own numbers, where it is another
     on_request: bool = False  # not built with the paper's other tables, only when asked for by name
+
+    @property
+    def cited_corpus(self) -> str:
+        """The corpus that cited numbers are on: the real one, also where ours is rendered."""
+        return self.cited_on or self.corpus.removesuffix("-mini")
 
     def check(self, paper: Paper, place: str) -> None:
         """Raises a ValueError that names the key below `place`."""

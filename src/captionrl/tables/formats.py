@@ -35,7 +35,7 @@ def as_csv(built: Built) -> str:
     for line in built.lines:
         ours = bool(line.cells)
         # A cited number belongs to the paper's own corpus, whatever the scale of ours.
-        place = [built.scale, built.table.corpus] if ours else ["paper", built.table.corpus.removesuffix("-mini")]
+        place = [built.scale, built.table.corpus] if ours else ["paper", built.table.cited_corpus]
         fields = [line.row.method, "ours" if ours else "cited", *place]
         fields += [line.features, str(line.seeds), str(built.items)] if ours else ["", "", ""]
         for metric in built.table.metrics:
@@ -168,7 +168,7 @@ def _legend(built: Built) -> str:
     corpus = built.table.corpus
     missing = {metric: reason for line in built.lines for metric, reason in line.missing.items()}
     absent = "".join(f" {metric} is n/a: {reason}." for metric, reason in missing.items())
-    printed = f"Paper: as printed, on {corpus.removesuffix('-mini')}. " if _cited(built) else ""
+    printed = f"Paper: as printed, on {built.table.cited_corpus}. " if _cited(built) else ""
     controlled = built.table.control or any(row.control for row in built.table.rows)
     control = ", ‡ from its compute-matched XE" if controlled else ""
     seen = ", ".join(dict.fromkeys(line.features for line in built.lines if line.features not in ("", "none")))
