@@ -5,9 +5,10 @@
     python tests/faults/run.py --json found.json          # keeps what is found; what it holds already is skipped
     python tests/faults/run.py --tree ../other-checkout   # the faults of this tree, in the code and tests of another
 
-All happens in a copy of the working tree. The tests nearest to a fault run first, all other fast ones if these pass.
-The exit status is 1 if a fault escapes, or if its patch does not apply to this code any more. No two pytests ever run
-at a time; still, all faults take half an hour or more. A test that fails without the fault, too, ends it all.
+All happens in a copy of the working tree. The tests nearest to a fault run first: those called after its file, then
+those of its directory; all other fast ones if these pass. The exit status is 1 if a fault escapes, or if its patch does
+not apply to this code any more. No two pytests ever run at a time; still, all faults take half an hour or more. A test
+that fails without the fault, too, ends it all.
 """
 
 import argparse
@@ -72,9 +73,9 @@ def try_fault(copy: Path, patch: Path) -> dict | None:
     if not git_apply(copy, changed, str(patch)):
         return None
     try:
-        near = nearest(copy, changed)
+        near, own = nearest(copy, changed), own_tests(copy, changed)
         others = ["-n", "2", "--dist", "loadfile", *(f"--ignore={place}" for place in near)]
-        test = failing(copy, near) or failing(copy, others)
+        test = (failing(copy, own) if own else None) or failing(copy, near) or failing(copy, others)
     finally:
         git_apply(copy, changed, "-R", str(patch))
     seconds = round(time.monotonic() - began)
@@ -96,6 +97,11 @@ def nearest(copy: Path, changed: str) -> list[str]:
     if (copy / "tests" / area).is_dir():
         return [f"tests/{area}"]
     return sorted(f"tests/{path.name}" for path in copy.glob("tests/test_*.py"))
+
+
+def own_tests(copy: Path, changed: str) -> list[str]:
+    """The test files called after a file: of training/learners/hrl.py all test_*hrl*.py, wherever they lie."""
+    return sorted(str(path.relative_to(copy)) for path in copy.glob(f"tests/**/test_*{Path(changed).stem}*.py"))
 
 
 def failing(copy: Path, arguments: list[str]) -> str | None:
