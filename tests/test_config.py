@@ -405,6 +405,9 @@ JOINT = {  # a phase of another paper
             JOINT | {"baseline": "greedy"},
             "phases.joint.baseline: Input should be 'value' or 'none'",
         ),
+        (("phases", "rl", "baseline_warmup"), 5, "phases.rl: baseline_rate, baseline_warmup: only baseline: linear"),
+        (("phases", "rl", "baseline_rate"), 10, "phases.rl: baseline_rate, baseline_warmup: only baseline: linear"),
+        (("phases", "xe", "dropout"), True, "phases.xe.dropout: unknown key"),
         (
             ("tables", "table1", "comparisons", 0, "run"),
             "hrl",

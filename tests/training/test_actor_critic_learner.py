@@ -44,12 +44,15 @@ TEACHES = {  # parts of the policy
 
 @pytest.fixture
 def make(four_pictures):
-    """A learner of a policy, a fresh one unless it is given, by the name of its phase; changes of that."""
+    """A learner of a policy, a fresh one unless it is given, by the name of its phase; changes of that.
 
-    def make(name, policy=None, dropout=0.0, **changes):
+    `drops`: the share of its units that dropout drops.
+    """
+
+    def make(name, policy=None, drops=0.0, **changes):
         if policy is None:
             torch.manual_seed(1)
-            sizes = ProjectionSizes(**SIZES, dropout=dropout)
+            sizes = ProjectionSizes(**SIZES, dropout=drops)
             policy = build_module("actor-critic", FEATURE, len(four_pictures.vocabulary), sizes)
         phase = PHASES[name]
         return LEARNERS[name](policy, four_pictures, type(phase)(**phase.model_dump() | changes), seed=1), policy
@@ -156,7 +159,7 @@ class TestValue:
         assert learner.validate() == scores
 
     def test_captions_are_sampled_without_dropout(self, make, tmp_path):
-        learner, policy = make("value", dropout=0.5)
+        learner, policy = make("value", drops=0.5)
         modes = []
 
         def recorded(*arguments):
@@ -216,14 +219,15 @@ class TestActorCritic:
         stats = learner.reward.statistics(rewards)
         assert stats == {"reward_embedding": cosine.mean().item(), "reward_CIDEr-D": metric.mean().item()}
 
-    def test_rewards_are_computed_without_dropout_and_captions_sampled_with_it(self, make):
-        learner, policy = make("joint", dropout=0.5)
+    @pytest.mark.parametrize("on", [True, False])
+    def test_rewards_are_computed_without_dropout_whatever_captions_are_sampled_with(self, make, on):
+        learner, policy = make("joint", drops=0.5, dropout=on)
         modes = []
         policy.train()
         policy.similarity.register_forward_hook(lambda module, *_: modes.append(module.words.training))
-        policy.head.register_forward_hook(lambda module, *_: modes.append(module.training))
+        policy.head.register_forward_hook(lambda module, *_: modes.append(module[0].training))
         learner.loss(0, 0)
-        assert modes == [True] * MAX_TOKENS + [False]
+        assert modes == [on] * MAX_TOKENS + [False]
 
     @pytest.mark.parametrize("steps", [None, 1, 2])
     @pytest.mark.parametrize("reward", ["CIDEr-D", "embedding"])

@@ -32,11 +32,11 @@ DECODER = ("visual.", "language.", "embedding.", "head.")
 
 @pytest.fixture
 def learner(world):
-    """A learner of `first`'s steps with `changes` of the phase, its captioner without dropout."""
+    """A learner of `first`'s steps with `changes` of the phase, its captioner without dropout or with some."""
 
-    def learner(step="step3", seed=1, **changes):
+    def learner(step="step3", seed=1, drops=0, **changes):
         cnn = world.cnn()
-        paper = tiny_paper(overlay(SEEING, {"sizes": {"dropout": 0}, "phases": {step: changes}}))
+        paper = tiny_paper(overlay(SEEING, {"sizes": {"dropout": drops}, "phases": {step: changes}}))
         vocabulary, store = Vocabulary.load(world.captions / "vocabulary.json"), FeatureStore(cnn["features"])
         torch.manual_seed(seed)
         policy = build_module("e2e", store.dim, len(vocabulary), paper.sizes_of("first", CORPUS), "mini-frames")
@@ -163,6 +163,38 @@ def test_the_loss_of_m_samples_is_the_mean_of_m_losses_of_one(learner):
         losses.append(policy_gradient_loss(mine, (reward - baseline).unsqueeze(1)))
     assert len({round(one.item(), 6) for one in losses}) == 3
     assert loss.item() == pytest.approx(torch.stack(losses).mean().item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("on", [False, True])
+def test_dropout_of_the_phase_is_that_of_captions_alone(learner, on):
+    one = learner(drops=0.5, dropout=on, augmentation={"crop": 0, "flip": False})
+    items, tokens = one.pairs.batch(0, 0)
+    modes, drops = [], [part for part in one.policy.modules() if isinstance(part, torch.nn.Dropout)]
+    one.policy.head.register_forward_hook(lambda *_: modes.append({part.training for part in drops}))
+    one.module.train()
+    with mock.patch.object(one, "greedy_rewards", return_value=torch.zeros(len(items))):
+        one.caption_loss(one.policy.visual_features(one.clips.batch(items)), items, tokens)
+    assert {*map(tuple, modes)} == {(on,)}
+    assert all(part.training for part in drops)
+
+
+def test_the_greedy_training_reward_is_of_what_the_cnn_makes_of_clips(learner):
+    """For rewards that read it: they never see frames."""
+    one, seen = learner(reward="BLEU-1"), []
+    score = one.reward.score
+
+    def recorded(batch):
+        seen.append((batch.items, batch.clips.frames.shape[2:]))
+        return score(batch)
+
+    one.module.eval()
+    with torch.no_grad(), mock.patch.object(one.reward, "score", recorded):
+        reward = one.validate()["train_reward"]
+        captions = one.greedy(one.training_items)
+    assert seen == [(one.training_items, (128,))]
+    assert reward == pytest.approx(
+        one.rewards(captions, one.training_items, one.features(["clip0"])).total.mean().item()
+    )
 
 
 def test_recomputing_activations_changes_no_gradient(learner):

@@ -87,7 +87,7 @@ class BoundaryPhase(Phase):
 
 
 class RewardPhase(Phase):
-    """What all ways of reinforcement share: the reward of a caption."""
+    """What all phases with a reward of captions share."""
 
     reward: Weights = Field(default="CIDEr-D", validate_default=True)
     eos_in_reward: bool  # whether </s> is a token of reward and references
@@ -106,9 +106,19 @@ class RewardPhase(Phase):
         return dict(self.reward)
 
 
-class ReinforcePhase(RewardPhase):
+class PolicyPhase(RewardPhase):
+    """What all ways of reinforcement of a policy share: how it writes the captions that it learns from."""
+
+    # Whether dropout is on while captions are written whose log-probabilities are reinforced. Off, the policy that
+    # improves is the one that is used at test time.
+    dropout: bool = False
+
+
+class ReinforcePhase(PolicyPhase):
     objective: Literal["reinforce"]
     baseline: Literal["linear", "greedy", "leave-one-out", "none"]
+    baseline_rate: Positive = 1.0  # linear: the baseline's share of the learning rate
+    baseline_warmup: Annotated[int, Field(ge=0)] = 0  # linear: first updates, in which the baseline alone learns
     samples: PositiveInt = 1  # captions of each item of a batch
     entropy: NotNegative = 0  # weight of the policy's entropy, summed over a caption's words (SLE section 5.2, SLL-ME)
 
@@ -116,10 +126,14 @@ class ReinforcePhase(RewardPhase):
     def _check_baseline(self) -> "ReinforcePhase":
         if self.baseline == "leave-one-out" and self.samples == 1:
             raise ValueError("baseline: leave-one-out is the mean reward of an item's other samples; set samples: 2")
+        if self.baseline != "linear" and (self.baseline_rate != 1 or self.baseline_warmup):
+            raise ValueError(
+                "baseline_rate, baseline_warmup: only baseline: linear learns; set that, or leave them out"
+            )
         return self
 
 
-class ExplorationPhase(RewardPhase):
+class ExplorationPhase(PolicyPhase):
     """Several samples an item, rewarded for what they say and for how they differ (SLE eq. 8 to 16)."""
 
     objective: Literal["sle"]
@@ -135,7 +149,7 @@ class ExplorationPhase(RewardPhase):
         return self
 
 
-class StagewisePhase(RewardPhase):
+class StagewisePhase(PolicyPhase):
     """Rewards of every fine stage, relative to its own greedy caption and to the stage before (Stack-Cap eq. 11-15)."""
 
     objective: Literal["stagewise"]
@@ -158,7 +172,7 @@ class ValuePhase(RewardPhase):
         return True
 
 
-class ActorCriticPhase(RewardPhase):
+class ActorCriticPhase(PolicyPhase):
     """Policy and value network learn from the same captions (Shi et al. eq. 10 to 12)."""
 
     objective: Literal["actor-critic"]
@@ -166,6 +180,7 @@ class ActorCriticPhase(RewardPhase):
     steps: PositiveInt | None  # words after which a target trusts the value network; 1: TD(0), null: never, eq. 10
     # Words at a caption's end, </s> among them, that the policy writes in the first epoch, and so many more in each
     # further one; those before are a training caption's, learned by cross-entropy (Ren et al. 2017). None: all are its.
+    # Both are one pass through the policy: `dropout` is of the given words, too.
     curriculum: Positive | None = None
 
     @property
@@ -179,7 +194,7 @@ class ActorCriticPhase(RewardPhase):
         return self
 
 
-class HRLPhase(RewardPhase):
+class HRLPhase(PolicyPhase):
     """Worker and manager learn in turns, each from the change of the reward that its words bring (HRL section 3.3)."""
 
     objective: Literal["hrl"]
@@ -235,7 +250,7 @@ class MultitaskXEPhase(EndToEndPhase):
     objective: Literal["multitask-xe"]
 
 
-class MultitaskPhase(EndToEndPhase, RewardPhase):
+class MultitaskPhase(EndToEndPhase, PolicyPhase):
     """Captions by REINFORCE with a greedy baseline (Li and Gong eq. 7): steps 2 and 3."""
 
     objective: Literal["multitask"]

@@ -57,8 +57,9 @@ def prefix_mask(lengths: Tensor, longest: int) -> Tensor:
     return torch.arange(longest + 1, device=lengths.device) <= lengths.unsqueeze(1)
 
 
-def explained_variance(values: Tensor, targets: Tensor) -> Tensor:
-    """The share of the targets' variance that values [N] explain: 1 if they are equal, 0 of the best constant.
+def r_squared(values: Tensor, targets: Tensor) -> Tensor:
+    """The coefficient of determination of values [N]: 1 if they are the targets, 0 of the best constant. Unlike the
+    explained variance of training's log it counts a constant difference as an error.
 
     Of targets that are all alike, as of a batch of one caption, there is nothing to explain: 0.
     """

@@ -29,6 +29,18 @@ def rollout_diagnostics(sampled: Rollout, reward: Tensor, stop_words: Tensor) ->
     }
 
 
+def explained_variance(predicted: Tensor, target: Tensor, mask: Tensor) -> float:
+    """1 - Var(target - predicted) / Var(target) where `mask` [B, T]: the share of the targets' variance that
+    predictions explain. A constant difference costs nothing; 0 where all targets are alike.
+
+    Predictions and targets [B, T], or [B, 1] for all words of a caption.
+    """
+    wanted, error = target.expand_as(mask)[mask], (target - predicted).expand_as(mask)[mask]
+    if wanted.amin() == wanted.amax():
+        return 0.0
+    return (1 - error.var(unbiased=False) / wanted.var(unbiased=False)).item()
+
+
 def fall(history: Sequence[dict[str, Any]], metric: str, total: int) -> str | None:
     """A warning, if since the last validation but one it is a quarter of the phase's `total` updates that scores have
     been more than a tenth below that of the start."""
@@ -40,8 +52,13 @@ def fall(history: Sequence[dict[str, Any]], metric: str, total: int) -> str | No
     since = scores[fine + 1][0]
     if not scores[-2][0] - since < total / 4 <= now - since:
         return None
-    return (
+    warning = (
         f"{metric} is {score:.1f}, and since update {since} has been more than a tenth below the start, {start:.1f}. "
         "Likely causes: learning_rate is too high; cross-entropy ended before it had converged; the reward is raised "
         "by captions that nobody would write (see length, entropy, stop_word_endings and the reward's parts)"
     )
+    rewards = [row["train_reward"] for row in history if "train_reward" in row]
+    if not rewards:
+        return warning
+    judged = "overfitting is likely" if rewards[-1] > rewards[0] else "not overfitting"
+    return f"{warning}. Greedy training reward {rewards[0]:.3g} -> {rewards[-1]:.3g}: {judged}"

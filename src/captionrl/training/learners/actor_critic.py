@@ -6,11 +6,12 @@ from torch import Tensor, nn
 from captionrl.config import ActorCriticPhase, ValuePhase
 from captionrl.decoding.rollout import sample
 from captionrl.models.actor_critic import WithValueAndReward
-from captionrl.objectives.actor_critic import actor_loss, explained_variance, prefix_mask, td_targets, value_loss
+from captionrl.objectives.actor_critic import actor_loss, prefix_mask, r_squared, td_targets, value_loss
 from captionrl.rewards.reward import RewardBatch
 from captionrl.rewards.weighted import Rewards, WeightedReward, reward_of
 from captionrl.text.vocabulary import PAD
 from captionrl.training.data import EVALUATION_BATCH, Data
+from captionrl.training.diagnostics import explained_variance
 from captionrl.training.learners.captioner import CaptionLearner, chunks
 from captionrl.training.learners.reinforce import RewardLearner
 
@@ -37,10 +38,11 @@ class ValueLearner(CaptionLearner):
         values, targets, rewards = self._values_and_rewards(self.pairs.batch(epoch, index)[0], self.train_reward)
         loss = value_loss(values, targets)
         statistics = {"loss": loss.item(), "sample_reward": rewards.total.mean().item()}
+        statistics["value_explained"] = explained_variance(values, targets, torch.ones_like(values, dtype=torch.bool))
         return loss, {**statistics, **self.train_reward.statistics(rewards)}
 
     def validate(self) -> dict[str, float]:
-        """The share, in per cent, that values explain of rewards; captions are sampled with the same seed each time."""
+        """R^2, in per cent, of values as predictions of rewards; captions are sampled with the same seed each time."""
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(self.seed)
             found = [
@@ -48,7 +50,7 @@ class ValueLearner(CaptionLearner):
                 for items in chunks(self.validation_items, EVALUATION_BATCH)
             ]
         values, rewards = (torch.cat(parts) for parts in zip(*found, strict=True))
-        return {self.metric: 100 * explained_variance(values, rewards).item()}
+        return {self.metric: 100 * r_squared(values, rewards).item()}
 
     def _values_and_rewards(self, items: list[str], reward: WeightedReward) -> tuple[Tensor, Tensor, Rewards]:
         """The values [N] of all prefixes of a sampled caption an item, the reward [N] of each one's caption, and the
@@ -78,7 +80,8 @@ class ActorCriticLearner(RewardLearner):
     def loss(self, epoch: int, index: int) -> tuple[Tensor, dict[str, float]]:
         items, captions = self.pairs.batch(epoch, index)
         features, given = self.clips.batch(items), self.given(captions, epoch)
-        rollout = sample(self.policy, self.policy.encode(features), self.max_tokens, given=given)
+        with self.rollouts():
+            rollout = sample(self.policy, self.policy.encode(features), self.max_tokens, given=given)
         tokens, lengths = rollout.tokens, rollout.lengths
         rewards = self.rewards(rollout, items, features)
         with torch.autocast(self.device.type, enabled=False):  # as above
@@ -90,8 +93,8 @@ class ActorCriticLearner(RewardLearner):
         policy_loss = actor_loss(rollout, targets, baseline, given)
         stats = self.diagnostics(rollout, rewards)
         stats |= {"policy_loss": policy_loss.item(), "value_loss": regression.item()}
-        explained = explained_variance(values[prefixes], targets[prefixes]).item()
-        return policy_loss + regression, {**stats, "explained_variance": explained, **self.reward_cost()}
+        stats["value_explained"] = explained_variance(values, targets, prefixes)
+        return policy_loss + regression, {**stats, **self.reward_cost()}
 
     def given(self, tokens: Tensor, epoch: int) -> Tensor | None:
         """Of captions [B, T], PAD beyond each, those words that the curriculum does not yet leave to the policy."""

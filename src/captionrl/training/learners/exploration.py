@@ -42,7 +42,8 @@ class ExplorationLearner(RewardLearner):
         features, samples = self.clips.batch(items), self.phase.samples
         by_item = len(items), samples
         rows = torch.arange(len(items), device=self.device).repeat_interleave(samples)
-        rollout = sample(self.policy, self.policy.encode(features).select(rows), self.max_tokens)
+        with self.rollouts():
+            rollout = sample(self.policy, self.policy.encode(features).select(rows), self.max_tokens)
         rewards = self.rewards(rollout, [item for item in items for _ in range(samples)], features, rows)
         greedy_reward = self.greedy_rewards(features, items)
         with self.timed_as_reward():

@@ -11,7 +11,7 @@ from captionrl.models.layers import LinearBaseline
 from captionrl.objectives.hrl import delta_rewards, manager_loss, worker_loss
 from captionrl.rewards.weighted import Rewards
 from captionrl.training.data import Data
-from captionrl.training.learners.reinforce import RewardLearner
+from captionrl.training.learners.reinforce import RewardLearner, without_dropout
 from captionrl.training.loop import ParameterGroups
 
 
@@ -50,7 +50,8 @@ class HRLLearner(RewardLearner):
         """Captions sampled under the manager's own goals; the manager is frozen."""
         self.policy.set_trainable("worker")
         features = self.clips.batch(items)
-        rollout = sample(self.policy, self.policy.encode(features), self.max_tokens)
+        with self.rollouts():
+            rollout = sample(self.policy, self.policy.encode(features), self.max_tokens)
         deltas, rewards = self._delta_rewards(rollout, items, features)
         loss, regression = worker_loss(rollout, deltas, self.worker_baseline, self.phase.discount)
         stats = self.diagnostics(rollout, rewards)
@@ -63,16 +64,14 @@ class HRLLearner(RewardLearner):
         `done`: the share of the phase's updates that are done.
         """
         self.policy.set_trainable("manager")
-        for module in self.policy.modules():
-            if isinstance(module, nn.Dropout):  # not all of it: cuDNN's LSTMs have gradients in training mode alone
-                module.eval()
         features = self.clips.batch(items)
-        memory = self.policy.encode(features)
         scale = self.phase.noise + (self.phase.noise_end - self.phase.noise) * done
         goals = (len(items), self.max_tokens, self.policy.manager.goal.out_features)
         noise = scale * torch.randn(goals, device=self.device)
-        start = self.policy.start(memory, noise, detach_segments=not self.phase.gradients_cross_segments)
-        rollout = greedy(self.policy, memory, self.max_tokens, start)
+        with without_dropout(self.policy):
+            memory = self.policy.encode(features)
+            start = self.policy.start(memory, noise, detach_segments=not self.phase.gradients_cross_segments)
+            rollout = greedy(self.policy, memory, self.max_tokens, start)
         deltas, rewards = self._delta_rewards(rollout, items, features)
         loss, regression = manager_loss(rollout, deltas, self.manager_baseline, self.phase.discount)
         extras = rollout.extras

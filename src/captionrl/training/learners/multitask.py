@@ -86,9 +86,14 @@ class MultitaskLearner(EndToEndLearner, RewardLearner):
         super().__init__(policy, data, phase, seed)
         self.samples = phase.samples
 
+    def features(self, items: list[str]) -> Features:
+        """What the CNN makes of clips."""
+        return self.policy.visual_features(self.clips.batch(items))
+
     def caption_loss(self, visual: Features, items: list[str], tokens: Tensor) -> tuple[Tensor, dict[str, float]]:
         rows = torch.arange(len(items), device=self.device).repeat_interleave(self.samples)
-        rollout = sample(self.policy, self.policy.encode(visual).select(rows), self.max_tokens)
+        with self.rollouts():
+            rollout = sample(self.policy, self.policy.encode(visual).select(rows), self.max_tokens)
         rewards = self.rewards(rollout, [item for item in items for _ in range(self.samples)], visual, rows)
         baseline = self.greedy_rewards(visual, items)
         loss = multi_sample_loss(rollout, rewards.total, baseline)

@@ -44,6 +44,8 @@ class StagewiseLearner(RewardLearner):
     ) -> tuple[Rollout, Rewards]:
         """Captions of these stages, clip by clip, by `sample` or `greedy`, and their rewards [B x stages]."""
         rows = torch.arange(len(items), device=self.device).repeat_interleave(len(stages))
-        memory = self.policy.encode(features).select(rows)
-        rollout = how(self.policy, memory, self.max_tokens, self.policy.start_stages(memory, [*stages] * len(items)))
+        with self.rollouts():
+            memory = self.policy.encode(features).select(rows)
+            start = self.policy.start_stages(memory, [*stages] * len(items))
+            rollout = how(self.policy, memory, self.max_tokens, start)
         return rollout, self.rewards(rollout, [item for item in items for _ in stages], features, rows)
