@@ -29,6 +29,17 @@ def rollout_diagnostics(sampled: Rollout, reward: Tensor, stop_words: Tensor) ->
     }
 
 
+def explained_variance(predicted: Tensor, target: Tensor, mask: Tensor) -> float:
+    """1 - Var(target - predicted) / Var(target) over the places of `mask`, all [B, T]; 0 where all targets are equal.
+
+    1: the prediction is perfect but for a constant; 0: no better than a constant; below 0: worse than one.
+    """
+    predicted, target = predicted[mask.bool()], target[mask.bool()]
+    if target.min() == target.max():
+        return 0.0
+    return (1 - (target - predicted).var(correction=0) / target.var(correction=0)).item()
+
+
 def fall(history: Sequence[dict[str, Any]], metric: str, total: int) -> str | None:
     """A warning, if since the last validation but one it is a quarter of the phase's `total` updates that scores have
     been more than a tenth below that of the start."""
