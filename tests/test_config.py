@@ -373,7 +373,12 @@ JOINT = {  # a phase of another paper
             {"rl": {"reward": {"CIDEr-D": 1, "embedding": 1}}},
             "runs.rl-baseline: its reward has an embedding that is not trained; start from a run with a phase",
         ),
-        (("phases", "hrl", "baseline"), "linear", "phases.hrl.baseline: unknown key; take it out"),
+        (("phases", "hrl", "entropy"), 0.1, "phases.hrl.entropy: unknown key; take it out"),
+        (
+            ("phases", "hrl", "baseline"),
+            "leave-one-out",
+            "phases.hrl: baseline: leave-one-out is the mean return of a clip's other samples; set samples: 2",
+        ),
         (
             ("phases", "xe", "lr_schedule"),
             "step",

@@ -90,9 +90,13 @@ OVERRIDES["phases"]["hrl"] = {
     "worker_updates": 2,
     "manager_updates": 1,
     "manager_rate": 0.5,
-    "baseline_warmup": 2,
+    "samples": 1,
+    "baseline": "linear",
+    "baseline_rate": 1,
+    "baseline_warmup": 1,
     "noise": 0.3,
     "noise_end": 0.1,
+    "noise_scale": "absolute",
     "gradients_cross_segments": False,
 }
 XE_UPDATES = 48

@@ -73,7 +73,7 @@ class TestWorker:
     def expected_loss(self, rollout: Rollout, rewards: Tensor, discount: float, probability: Tensor) -> Tensor:
         baseline = baseline_of(rollout.hidden)
         losses = [
-            worker_loss(rollout.select(row), rewards[row], baseline, discount)[0]
+            worker_loss(rollout.select(row), rewards[row], baseline, discount).loss
             for row in torch.arange(len(rewards)).split(1)
         ]
         return (probability * torch.stack(losses)).sum()
@@ -112,6 +112,32 @@ class TestWorker:
         loss = self.expected_loss(rollout, rewards, gamma, probability)
         torch.testing.assert_close(list(gradients(loss, policy)), expectation, **EXACT)
 
+    @pytest.mark.parametrize("discount", [1.0, 0.95])
+    def test_samples_that_are_each_others_baseline_have_no_bias(self, policy, memory, captions, rewards, discount):
+        """Over all pairs of captions: the gradient of equation 14 without a baseline, at 1 the expected return's."""
+        policy.set_trainable("worker")
+        log_probs = self.log_probs(policy, memory, captions)
+        probability = log_probs.sum(1).exp()
+        returns = discounted_returns(rewards, discount)
+        exact = gradients(-(probability.detach() * (returns * log_probs).sum(1)).sum(), policy)
+        if discount == 1:
+            whole = gradients(-(probability * rewards.sum(1)).sum(), policy)
+            torch.testing.assert_close(exact, whole, **EXACT)
+        rollout, probability = rollout_of(policy, memory, captions), probability.detach()
+        expected = torch.zeros((), dtype=torch.float64)
+        for pair in torch.cartesian_prod(*[torch.arange(len(captions))] * 2):
+            loss = worker_loss(rollout.select(pair), rewards[pair], None, discount, samples=2).loss
+            expected = expected + probability[pair].prod() * loss
+        torch.testing.assert_close(gradients(expected, policy), exact, **EXACT)
+
+    def test_the_other_samples_returns_by_hand(self, policy, memory, captions):
+        """Two clips of three samples; beyond a caption's end its return is zero."""
+        rollout = rollout_of(policy, memory.select(torch.arange(6)), captions[torch.tensor([0, 20, 21, 22, 23, 24])])
+        rewards = torch.tensor([[3.0, 0, 0], [1, 1, 2], [2, 0, 2], [6, 0, 0], [0, 2, 2], [0, 0, 2]]).double()
+        learned = worker_loss(rollout, rewards, None, 0.5, samples=3)
+        others = [[2.25, 1.5, 2], [2.75, 0.5, 1], [2.5, 1, 1], [1, 2, 2], [3.25, 0.5, 1], [3.75, 1.5, 1]]
+        assert learned.expected.tolist() == others
+
 
 @dataclass
 class Explored:
@@ -125,7 +151,7 @@ class Explored:
 
     @property
     def loss(self) -> Tensor:
-        return manager_loss(self.rollout, self.rewards, self.baseline, 0.95)[0]
+        return manager_loss(self.rollout, self.rewards, self.baseline, 0.95).loss
 
     @property
     def advantage(self) -> Tensor:

@@ -42,22 +42,26 @@ def explained(predicted, target, mask=WORDS):
 
 
 class TestExplainedVariance:
-    def test_all_but_for_a_constant(self):
-        target = [[1.0, 2.0, 9.0], [3.0, 4.0, 5.0]]
-        assert explained([[0.5, 1.5, 0.0], [2.5, 3.5, 4.5]], target) == 1
+    def test_all_and_what_a_constant_difference_costs(self):
+        target = [[1.0, 2.0, 9.0], [3.0, 4.0, 5.0]]  # of variance 2 where it counts
+        assert explained([[1.0, 2.0, 0.0], [3.0, 4.0, 5.0]], target) == 1
+        assert explained([[0.0, 1.0, 0.0], [2.0, 3.0, 4.0]], target) == 0.5
 
     def test_by_hand(self):
-        """Targets 0, 0, 2, 2 of variance 1; errors 0, 1, 0, 1 of variance a quarter; what is masked does not count."""
+        """Targets 0, 0, 2, 2 of variance 1; errors 0, 1, 0, 1, mean square a half; what is masked does not count."""
         mask = torch.tensor([[True, True, False], [True, True, False]])
-        assert explained([[0.0, -1.0, 7.0], [2.0, 1.0, 7.0]], [[0.0, 0.0, 3.0], [2.0, 2.0, -3.0]], mask) == 0.75
+        assert explained([[0.0, -1.0, 7.0], [2.0, 1.0, 7.0]], [[0.0, 0.0, 3.0], [2.0, 2.0, -3.0]], mask) == 0.5
 
     def test_a_reward_counts_once_for_each_word(self):
-        """Targets 0, 0, 1, 1, 1 of variance 0.24; errors 0, 0, 1, 1, 0 of the same."""
-        assert explained([[0.0, 0.0, 8.0], [0.0, 0.0, 1.0]], [[0.0], [1.0]]) == pytest.approx(0, abs=1e-6)
+        """Targets 0, 0, 1, 1, 1 of variance 0.24; errors 0, 0, 1, 1, 0, whose squares' mean is 0.4."""
+        assert explained([[0.0, 0.0, 8.0], [0.0, 0.0, 1.0]], [[0.0], [1.0]]) == pytest.approx(1 - 0.4 / 0.24)
 
     def test_a_baseline_of_whole_captions_counts_once_for_each(self):
-        predicted, target = [[0.0], [1.0], [1.0]], [[0.0], [2.0], [1.0]]  # variances: errors 2/9, targets 6/9
-        assert explained(predicted, target, torch.ones(3, 1, dtype=torch.bool)) == pytest.approx(2 / 3)
+        predicted, target = (
+            [[0.0], [1.0], [1.0]],
+            [[0.0], [2.0], [1.0]],
+        )  # mean square 1/3, variance 2/3
+        assert explained(predicted, target, torch.ones(3, 1, dtype=torch.bool)) == pytest.approx(1 / 2)
 
     def test_the_wrong_way_round_is_worse_than_nothing(self):
         assert explained([[1.0], [0.0]], [[0.0], [1.0]], WORDS[:, :1]) == -3

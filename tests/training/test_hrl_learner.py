@@ -8,12 +8,15 @@ import torch
 from safetensors.torch import load_file
 from tiny import CORPUS, World, tiny_paper
 from torch import Tensor
+from toy import rewarded
 
 from captionrl.config import HRLPhase
 from captionrl.datasets.segment import segment
 from captionrl.datasets.segments import write_segments
+from captionrl.decoding.rollout import greedy
 from captionrl.errors import UserError
 from captionrl.models.hrl import HRL
+from captionrl.objectives.hrl import worker_loss
 from captionrl.rewards import Bleu
 from captionrl.training.checkpoint import load_checkpoint
 from captionrl.training.data import Data, FeatureBatches
@@ -74,30 +77,51 @@ class TestTurns:
                 assert len(moved["manager"]) == len(before["manager"])
             assert changed(critic, weights(learner.policy, "boundary_critic")) == []
 
-    def test_in_the_baselines_warm_up_nothing_but_they_learn(self, world, warm, tmp_path):
-        phase = self.PHASE.model_copy(update={"baseline_warmup": 6})
+    def test_in_the_warm_up_of_each_part_its_baseline_learns_alone(self, world, warm, tmp_path):
+        """Turns of a part are counted: with 3, the worker learns from update 4 on, the manager from update 11 on."""
+        phase = self.PHASE.model_copy(update={"baseline_warmup": 3})
         learner = learner_of(world, warm, phase)
         training = Training(learner, phase, tmp_path, seed=1)
-        before = {name: tensor.clone() for name, tensor in learner.module.state_dict().items()}
-        for _ in range(6):
+        learning = []
+        for update in range(12):
+            part = "manager" if update % 3 == 2 else "worker"
+            before = {name: tensor.clone() for name, tensor in learner.module.state_dict().items()}
             training.step(log_every=100)
-        moved = changed(before, learner.module.state_dict())
-        assert moved
-        assert {name.split(".")[0] for name in moved} == {"worker_baseline", "manager_baseline"}
+            moved = {name.split(".")[0] for name in changed(before, learner.module.state_dict())}
+            assert moved - {"policy"} == {f"{part}_baseline"}
+            learning.append("policy" in moved)
+        manager = [False, False, False, True]
+        worker = [False, False, False, True, True, True, True, True]
+        assert learning[2::3] == manager
+        assert [each for update, each in enumerate(learning) if update % 3 < 2] == worker
 
-    def test_the_manager_has_its_own_share_of_the_learning_rate(self, world, warm, tmp_path):
-        phase = self.PHASE.model_copy(update={"manager_rate": 0.25, "lr_schedule": "linear", "learning_rate": 0.01})
+    def test_in_the_warm_up_the_optimiser_learns_nothing_of_the_policy(self, world, warm, tmp_path):
+        """No moments: gradients of zero would leave Adam's second ones too small for the first steps afterwards."""
+        phase = self.PHASE.model_copy(update={"baseline_warmup": 3})
+        learner = learner_of(world, warm, phase)
+        training = Training(learner, phase, tmp_path, seed=1)
+        for _ in range(3):
+            training.step(log_every=100)
+        assert all(parameter.grad is None for parameter in learner.policy.parameters())
+        assert not any(parameter in training.optimiser.state for parameter in learner.policy.parameters())
+        assert all(parameter in training.optimiser.state for parameter in learner.baselines.parameters())
+
+    def test_manager_and_baselines_have_their_own_shares_of_the_learning_rate(self, world, warm, tmp_path):
+        changes = {"manager_rate": 0.25, "baseline_rate": 25, "lr_schedule": "linear", "learning_rate": 0.01}
+        phase = self.PHASE.model_copy(update=changes)
         learner = learner_of(world, warm, phase)
         training = Training(learner, phase, tmp_path, seed=1)
         groups = training.optimiser.param_groups
-        assert [group["lr"] for group in groups] == pytest.approx([0.01, 0.0025])
+        assert [group["lr"] for group in groups] == pytest.approx([0.01, 0.0025, 0.25])
         assert {id(p) for p in groups[1]["params"]} == {id(p) for p in learner.policy.manager.parameters()}
+        baselines = [*learner.worker_baseline.parameters(), *learner.manager_baseline.parameters()]
+        assert {id(p) for p in groups[2]["params"]} == {id(p) for p in baselines}
         everything = [p for group in groups for p in group["params"]]
         assert len(everything) == len({id(p) for p in everything}) == len(list(learner.module.parameters()))
         for _ in range(2):
             training.step(log_every=100)
         left = 1 - 1 / training.total
-        assert [group["lr"] for group in groups] == pytest.approx([0.01 * left, 0.0025 * left])
+        assert [group["lr"] for group in groups] == pytest.approx([0.01 * left, 0.0025 * left, 0.25 * left])
 
     def test_the_worker_explores_no_goals_and_the_manager_no_words(self, world, warm, monkeypatch):
         learner = learner_of(world, warm, self.PHASE)
@@ -114,6 +138,59 @@ class TestTurns:
         for index in range(3):
             learner.loss(0, index)
         assert asked == [("sample", False), ("sample", False), ("greedy", True)]
+
+    def test_either_part_may_learn_alone(self, world, warm, tmp_path):
+        for part, changes in (("worker", {"manager_updates": 0}), ("manager", {"worker_updates": 0})):
+            phase = self.PHASE.model_copy(update={**changes, "baseline_warmup": 1})
+            learner = learner_of(world, warm, phase)
+            training = Training(learner, phase, tmp_path / part, seed=1)
+            before = {each: weights(learner.policy, each) for each in ("worker", "manager")}
+            for _ in range(2):
+                training.step(log_every=100)
+            assert [each for each in before if changed(before[each], weights(learner.policy, each))] == [part]
+
+    def test_that_nobody_learns_is_an_error(self):
+        with pytest.raises(UserError, match="worker_updates, manager_updates: with both 0 nobody learns; set one of"):
+            phase_with(worker_updates=0, manager_updates=0)
+
+    def noise_of_update(self, learner: HRLLearner, monkeypatch) -> tuple[Tensor, dict[str, float]]:
+        """The noise of the manager's first update after this seed, and the update's statistics."""
+        found, start = [], learner.policy.start
+
+        def recorded(memory, noise=None, detach_segments=False):
+            found.append(noise)
+            return start(memory, noise, detach_segments)
+
+        monkeypatch.setattr(learner.policy, "start", recorded)
+        learner.module.train()
+        torch.manual_seed(3)
+        _, statistics = learner.loss(0, 2)
+        return found[-1], statistics
+
+    @pytest.mark.parametrize("noise", [0.5, 2.0])
+    def test_noise_is_in_standard_deviations_of_the_goals_or_in_absolute_numbers(self, world, warm, monkeypatch, noise):
+        drawn = {}
+        for scale in ("absolute", "goals"):
+            changes = {"noise": noise, "noise_end": noise, "noise_scale": scale}
+            learner = learner_of(world, warm, self.PHASE.model_copy(update=changes))
+            with torch.no_grad():
+                learner.policy.manager.goal.weight *= 300  # this warm start has about the same goals for all clips
+            drawn[scale], statistics = self.noise_of_update(learner, monkeypatch)
+        torch.manual_seed(3)
+        assert torch.equal(drawn["absolute"], noise * torch.randn(drawn["absolute"].shape))
+        learner.policy.eval()
+        memory = learner.policy.encode(learner.clips.batch(learner.pairs.batch(0, 2)[0]))
+        goals = greedy(learner.policy, memory, 1).extras.goal[:, 0]
+        std = (goals - goals.mean(0)).square().mean(0).sqrt().mean()  # of the first goals over clips
+        assert std > 0.01
+        assert statistics["goal_std"] == pytest.approx(std.item())
+        torch.testing.assert_close(drawn["goals"], drawn["absolute"] * std)
+
+    def test_a_batch_of_one_clip_has_no_spread_of_goals_and_so_no_noise(self, world, warm, monkeypatch):
+        phase = self.PHASE.model_copy(update={"noise_scale": "goals", "batch": 1})
+        noise, statistics = self.noise_of_update(learner_of(world, warm, phase), monkeypatch)
+        assert (noise == 0).all()
+        assert statistics["goal_std"] == 0
 
     def test_noise_falls_from_its_first_to_its_last_scale(self, world, warm, monkeypatch):
         phase = self.PHASE.model_copy(update={"noise": 0.8, "noise_end": 0.2, "epochs": 4, "worker_updates": 1})
@@ -132,6 +209,68 @@ class TestTurns:
         for update in updates:
             learner.loss(*divmod(update, learner.batches))
         assert spreads == pytest.approx([0.8 - 0.6 * update / 24 for update in updates], rel=0.1)
+
+
+class TestSamples:
+    """Several captions of each clip in the worker's updates."""
+
+    @pytest.fixture(params=["linear", "leave-one-out"])
+    def learner(self, request, world, warm) -> HRLLearner:
+        return learner_of(world, warm, phase_with(samples=3, baseline=request.param, baseline_warmup=1))
+
+    def test_a_clip_is_encoded_once_and_each_caption_is_rewarded_by_its_own_clips_captions(self, learner, monkeypatch):
+        encoded, given = [], []
+        encode = learner.policy.encode
+        monkeypatch.setattr(learner.policy, "encode", lambda clips: encoded.append(len(clips.frames)) or encode(clips))
+
+        def recorded(rollout, rewards, baseline, discount, samples):
+            given.append((rollout, rewards))
+            return worker_loss(rollout, rewards, baseline, discount, samples)
+
+        monkeypatch.setattr(learners, "worker_loss", recorded)
+        learner.module.train()
+        _, statistics = learner.loss(0, 1)
+        ((rollout, deltas),) = given
+        items = learner.pairs.batch(0, 1)[0]
+        assert encoded == [8]
+        assert len(rollout.tokens) == 3 * 8
+        alone = [rewarded(learner, rollout.tokens[row : row + 1], [items[row // 3]]) for row in range(24)]
+        torch.testing.assert_close(deltas.sum(1), torch.cat(alone), atol=1e-5, rtol=1e-5)
+        assert statistics["sample_reward"] == pytest.approx(torch.cat(alone).mean().item(), abs=1e-5)
+
+    def test_samples_that_are_each_others_baseline_need_no_warm_up(self, learner, tmp_path):
+        linear = learner.phase.baseline == "linear"
+        training = Training(learner, learner.phase, tmp_path, seed=1)
+        before = weights(learner.policy, "worker")
+        training.step(log_every=100)
+        assert bool(changed(before, weights(learner.policy, "worker"))) == (not linear)
+        assert ("worker_baseline" in learner.module) == linear
+
+    def test_one_sample_cannot_leave_itself_out(self):
+        with pytest.raises(UserError, match="baseline: leave-one-out is the mean return of a clip's other samples"):
+            phase_with(baseline="leave-one-out")
+
+
+@pytest.mark.parametrize(("part", "turn"), [("worker", 0), ("manager", 2)])
+def test_the_log_says_how_much_of_the_returns_baselines_explain(world, warm, monkeypatch, part, turn):
+    """Over all words of the worker's captions, and the first word of each of the manager's segments."""
+    learner, found = learner_of(world, warm, TestTurns.PHASE), []
+    for baseline in learner.baselines.values():
+        torch.nn.init.normal_(baseline.regressor.weight)
+    original = getattr(learners, f"{part}_loss")
+
+    def recorded(rollout, *given):
+        learned = original(rollout, *given)
+        found.extend([rollout, learned.expected.detach(), learned.returns])
+        return learned
+
+    monkeypatch.setattr(learners, f"{part}_loss", recorded)
+    learner.module.train()
+    _, statistics = learner.loss(0, turn)
+    rollout, expected, returns = found
+    places = rollout.mask if part == "worker" else rollout.extras.segment_start
+    error, spread = (returns - expected)[places].numpy().var(), returns[places].numpy().var()
+    assert statistics[f"{part}_baseline_explained"] == pytest.approx(1 - error / spread, rel=1e-4)
 
 
 def test_the_reward_is_the_one_that_is_named(world, warm):

@@ -199,18 +199,38 @@ class HRLPhase(PolicyPhase):
 
     objective: Literal["hrl"]
     discount: Share  # gamma of eq. 24 and 25: per word for the worker, per segment for the manager
-    worker_updates: PositiveInt  # updates of the worker before it is the manager's turn; the worker begins
+    worker_updates: Annotated[int, Field(ge=0)]  # updates of the worker before the manager's turn; the worker begins
     manager_updates: Annotated[int, Field(ge=0)]  # updates of the manager before it is the worker's turn again
     manager_rate: Positive = 1.0  # the manager's share of the learning rate
-    baseline_warmup: Annotated[int, Field(ge=0)] = 0  # first updates in which only the baselines learn
+    samples: PositiveInt = 1  # captions of each clip of a batch in the worker's updates
+    # The worker's: a regression on its state, or the mean return, from the same word on, of a clip's other samples.
+    baseline: Literal["linear", "leave-one-out"] = "linear"
+    baseline_rate: Positive = 1.0  # the linear baselines' share of the learning rate
+    # The worker's first updates, and likewise the manager's, in which its linear baseline learns alone.
+    baseline_warmup: Annotated[int, Field(ge=0)] = 0
     noise: NotNegative  # standard deviation of the manager's exploration at first (eq. 23) ...
     noise_end: NotNegative  # ... and at the end; linear in between
+    # In what it is measured; goals: in the standard deviation of the first goals over a batch's clips, mean over their
+    # dimensions; absolute: in 1.
+    noise_scale: Literal["absolute", "goals"] = "goals"
     gradients_cross_segments: bool  # whether a goal also answers for the words of later segments
 
     @model_validator(mode="after")
     def _check_accumulation(self) -> "HRLPhase":
         if self.gradient_accumulation_steps > 1:
             raise ValueError("gradient_accumulation_steps: worker and manager take turns batch by batch; set it to 1")
+        return self
+
+    @model_validator(mode="after")
+    def _check_turns(self) -> "HRLPhase":
+        if self.worker_updates == self.manager_updates == 0:
+            raise ValueError("worker_updates, manager_updates: with both 0 nobody learns; set one of them to 1 or more")
+        return self
+
+    @model_validator(mode="after")
+    def _check_baseline(self) -> "HRLPhase":
+        if self.baseline == "leave-one-out" and self.samples == 1:
+            raise ValueError("baseline: leave-one-out is the mean return of a clip's other samples; set samples: 2")
         return self
 
 

@@ -1,29 +1,52 @@
 """Hierarchical REINFORCE: the losses of worker and manager, and the returns in them (HRL section 3.3)."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from captionrl.decoding.rollout import Rollout
 from captionrl.models.hrl import HRLExtras
 from captionrl.models.layers import LinearBaseline
-from captionrl.objectives.reinforce import baseline_loss, policy_gradient_loss
+from captionrl.objectives.reinforce import baseline_loss, leave_one_out, policy_gradient_loss
 
 
-def worker_loss(rollout: Rollout, rewards: Tensor, baseline: LinearBaseline, discount: float) -> tuple[Tensor, Tensor]:
-    """The worker's loss, and its baseline's, for captions sampled under the manager's own goals.
+class PartLoss(NamedTuple):
+    """What the worker, or the manager, learns from a batch of captions."""
+
+    loss: Tensor  # scalar; no gradient reaches the baseline
+    returns: Tensor  # [B, T] R
+    expected: Tensor  # [B, T] b, the baseline of R
+    places: Tensor  # [B, T] bool, where the baseline is learned
+
+    @property
+    def regression(self) -> Tensor:
+        """The baseline's own loss, a scalar; no gradient reaches the policy."""
+        return baseline_loss(self.expected, self.returns, self.places)
+
+
+def worker_loss(
+    rollout: Rollout, rewards: Tensor, baseline: LinearBaseline | None, discount: float, samples: int = 1
+) -> PartLoss:
+    """The worker's loss for captions sampled under the manager's own goals.
 
         L = -sum_t A_t log pi(a_t | s_t),    A_t = R(a_t) - b(h^W_t)                               (HRL eq. 14)
         R(a_t) = sum_k discount^k f(a_t+k)                                                         (HRL eq. 24)
 
-    rewards f(a_t) [B, T]: see `delta_rewards`. Summed over words, averaged over captions.
+    rewards f(a_t) [B, T]: see `delta_rewards`. Summed over words, averaged over captions. Without a baseline, b of word
+    t is the mean R from step t on of the clip's other samples, zero beyond their ends: it does not depend on this
+    caption, so it has no bias. `samples` of each clip then stand side by side.
     """
     returns = discounted_returns(rewards, discount)
-    expected = baseline(rollout.hidden)
-    return policy_gradient_loss(rollout, returns - expected), baseline_loss(expected, returns, rollout.mask)
+    if baseline is not None:
+        expected = baseline(rollout.hidden)
+    else:
+        expected = leave_one_out(returns.view(-1, samples, returns.shape[1])).view_as(returns)
+    return PartLoss(policy_gradient_loss(rollout, returns - expected), returns, expected, rollout.mask)
 
 
-def manager_loss(rollout: Rollout, rewards: Tensor, baseline: LinearBaseline, discount: float) -> tuple[Tensor, Tensor]:
-    """The manager's loss, and its baseline's, for greedy captions under perturbed goals.
+def manager_loss(rollout: Rollout, rewards: Tensor, baseline: LinearBaseline, discount: float) -> PartLoss:
+    """The manager's loss for greedy captions under perturbed goals.
 
         L = -sum_n A_n sum_{t in segment n} log pi(a_t | s_t, g_n),    A_n = R(e_n) - b(h^M_n)     (HRL eq. 22)
         g_n = mu_theta(s_n) + noise, whose gradient is that of mu_theta                            (HRL eq. 23)
@@ -37,7 +60,7 @@ def manager_loss(rollout: Rollout, rewards: Tensor, baseline: LinearBaseline, di
     assert isinstance(extras, HRLExtras)
     returns = segment_returns(rewards, extras.segment_start, discount)
     expected = baseline(extras.manager)
-    return policy_gradient_loss(rollout, returns - expected), baseline_loss(expected, returns, extras.segment_start)
+    return PartLoss(policy_gradient_loss(rollout, returns - expected), returns, expected, extras.segment_start)
 
 
 def delta_rewards(prefix_scores: Tensor, mask: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ def policy_gradient_loss(rollout: Rollout, advantage: Tensor) -> Tensor:
 
 
 def leave_one_out(rewards: Tensor) -> Tensor:
-    """Of S samples' rewards [B, S] the mean of the other ones [B, S]: a baseline without a bias (Kool et al. 2019)."""
+    """Of S samples' rewards [B, S, ...] the mean of the other ones: a baseline without a bias (Kool et al. 2019)."""
     return (rewards.sum(1, keepdim=True) - rewards) / (rewards.shape[1] - 1)
 
 

@@ -30,15 +30,15 @@ def rollout_diagnostics(sampled: Rollout, reward: Tensor, stop_words: Tensor) ->
 
 
 def explained_variance(predicted: Tensor, target: Tensor, mask: Tensor) -> float:
-    """1 - Var(target - predicted) / Var(target) where `mask` [B, T]: the share of the targets' variance that
-    predictions explain. A constant difference costs nothing; 0 where all targets are alike.
+    """1 - E[(target - predicted)^2] / Var(target) where `mask` [B, T] is True: the share of the targets' variance that
+    predictions explain (R^2). 0: no better than the targets' mean, and where all targets are alike; below 0: worse.
 
     Predictions and targets [B, T], or [B, 1] for all words of a caption.
     """
     wanted, error = target.expand_as(mask)[mask], (target - predicted).expand_as(mask)[mask]
     if wanted.amin() == wanted.amax():
         return 0.0
-    return (1 - error.var(unbiased=False) / wanted.var(unbiased=False)).item()
+    return (1 - error.square().mean() / wanted.var(unbiased=False)).item()
 
 
 def fall(history: Sequence[dict[str, Any]], metric: str, total: int) -> str | None:
