@@ -180,13 +180,15 @@ def test_a_server_that_dies_tells_why(distribution, java):
         pass
 
 
-def test_a_server_that_never_answers_is_given_up_and_stopped(distribution, java, tmp_path):
+def test_a_server_that_never_answers_is_given_up_and_stopped(distribution, java, monkeypatch):
+    started, start = [], corenlp.subprocess.Popen
+    monkeypatch.setattr(corenlp.subprocess, "Popen", lambda *a, **b: started.append(start(*a, **b)) or started[0])
     with (
         pytest.raises(UserError, match=r"not ready after 0\.5 s"),
         corenlp.server(distribution, java=java("hangs"), timeout=0.5),
     ):
         pass
-    assert not running(tmp_path)
+    assert started[0].poll() is not None
 
 
 def test_a_missing_java_or_distribution_is_named(distribution, tmp_path):

@@ -269,7 +269,7 @@ def test_the_log_says_how_much_of_the_returns_baselines_explain(world, warm, mon
     _, statistics = learner.loss(0, turn)
     rollout, expected, returns = found
     places = rollout.mask if part == "worker" else rollout.extras.segment_start
-    error, spread = (returns - expected)[places].numpy().var(), returns[places].numpy().var()
+    error, spread = (returns - expected)[places].square().mean().item(), returns[places].numpy().var()
     assert statistics[f"{part}_baseline_explained"] == pytest.approx(1 - error / spread, rel=1e-4)
 
 

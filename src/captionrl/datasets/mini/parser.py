@@ -140,7 +140,8 @@ def word_classes() -> dict[str, str]:
 @cache
 def parses(classes: tuple[str, ...]) -> tuple[Tree, ...]:
     """Every parse of a sequence of word classes, as the grammar's own symbols, in the order of their bracketings."""
-    found = BottomUpLeftCornerChartParser(GRAMMAR).parse(list(classes))
+    parser = BottomUpLeftCornerChartParser(GRAMMAR, max_time=None)  # by default 5 s: too few on a busy machine
+    found = parser.parse(list(classes))
     return tuple(sorted(found, key=lambda tree: tree.pformat(margin=10**6)))
 
 
