@@ -82,6 +82,7 @@ onstart:
 
 SCALE = PARAMS.scale
 MINI = SCALE == "mini"
+LAPTOP = SCALE == "laptop"
 SMALL = SCALE != "paper"  # jobs of a laptop's size
 
 
