@@ -33,6 +33,7 @@ from captionrl.config.backbones import (
     given_weights,
     is_extracted,
 )
+from captionrl.datasets.missing import missing_files
 from captionrl.datasets.own import CSV, JSONL
 from captionrl.datasets.read import is_known
 from captionrl.errors import UserError
@@ -81,6 +82,7 @@ onstart:
 
 SCALE = PARAMS.scale
 MINI = SCALE == "mini"
+LAPTOP = SCALE == "laptop"
 SMALL = SCALE != "paper"  # jobs of a laptop's size
 
 

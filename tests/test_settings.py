@@ -20,9 +20,11 @@ def settings(text):
     return [match.groups() for line in text.splitlines() if (match := SETTING.match(line))]
 
 
-@pytest.mark.parametrize("scale", ["mini", "paper"])
-@pytest.mark.parametrize("paper", sorted(ROOT.glob("papers/*")), ids=lambda path: path.name)
-def test_it_is_the_resolved_paper_and_every_place_has_its_key(paper, scale):
+@pytest.mark.parametrize(
+    "file", sorted(ROOT.glob("papers/*/*.yaml")), ids=lambda file: f"{file.parent.name}-{file.stem}"
+)
+def test_it_is_the_resolved_paper_and_every_place_has_its_key(file):
+    paper, scale = file.parent, file.stem
     text = render_settings(paper, scale, None, None)
     resolved = resolve(paper, scale, None)
     sizes = {"sizes": resolved.default_sizes | resolved.sizes}

@@ -110,7 +110,7 @@ def test_a_curve_is_of_the_phases_that_train_captions():
 
 
 def test_the_control_has_the_budget_of_joint_training():
-    for scale in ("mini", "paper"):
+    for scale in ("mini", "laptop", "paper"):
         phases = load_paper(YAML, scale).phases
         shared = ("epochs", "validate_every", "batch", "optimiser", "learning_rate", "lr_schedule", "lr_step", "clip")
         of = {name: [getattr(phase, key) for key in shared] for name, phase in phases.items()}
@@ -118,7 +118,7 @@ def test_the_control_has_the_budget_of_joint_training():
 
 
 def test_the_curriculum_ends_before_the_training_does():
-    for scale in ("mini", "paper"):
+    for scale in ("mini", "laptop", "paper"):
         facts = load_paper(YAML, scale)
         phase = facts.phases["joint-embedding"]
         assert all(phase.curriculum * phase.epochs >= corpus.max_words for corpus in facts.corpora.values())

@@ -141,6 +141,20 @@ def test_a_cited_number_belongs_to_the_papers_own_corpus(scores, tmp_path):
     assert [row[key] for key in empty] == [""] * 7
 
 
+def test_cited_numbers_may_be_on_another_corpus_and_every_format_says_which(scores, tmp_path):
+    on_another = {"tables": {"t": {**TABLE, "cited_on": "charades"}}}
+    paper = load_paper(Path(__file__).parents[2] / "papers/hrl", "mini", on_another)
+    write(*build(paper, "t", "mini", "some files", scores), tmp_path / "t.csv")
+    rows = rows_of(tmp_path / "t.csv")
+    assert (rows[ROWS[0]["method"]]["corpus"], rows["RL-baseline"]["corpus"]) == ("charades", "msrvtt-mini")
+    for suffix in (".md", ".tex"):
+        text = (tmp_path / "t").with_suffix(suffix).read_text()
+        assert "Ours: msrvtt-mini (mini scale), " in text
+        assert "Paper: as printed, on charades. " in text
+    for suffix in (".md", ".tex"):
+        assert "Paper: as printed, on msrvtt. " in written(scores, tmp_path / "u.csv").with_suffix(suffix).read_text()
+
+
 def test_a_value_is_the_mean_over_seeds_inside_its_interval(scores, tmp_path):
     rows = rows_of(written(scores, tmp_path / "t.csv"))
     for number, (run, quality) in enumerate(QUALITY.items()):

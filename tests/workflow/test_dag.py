@@ -1,4 +1,4 @@
-"""What Snakemake plans to do for the first paper, at either scale and after a change; nothing is computed."""
+"""What Snakemake plans to do for the first paper, at every scale and after a change; nothing is computed."""
 
 import json
 import os
@@ -156,21 +156,47 @@ def test_table1_alone_plans_what_it_needs_and_no_more(project, scale):
     assert "charades" not in plan.text
 
 
-def test_a_table_on_request_comes_on_request_only_and_from_annotation_alone(project, plan, scale):
-    assert "annotations" not in plan.text
-    alone = project.plan(
-        "--printshellcmds", f"results/{scale}/hrl/table2-annotations.csv", config=(*ONE_SEED, f"scale={scale}")
-    )
-    corpus = "charades-annotations" + ("-mini" if scale == "mini" else "")
-    maker = "render" if scale == "mini" else "check_data"
-    made = {rule: alone.jobs[rule] for rule in (maker, "captions", "segments", "annotations", "table")}
-    assert made == dict.fromkeys(made, 1)
-    assert f" --raw data/{corpus} " in alone.text
-    assert not {"features", "backbone", "download_weights", "figures_hrl"} & set(alone.jobs)
-    assert {step[0] for step in alone.trainings} == {corpus}
-    stores = {parsed("train", arguments).features for arguments in alone.commands["train"]}
-    assert stores == {None, Path("work", corpus, "features/annotations.h5")}
-    assert {parsed("predict", arguments).features for arguments in alone.commands["predict"]} == stores - {None}
+@pytest.fixture(scope="module")
+def laptop(project):
+    return project.plan("--printshellcmds", "all", config=("scale=laptop", *ONE_SEED))
+
+
+def test_the_laptop_scale_asks_for_the_files_of_two_data_sets_and_downloads_nothing(laptop):
+    rules = ("check_data", "captions", "annotations", "segments", "features")
+    assert {rule: laptop.jobs[rule] for rule in rules} == dict(zip(rules, (2, 2, 1, 1, 2), strict=True))
+    assert {line.name for line in (parsed("check-data", words) for words in laptop.commands["check-data"])} == {
+        "charades-annotations", "flickr8k"
+    }  # fmt: skip
+    assert not {"render", "backbone", "frames", "download_weights", "download_corenlp"} & set(laptop.jobs)
+    (segments,) = (parsed("segment", words) for words in laptop.commands["segment"])
+    assert (segments.backend, segments.corenlp) == ("shallow", None)
+    assert {(line.backbone, line.weights) for line in (parsed("features", w) for w in laptop.commands["features"])} == {
+        ("efficientnet-lite0", None),  # of a package
+        ("efficientnet-lite0-grid", None),
+    }
+
+
+def test_every_run_of_every_table_of_the_laptop_scale_is_trained(laptop):
+    papers = [load_paper(path.parent, "laptop") for path in ROOT.glob("papers/*/laptop.yaml")]
+    tables = [(paper, name) for paper in papers for name, table in paper.tables.items() if not table.on_request]
+    assert laptop.jobs["table"] == len(tables) == 8
+    assert {rule for rule in laptop.jobs if rule.startswith("metrics_")} == {f"metrics_{p.paper}" for p in papers}
+    lines = [parsed("train", words) for words in laptop.commands["train"]]
+    compared = {(paper.tables[name].corpus, paper.paper, run) for paper, name in tables for run in paper.runs_of(name)}
+    drawn = {(corpus, paper.paper, run) for paper in papers for corpus, run in paper.figures.learners}
+    of = {paper.paper: paper for paper in papers}
+    assert {(line.corpus, *line.phase) for line in lines} == {
+        (corpus, paper, *step) for corpus, paper, run in compared | drawn for step in of[paper].ancestry(run)
+    }
+    assert {line.scale for line in lines} == {"laptop"}
+    stores = {line.features.stem for line in lines if line.features and line.corpus == "charades-annotations"}
+    assert stores == {"annotations"}
+
+
+def test_a_table_on_request_comes_on_request_only(project, laptop):
+    table = "results/laptop/policy_value/ablations.csv"
+    assert table not in laptop.text
+    assert project.plan(table, config=("scale=laptop", *ONE_SEED)).jobs["table"] == 1
 
 
 @pytest.mark.parametrize("backbone", ["resnet152", "resnet101-grid", "vgg16"])
@@ -300,10 +326,34 @@ def test_missing_data_stop_with_one_line_that_says_what_to_put_where(project):
     assert not (project.path / "data/msrvtt/raw.json").exists()
 
 
+def test_a_plan_names_the_files_that_are_not_there_yet_and_they_start_nothing_again(new_project):
+    project, config = new_project(), ("scale=laptop",)
+
+    def named():
+        block = project.plan("data/flickr8k/raw.json", config=config).text.partition("Checking that ")[2]
+        return re.findall(r"^ +data/flickr8k/(\S+) ", block.replace("Dataset/:", "Dataset/ :"), re.MULTILINE)
+
+    folder = project.path / "data/flickr8k"
+    lists = [f"Flickr_8k.{split}Images.txt" for split in ("train", "dev", "test")]
+    assert named() == ["Flickr8k.token.txt", *lists, "Flicker8k_Dataset/"]
+    (folder / "Flicker8k_Dataset").mkdir(parents=True)
+    (folder / lists[1]).touch()
+    assert named() == ["Flickr8k.token.txt", lists[0], lists[2], "Flicker8k_Dataset/"]
+    (folder / "Flicker8k_Dataset/1.jpg").touch()
+    (folder / "Flickr8k_text.zip").touch()
+    text = project.plan("data/flickr8k/raw.json", config=config).text
+    assert "Checking that the files of flickr8k are in data/flickr8k\n" in text
+
+    project.pretend_all_is_done("data/flickr8k/raw.json", config)
+    for path in (folder / lists[1], folder / "Flickr8k_text.zip"):
+        path.unlink()
+        assert not project.plan("data/flickr8k/raw.json", config=config).jobs
+
+
 @pytest.mark.parametrize(
     ("config", "complaint"),
     [
-        ("scale=huge", "params.yaml: scale: Input should be 'mini', 'paper' or 'own', but it is 'huge'"),
+        ("scale=huge", "params.yaml: scale: Input should be 'mini', 'laptop', 'paper' or 'own', but it is 'huge'"),
         ('overrides={"hlr":{"beam":3}}', "params.yaml: overrides.hlr: no such paper; there are e2e, hrl"),
         ('overrides={"hrl":{"baem":3}}', "params.yaml: overrides.hrl.baem: unknown key; did you mean 'beam'?"),
     ],

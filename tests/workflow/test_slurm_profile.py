@@ -39,7 +39,7 @@ class Request:
 def print_requests(scale: str) -> None:
     """Every job of a scale, as it is planned where `--jobs` says that there is a cluster."""
     config = ConfigSettings(config={"scale": scale, "seeds": [1]})
-    targets = {"all", ON_REQUEST.format(scale=scale)}
+    targets = {"all", *([] if scale == "laptop" else [ON_REQUEST.format(scale=scale)])}
     with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
         workflow = api.workflow(ResourceSettings(cores=1, nodes=1), config_settings=config)
         workflow.dag(DAGSettings(targets=targets)).execute_workflow(executor="dryrun")
@@ -61,7 +61,7 @@ def requests_at(scale: str, project: Project) -> dict[str, Request]:
     return found
 
 
-@pytest.fixture(scope="module", params=["mini", "paper"])
+@pytest.fixture(scope="module", params=["mini", "laptop", "paper"])
 def requests(request, project) -> dict[str, Request]:
     return requests_at(request.param, project)
 
@@ -105,6 +105,12 @@ def test_what_needs_the_internet_or_next_to_nothing_stays_on_the_login_node(requ
 
 def test_every_other_job_says_how_much_memory_and_time_it_needs(requests):
     assert all(asked.local or (asked.mem_mb and asked.runtime) for asked in requests.values())
+
+
+def test_a_laptop_scales_training_asks_for_what_real_captions_take(project):
+    asked = requests_at("laptop", project)
+    assert asked["train"] == Request(False, 1, 4000, 4 * 60, 1)
+    assert asked["features"] == Request(False, 2, 2000, 2 * 60, 1)
 
 
 def test_the_login_nodes_cores_do_not_bind_the_jobs_threads(plan):

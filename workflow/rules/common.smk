@@ -74,6 +74,20 @@ def captions_files(wildcards):
     return [] if is_known(wildcards.corpus) else [file for file in files if file.exists()]
 
 
+class MissingFiles:
+    """In a message, `{MISSING:data/{wildcards.corpus}/}` is what a corpus lacks, looked up when the message is written.
+
+    A parameter that says so would start the job again whenever it changed.
+    """
+
+    def __format__(self, folder):
+        lines = missing_files(Path(folder).name, Path(folder))
+        return "".join(["; not there yet:", *(f"\n    {line}" for line in lines)]) if lines else ""
+
+
+MISSING = MissingFiles()
+
+
 def overrides_option(paper):
     overrides = PARAMS.overrides.get(paper)
     return f"--overrides {shlex.quote(json.dumps(overrides))}" if overrides else ""

@@ -36,7 +36,7 @@ rule check_data:
     params:
         code=code_version("check-data"),
     message:
-        "Checking that the files of {wildcards.corpus} are in data/{wildcards.corpus}"
+        "Checking that the files of {wildcards.corpus} are in data/{wildcards.corpus}{MISSING:data/{wildcards.corpus}/}"
     shell:
         "exec captionrl check-data {wildcards.corpus} --raw data/{wildcards.corpus} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 

@@ -169,7 +169,7 @@ rule features:
     resources:
         gpu=1,
         mem_mb=2000 if SMALL else 24000,
-        runtime=30 if SMALL else 24 * 60,
+        runtime=2 * 60 if LAPTOP else 30 if SMALL else 24 * 60,
     params:
         device=lambda wildcards, input: PARAMS.device,
         precision=EXTRACTION_PRECISION,

@@ -1,5 +1,6 @@
 """What all models of the configuration share: strictness, common types, and mistakes described in one line."""
 
+import re
 from collections.abc import Collection
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, TypeVar
@@ -78,8 +79,14 @@ def complaint(error: ValidationError, model: type[BaseModel], place: str = "") -
     elif first["type"] == "value_error":  # one of ours, which names its place itself
         fix = str(first["ctx"]["error"])
     else:
-        fix = f"{first['msg']}, but it is {first['input']!r}"
+        null = "null, which takes a mapping away where there is one"
+        fix = f"{_of_yaml(first['msg'])}, but it is {null if first['input'] is None else repr(first['input'])}"
     return f"{key}{': ' if key else ''}{fix}"
+
+
+def _of_yaml(message: str) -> str:
+    """pydantic's message without what YAML cannot give: an object of Python's."""
+    return re.sub(r" or (instance of \w+|object to extract fields from)$", "", message)
 
 
 def unknown_key(name: str, known: Collection[str], what: str = "unknown key") -> str:
