@@ -294,6 +294,10 @@ JOINT = {  # a phase of another paper
     "baseline": "value",
     "steps": None,
 }
+GREEDY = {key: JOINT[key] for key in ("epochs", "optimiser", "learning_rate", "eos_in_reward")} | {
+    "objective": "reinforce",
+    "baseline": "greedy",
+}
 
 
 @pytest.mark.parametrize(
@@ -474,8 +478,16 @@ JOINT = {  # a phase of another paper
             JOINT | {"baseline": "greedy"},
             "phases.joint.baseline: Input should be 'value' or 'none'",
         ),
-        (("phases", "rl", "baseline_warmup"), 5, "phases.rl: baseline_rate, baseline_warmup: only baseline: linear"),
-        (("phases", "rl", "baseline_rate"), 10, "phases.rl: baseline_rate, baseline_warmup: only baseline: linear"),
+        (
+            ("phases", "greedy"),
+            GREEDY | {"baseline_warmup": 5},
+            "phases.greedy: baseline_rate, baseline_warmup: only baseline: linear learns; set that, or leave them out",
+        ),
+        (
+            ("phases", "greedy"),
+            GREEDY | {"baseline_rate": 10},
+            "phases.greedy: baseline_rate, baseline_warmup: only baseline: linear",
+        ),
         (("phases", "xe", "dropout"), True, "phases.xe.dropout: unknown key"),
         (
             ("tables", "table1", "comparisons", 0, "run"),
