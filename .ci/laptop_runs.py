@@ -1,4 +1,4 @@
-"""Print the checkpoint, of seed 1, of every run that a paper's tables have at the laptop scale, those on request too."""
+"""Print the checkpoint, of seed 1, of every run that a paper's tables have at the laptop scale, on request too."""
 
 import sys
 from pathlib import Path
