@@ -36,7 +36,7 @@ test-all: setup
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "slow or not slow"
 
 # After `git clone`, `dvc checkout` or `dvc exp apply`: pull what was pushed, and have Snakemake take it for its own.
-# SCALE=paper: the files of paper/dvc.lock instead of those of dvc.lock.
+# SCALE=laptop, SCALE=paper: the files of that folder's dvc.lock instead of those of dvc.lock.
 adopt: SCALE = mini
 adopt: DVC = $(if $(filter mini,$(SCALE)),,$(SCALE)/)dvc
 adopt: STAGES = $(shell sed -n 's/^  \([a-z0-9_]*\):$$/\1/p' $(DVC).lock)
@@ -48,12 +48,14 @@ adopt: setup
 	@plan=$$($(BIN)/dvc repro --dry --allow-missing $(STAGES:%=$(DVC).yaml:%)) && ! echo "$$plan" | grep "^Running" || { \
 	  echo "adopt: code or parameters are not those of $(DVC).lock; run dvc repro $(DVC).yaml" >&2; exit 1; }
 	$(BIN)/snakemake --touch --forceall --config scale=$(SCALE) -- $(STAGES)
-	$(if $(filter hrl,$(STAGES)),$(BIN)/snakemake --allowed-rules copy_table --config scale=$(SCALE) -- results/table1.csv results/table2.csv)
+	$(if $(filter hrl,$(STAGES)),$(BIN)/snakemake --allowed-rules copy_table --config scale=$(SCALE) -- \
+	  $$(ls results/$(SCALE)/hrl/table[12].csv | sed 's|results/$(SCALE)/hrl/|results/|'))
 
-# Copy the mini scale's tables and figures into git, after looking at them.
+# Copy a scale's tables and figures into git, after looking at them: of the mini scale, or SCALE=laptop.
+publish: SCALE = mini
 publish: setup
-	$(BIN)/snakemake all
-	$(BIN)/captionrl publish --results results/mini --out docs/results/mini
+	$(BIN)/snakemake --config scale=$(SCALE) -- all
+	$(BIN)/captionrl publish --results results/$(SCALE) --out docs/results/$(SCALE)
 
 clean:
 	rm -rf data/*-mini work checkpoints results/table*.csv results/mini .snakemake

@@ -60,7 +60,7 @@ def test_every_snakemake_line_parses_and_asks_for_something_that_a_rule_makes(tm
     Those of docs/own-*.md are a user's own project's: `.ci/pages` runs them.
     """
     monkeypatch.chdir(ROOT)
-    targets: dict[str, set[str]] = {"mini": set(), "paper": set()}
+    targets: dict[str, set[str]] = {"mini": set(), "laptop": set(), "paper": set()}
     for words in lines("snakemake", [page for page in PAGES if not page.name.startswith("own-")]):
         _, arguments = snakemake.cli.parse_args(words)
         config = snakemake.cli.parse_config(arguments.config or [])

@@ -1,4 +1,4 @@
-"""dvc.yaml and paper/dvc.yaml agree with Snakemake's graph, and DVC's commands do with them what docs/dvc.md says."""
+"""The dvc.yaml of each scale agrees with Snakemake's graph, and DVC's commands do with it what docs/dvc.md says."""
 
 import os
 import re
@@ -21,16 +21,30 @@ pytestmark = pytest.mark.slow  # two minutes: DVC and Make start processes of th
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-FILES = {"mini": "dvc.yaml", "paper": "paper/dvc.yaml"}
-PAPERS = {path.parent.name: load_paper(path.parent, "paper") for path in sorted((ROOT / "papers").glob("*/paper.yaml"))}
-CORPORA = {
-    name: {table.corpus for table in paper.tables.values() if not table.on_request} for name, paper in PAPERS.items()
+FILES = {"mini": "dvc.yaml", "laptop": "laptop/dvc.yaml", "paper": "paper/dvc.yaml"}
+PAPERS = {  # by scale; of the mini scale, whose corpora are called -mini, as at the paper scale
+    scale: {
+        path.parent.name: load_paper(path.parent, "paper" if scale == "mini" else scale)
+        for path in sorted((ROOT / "papers").glob(f"*/{scale}.yaml"))
+    }
+    for scale in FILES
 }
-DATA = set().union(*CORPORA.values())
+CORPORA = {
+    scale: {
+        name: {table.corpus for table in paper.tables.values() if not table.on_request}
+        for name, paper in papers.items()
+    }
+    for scale, papers in PAPERS.items()
+}
+DATA = {scale: set().union(*corpora.values()) for scale, corpora in CORPORA.items()}
 CODE = {"Snakefile", "workflow", "src/captionrl"}
 DOWNLOADS = {"data/tools", "data/weights"}  # with a checksum in downloads.yaml: not for DVC
 WITHHELD = {
     "mini": set(),
+    "laptop": {
+        *("data/charades-annotations", "work/charades-annotations/captions", "work/charades-annotations/features"),
+        *("data/flickr8k", "work/flickr8k/captions"),
+    },
     "paper": {
         *("data/charades", "work/charades/captions", "work/charades/features"),
         *("data/msvd", "work/msvd/captions", "work/msvd/features", "work/msrvtt/features"),
@@ -140,7 +154,7 @@ def jobs(new_project) -> Callable[[str, str], list[Job]]:
     graphs: dict[str, list[Job]] = {}
     for scale, stages in STAGES.items():
         text = project.plan(*stages, config=(f"scale={scale}",)).text
-        blocks = re.findall(r"^(?:local)?rule (\w+):\n((?: {4}.*\n)+)", text, re.MULTILINE)
+        blocks = re.findall(r"^(?:local)?rule ([\w-]+):\n((?: {4}.*\n)+)", text, re.MULTILINE)
         graphs[scale] = [Job(rule, listed("input", block), listed("output", block)) for rule, block in blocks]
 
     def of(scale: str, target: str) -> list[Job]:
@@ -159,11 +173,11 @@ def jobs(new_project) -> Callable[[str, str], list[Job]]:
 
 @pytest.mark.parametrize("scale", FILES)
 def test_every_data_set_and_every_paper_is_a_stage_that_calls_snakemake(scale):
-    assert set(STAGES[scale]) == DATA | set(PAPERS)
+    assert set(STAGES[scale]) == DATA[scale] | set(PAPERS[scale])
     for name, stage in STAGES[scale].items():
         assert stage.cmd == f"snakemake --config scale={scale} -- {name}"
         assert stage.folder.resolve() == ROOT
-        assert earlier(scale, name) == CORPORA.get(name, set())
+        assert earlier(scale, name) == CORPORA[scale].get(name, set())
 
 
 @pytest.mark.parametrize("scale", FILES)
@@ -186,8 +200,9 @@ def test_what_a_stage_reads_is_a_dependency_of_it(scale, jobs):
         own = [job for job in jobs(scale, name) if any(below(path, set(stage.outs)) for path in job.outputs)]
         read = set().union(*(job.inputs for job in own))
         assert not {path for path in read if not below(path, {*stage.deps, *stage.outs, *DOWNLOADS})}
-        papers = {f"papers/{paper}" for paper in PAPERS if name == paper or name in CORPORA[paper]}
-        settings = papers if scale == "mini" else {f"{paper}/paper.yaml" for paper in papers}
+        papers = {f"papers/{paper}" for paper in PAPERS[scale] if name == paper or name in CORPORA[scale][paper]}
+        files = {f"{paper}/{file}.yaml" for paper in papers for file in {"paper", scale}}
+        settings = papers if scale == "mini" else files
         assert stage.deps - outs == CODE | settings
 
 
@@ -198,9 +213,9 @@ def test_every_setting_but_the_device_concerns_its_stages(scale):
     data = {"extraction_precision", "allowed_failures", "features", "weights", "overrides", *backbone}
     papers = {"seeds", "precision", "overrides"}
     assert settings == {"scale", "device", "mini_backbone"} | data | papers
-    for name in DATA:
+    for name in DATA[scale]:
         assert STAGES[scale][name].params == data
-    for name, paper in PAPERS.items():
+    for name, paper in PAPERS[scale].items():
         trains_a_cnn = any(paper.model_of(run).cnn for run in paper.runs)
         assert STAGES[scale][name].params == papers | (backbone | {"weights"} if trains_a_cnn else set())
 
@@ -210,15 +225,18 @@ def test_what_a_licence_forbids_is_not_pushed_and_the_scales_share_no_output():
         outs = [(path, options) for stage in stages.values() for path, options in stage.outs.items()]
         assert {path for path, options in outs if not options.get("push", True)} == WITHHELD[scale]
         assert all(bool(re.search("-mini/|-mini$|/mini/", path)) == (scale == "mini") for path, _ in outs)
+    every = [path for stages in STAGES.values() for stage in stages.values() for path in stage.outs]
+    assert len(set(every)) == len(every)
 
 
 @pytest.mark.parametrize("scale", FILES)
 def test_metrics_and_curves_of_every_paper_are_shown(scale, jobs):
     file, up = shipped(scale), "../" * FILES[scale].count("/")
-    assert file["metrics"] == [f"{up}results/{scale}/{paper}/metrics.json" for paper in PAPERS]
+    assert file["metrics"] == [f"{up}results/{scale}/{paper}/metrics.json" for paper in PAPERS[scale]]
     curves = [path for plot in file["plots"] for path in plot]
-    assert curves == [f"{up}results/{scale}/{name}/curves" for name, paper in PAPERS.items() if paper.figures.learners]
-    made = {up + path for paper in PAPERS for job in jobs(scale, paper) for path in job.outputs}
+    drawn = [name for name, paper in PAPERS[scale].items() if paper.figures.learners]
+    assert curves == [f"{up}results/{scale}/{name}/curves" for name in drawn]
+    made = {up + path for paper in PAPERS[scale] for job in jobs(scale, paper) for path in job.outputs}
     assert set(file["metrics"]) <= made
     assert all(any(below(path, {folder}) for path in made) for folder in curves)
 
@@ -276,14 +294,15 @@ def test_a_change_concerns_its_stages_and_snakemake_runs_what_depends_on_it(done
         replaced(done.path / file, old, new)
         return done.changed()
 
-    everything, hrl = {*DATA, *PAPERS}, {"hrl", *CORPORA["hrl"]}
+    papers, data = set(PAPERS["mini"]), DATA["mini"]
+    everything, hrl = papers | data, {"hrl", *CORPORA["mini"]["hrl"]}
     try:
         assert after("params.yaml", "device: auto", "device: cpu") == set()
-        assert after("params.yaml", "seeds:\n- 1", "seeds:\n- 2") == set(PAPERS)
-        assert after("params.yaml", "precision: float32", "precision: bfloat16") == set(PAPERS)
-        assert "Nothing to be done" in done.project.plan(*DATA).text
+        assert after("params.yaml", "seeds:\n- 1", "seeds:\n- 2") == papers
+        assert after("params.yaml", "precision: float32", "precision: bfloat16") == papers
+        assert "Nothing to be done" in done.project.plan(*data).text
         done.run("git", "checkout", "--quiet", "params.yaml")
-        assert after("params.yaml", "allowed_failures: 0", "allowed_failures: 1") == DATA
+        assert after("params.yaml", "allowed_failures: 0", "allowed_failures: 1") == data
         done.run("git", "checkout", "--quiet", "params.yaml")
         assert after("papers/hrl/paper.yaml", "\nbeam: 5", "\nbeam: 5 # changed") == hrl
         assert after("src/captionrl/models/hrl.py", "import torch\n", "import torch  # changed\n") == everything
@@ -301,24 +320,25 @@ def test_a_change_concerns_its_stages_and_snakemake_runs_what_depends_on_it(done
     assert done.changed() == set()
 
 
-def test_the_paper_scale_has_a_pipeline_a_lock_and_a_remote_without_what_licences_forbid(done, tmp_path):
+@pytest.mark.parametrize("scale", ["laptop", "paper"])
+def test_a_scale_has_a_pipeline_a_lock_and_a_remote_without_what_licences_forbid(done, tmp_path, scale):
     copy = done.clone(tmp_path / "clone", "all")
-    assert "dvc-ignored" in copy.run("dvc", "repro", "paper/dvc.yaml", status=255)
-    replaced(copy.path / ".dvcignore", "\n/paper/\n", "\n")
+    assert "dvc-ignored" in copy.run("dvc", "repro", FILES[scale], status=255)
+    replaced(copy.path / ".dvcignore", f"\n/{scale}/\n", "\n")
     copy.run("dvc", "remote", "modify", "local", "url", str(tmp_path / "remote"))
-    outs = {out for stage in STAGES["paper"].values() for out in stage.outs}
+    outs = {out for stage in STAGES[scale].values() for out in stage.outs}
     for out in outs:
         (copy.path / out).mkdir(parents=True)
         (copy.path / out / "file").write_text(out)
-    copy.run("dvc", "commit", "--force", "paper/dvc.yaml")
-    assert set(yaml.safe_load((copy.path / "paper/dvc.lock").read_text())["stages"]) == set(STAGES["paper"])
+    copy.run("dvc", "commit", "--force", FILES[scale])
+    assert set(yaml.safe_load((copy.path / f"{scale}/dvc.lock").read_text())["stages"]) == set(STAGES[scale])
     assert copy.run("git", "status", "--porcelain", "dvc.lock") == ""
-    assert "Running stage" not in copy.run("dvc", "repro", "paper/dvc.yaml")
-    copy.run("dvc", "push", "paper/dvc.yaml")
+    assert "Running stage" not in copy.run("dvc", "repro", FILES[scale])
+    copy.run("dvc", "push", FILES[scale])
     for name in (".dvc/cache", "data", "work", "checkpoints", "results"):
         shutil.rmtree(copy.path / name)
-    copy.run("dvc", "pull", "--allow-missing", "paper/dvc.yaml")
-    assert {out for out in outs if (copy.path / out / "file").exists()} == outs - WITHHELD["paper"]
+    copy.run("dvc", "pull", "--allow-missing", FILES[scale])
+    assert {out for out in outs if (copy.path / out / "file").exists()} == outs - WITHHELD[scale]
 
 
 def test_adopting_without_a_remote_or_with_other_parameters_says_so(done, tmp_path):
@@ -358,9 +378,9 @@ def test_a_clone_adopts_what_an_s3_server_kept(done, tmp_path, s3):
     copy.run("dvc", "push")
     shutil.rmtree(copy.path / ".dvc/cache")
     copy.adopt()
-    assert "Nothing to be done" in copy.project.plan("hrl", *CORPORA["hrl"], "results/table1.csv").text
+    assert "Nothing to be done" in copy.project.plan("hrl", *CORPORA["mini"]["hrl"], "results/table1.csv").text
     assert "Running stage" not in copy.run("dvc", "repro", "--dry", "hrl")
-    for stage in ("hrl", *CORPORA["hrl"]):
+    for stage in ("hrl", *CORPORA["mini"]["hrl"]):
         for out in STAGES["mini"][stage].outs:
             files = [path.relative_to(done.path) for path in (done.path / out).rglob("*") if path.is_file()]
             assert files
