@@ -213,7 +213,7 @@ def test_null_takes_a_mapping_away_and_is_a_value_in_the_place_of_any_other():
 
 def test_overrides_take_away_too_and_what_they_took_from_under_others_is_named():
     figures = {"examples": {"figure7": None}}
-    tables = {"table1": None, "hierarchy": None, "experiments": None}
+    tables = {"table1": None, "greedy": None, "hierarchy": None, "experiments": None}
     overrides = {"corpora": {"msrvtt": None}, "tables": tables, "figures": figures}
     paper = load_paper(HRL, "mini", overrides)
     assert (set(paper.corpora), set(paper.tables)) == ({"charades-mini"}, {"table2"})
