@@ -1,4 +1,4 @@
-"""Print the checkpoint, of seed 1, of every run that papers' tables have at a scale, on request too: runs.py SCALE PAPER..."""
+"""Print the checkpoint, of seed 1, of each run that papers' tables have, on request too: runs.py SCALE PAPER..."""
 
 import sys
 from pathlib import Path

@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import mse_loss
 from toy import actor_critic_toy, batch, every_caption, rollout_of, toy_clips, toy_policy, true_values, word_log_probs
 
-from captionrl.objectives.actor_critic import actor_loss, prefix_mask, r_squared, td_targets
+from captionrl.objectives.actor_critic import actor_loss, prefix_mask, td_targets
 from captionrl.text.vocabulary import PAD
 
 EXACT = {"atol": 1e-10, "rtol": 0}
@@ -104,23 +104,3 @@ def test_of_wrong_values_only_monte_carlo_is_right_on_average(world):
     assert off[2].abs().min() > 1e-4
     assert off[1].abs().max() > off[2].abs().max()
     assert off[None].abs().max() < 1e-10
-
-
-class TestExplained:
-    def test_all_where_values_equal_their_targets(self):
-        assert r_squared(REWARD, REWARD) == 1
-
-    def test_nothing_by_the_best_constant_and_less_by_any_other(self):
-        targets = VALUES[0]
-        assert r_squared(targets.mean().expand(4), targets).abs() < 1e-6
-        assert r_squared(torch.full((4,), 0.3), targets) < -0.1
-
-    def test_half_by_hand(self):
-        targets = torch.tensor([0.0, 0.0, 2.0, 2.0])  # of variance 1
-        assert r_squared(targets + torch.tensor([0.0, 0.0, 1.0, 1.0]), targets).item() == 0.5
-
-    def test_of_targets_all_alike_there_is_nothing_to_explain(self):
-        """A batch of one caption, or rewards that are all zero: no number that spoils the mean it is logged in."""
-        alike = torch.full((7,), 0.1)  # whose mean is another number, rounded
-        assert r_squared(torch.linspace(0, 1, 7), alike) == 0
-        assert r_squared(torch.tensor([0.5, 0.5]), torch.tensor([0.5, 0.5])) == 0

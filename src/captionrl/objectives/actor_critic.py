@@ -55,13 +55,3 @@ def td_targets(reward: Tensor, values: Tensor, lengths: Tensor, steps: int | Non
 def prefix_mask(lengths: Tensor, longest: int) -> Tensor:
     """True [B, longest + 1] for prefixes of captions of these lengths [B], the empty and the whole one included."""
     return torch.arange(longest + 1, device=lengths.device) <= lengths.unsqueeze(1)
-
-
-def r_squared(values: Tensor, targets: Tensor) -> Tensor:
-    """The coefficient of determination of values [N]: 1 if they are the targets, 0 of the best constant. Unlike the
-    explained variance of training's log it counts a constant difference as an error.
-
-    Of targets that are all alike, as of a batch of one caption, there is nothing to explain: 0.
-    """
-    share = 1 - (values - targets).square().mean() / targets.var(unbiased=False)
-    return share.where(targets.amin() < targets.amax(), 0)

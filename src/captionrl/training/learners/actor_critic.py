@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from captionrl.config import ActorCriticPhase, ValuePhase
 from captionrl.decoding.rollout import sample
 from captionrl.models.actor_critic import WithValueAndReward
-from captionrl.objectives.actor_critic import actor_loss, prefix_mask, r_squared, td_targets, value_loss
+from captionrl.objectives.actor_critic import actor_loss, prefix_mask, td_targets, value_loss
 from captionrl.rewards.reward import RewardBatch
 from captionrl.rewards.weighted import Rewards, WeightedReward, reward_of
 from captionrl.text.vocabulary import PAD
@@ -50,7 +50,7 @@ class ValueLearner(CaptionLearner):
                 for items in chunks(self.validation_items, EVALUATION_BATCH)
             ]
         values, rewards = (torch.cat(parts) for parts in zip(*found, strict=True))
-        return {self.metric: 100 * r_squared(values, rewards).item()}
+        return {self.metric: 100 * explained_variance(values, rewards, torch.ones_like(values, dtype=torch.bool))}
 
     def _values_and_rewards(self, items: list[str], reward: WeightedReward) -> tuple[Tensor, Tensor, Rewards]:
         """The values [N] of all prefixes of a sampled caption an item, the reward [N] of each one's caption, and the
