@@ -59,6 +59,17 @@ def test_every_link_of_the_page_leads_to_a_published_file(page, tmp_path):
             assert (tmp_path / "docs/mini" / link).exists()
 
 
+def test_a_page_without_examples_says_nothing_of_how_they_are_chosen(tmp_path):
+    paper = load_paper(Path(__file__).parents[2] / "papers/hrl", "laptop")
+    pictures = {name: tmp_path / f"{name}.png" for name in paper.figures.names}
+    for path in pictures.values():
+        path.write_bytes(b"a picture")
+    text = figures.page(paper, "laptop", pictures)
+    assert "<p>Drawn by captionrl at the laptop scale.</p>" in text
+    assert "SHA-256" not in text
+    assert "SHA-256" in figures.page(PAPER, "mini", dict.fromkeys(PAPER.figures.names, path))
+
+
 def test_publishing_twice_gives_the_same_page(results, page, tmp_path):
     publish(results, tmp_path / "docs/mini")
     assert (tmp_path / "docs/mini/README.md").read_text() == page

@@ -64,8 +64,9 @@ def page(paper: Paper, scale: str, pictures: dict[str, Path]) -> str:
         for name, path in pictures.items()
     ]
     title = escape(f"Figures of {paper.title}")
+    rule = f" {RULE}" if paper.figures.captioners or paper.figures.predicted else ""
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
         f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
-        f"<p>Drawn by captionrl at the {scale} scale. {RULE}</p>\n" + "\n".join(body) + "\n</body>\n</html>\n"
+        f"<p>Drawn by captionrl at the {scale} scale.{rule}</p>\n" + "\n".join(body) + "\n</body>\n</html>\n"
     )
