@@ -60,7 +60,7 @@ def test_every_snakemake_line_parses_and_asks_for_something_that_a_rule_makes(tm
     Those of docs/own-*.md are a user's own project's: `.ci/pages` runs them.
     """
     monkeypatch.chdir(ROOT)
-    targets: dict[str, set[str]] = {"mini": set(), "paper": set()}
+    targets: dict[str, set[str]] = {"mini": set(), "laptop": set(), "paper": set()}
     for words in lines("snakemake", [page for page in PAGES if not page.name.startswith("own-")]):
         _, arguments = snakemake.cli.parse_args(words)
         config = snakemake.cli.parse_config(arguments.config or [])
@@ -85,7 +85,10 @@ def expanded(word: str) -> list[str]:
     return [new for choice in match[1].split(",") for new in expanded(word.replace(match[0], choice, 1))]
 
 
-@pytest.mark.parametrize("page", [*PAGES, PUBLISHED / "README.md"], ids=lambda page: page.relative_to(ROOT).as_posix())
+PUBLISHED_PAGES = sorted((ROOT / "docs/results").glob("*/README.md"))
+
+
+@pytest.mark.parametrize("page", [*PAGES, *PUBLISHED_PAGES], ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_link_and_picture_exists(page):
     for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         if not link.startswith(("http:", "https:")):
