@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").glob("*.md"))]
 PUBLISHED = ROOT / "docs/results/mini"
+PUBLISHED_PAGES = sorted((ROOT / "docs/results").glob("*/README.md"))
 EQUATIONS = {"hrl": 26, "sle": 16, "stackcap": 15, "policy_value": 12, "e2e": 8}  # numbered in the paper
 MENTION = re.compile(r"[Ee]q(?:uation|\.)s?\s*(\d+(?:\s*(?:,|to|and|-)\s*\d+)*)")
 
@@ -83,9 +84,6 @@ def expanded(word: str) -> list[str]:
     if not (match := re.search(r"\{([^{}]*,[^{}]*)\}", word)):
         return [word]
     return [new for choice in match[1].split(",") for new in expanded(word.replace(match[0], choice, 1))]
-
-
-PUBLISHED_PAGES = sorted((ROOT / "docs/results").glob("*/README.md"))
 
 
 @pytest.mark.parametrize("page", [*PAGES, *PUBLISHED_PAGES], ids=lambda page: page.relative_to(ROOT).as_posix())
