@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from captionrl.config import Paper, find_paper, find_papers, load_paper, load_params, overlay, validate_params
+from captionrl.config import (
+    Paper,
+    find_paper,
+    find_papers,
+    load_paper,
+    load_params,
+    overlay,
+    split_system,
+    validate_params,
+)
 from captionrl.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -258,7 +267,7 @@ def test_all_rows_of_a_table_share_their_sizes_and_warm_start(scale):
     for name, table in paper.tables.items():
         if name == "experiments":  # in which they differ
             continue
-        runs = [row.run for row in table.rows if row.run]
+        runs = [split_system(row.run)[0] for row in table.rows if row.run]
         configs = [paper.training_config(run, paper.runs[run].phases[0], table.corpus) for run in runs]
         shared: dict[str, object] = {}
         for config in configs:

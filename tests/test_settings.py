@@ -72,7 +72,7 @@ def test_places_are_aligned():
 @pytest.mark.parametrize(
     ("only", "message"),
     [
-        ("phases.hlr", "phases.hlr'; phases has xe, rl, boundary-critic, xe-warm, hrl, xe-continued"),
+        ("phases.hlr", "phases.hlr'; phases has xe, rl, boundary-critic, xe-warm, hrl, hrl-no-manager"),
         ("beem", "beem'; it has paper, title, backbone,"),
         ("beam.width", "beam.width'; beam has none"),
         ("phases.", "phases.'; phases has xe,"),

@@ -60,5 +60,5 @@ def fall(history: Sequence[dict[str, Any]], metric: str, total: int) -> str | No
     rewards = [row["train_reward"] for row in history if "train_reward" in row]
     if not rewards:
         return warning
-    judged = "overfitting is likely" if rewards[-1] > rewards[0] else "not overfitting"
-    return f"{warning}. Greedy training reward {rewards[0]:.3g} -> {rewards[-1]:.3g}: {judged}"
+    cause = "overfitting is likely" if rewards[-1] > rewards[0] else "not overfitting"
+    return f"{warning}. Greedy training reward {rewards[0]:.3g} -> {rewards[-1]:.3g}: {cause}"
