@@ -189,7 +189,7 @@ class HRL(Policy[Memory, State]):
         word, critic_embedding = self.embedding(shift(tokens[order])).split(self.widths, -1)
         state, hidden, rows = self.start(memory), [], len(tokens)
         if boundaries is None or self.segment_words is not None:
-            start_pending, columns = state.start_pending, []
+            start_pending, columns = state.start_pending, list[Tensor]()
             for signal in (self.boundary_critic.logits(critic_embedding) > 0).unbind(1):
                 segment_start, start_pending = self._segment_start(signal, start_pending, state.words + len(columns))
                 columns.append(segment_start)
