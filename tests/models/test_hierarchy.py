@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from torch import Tensor
-from toy import batch, every_caption, toy_clips, toy_policy
+from torch import Tensor, nn
+from toy import batch, every_caption, gradients, toy_clips, toy_policy
 
 from captionrl.models.hrl import HRL
 from captionrl.models.policy import shift
@@ -67,6 +67,77 @@ def test_given_boundaries_replace_the_critics(policy):
     torch.testing.assert_close(given, own)
     others, _ = policy.teacher_forced_hidden(captions, memory, ~ends)
     assert not torch.allclose(others, own[0])
+
+
+def test_a_given_boundary_at_the_last_word_gives_eos_a_goal_only_if_the_caption_is_closed():
+    ends = torch.tensor([[False, True, False, False, True, False]]).expand(3, -1)
+    others = ends & (torch.arange(6) < 4)
+    hidden = {}
+    for closed in (True, False):
+        policy = toy_policy("hrl", close_caption=closed)
+        memory = policy.encode(batch(toy_clips(4, 2, 3)))
+        hidden[closed] = [policy.teacher_forced_hidden(CAPTIONS, memory, given)[0] for given in (ends, others)]
+        assert torch.equal(policy.boundary_critic.truth(ends, CAPTIONS), ends if closed else others)
+    assert not torch.allclose(*hidden[True])
+    torch.testing.assert_close(*hidden[False])
+
+
+@pytest.mark.parametrize(
+    ("length", "starts"), [(1, [1, 1, 1, 1, 1, 1]), (4, [1, 0, 0, 0, 1, 0]), (99, [1, 0, 0, 0, 0, 0])]
+)
+def test_segments_of_a_fixed_length_take_the_place_of_the_critics(length, starts):
+    policy = toy_policy("hrl", segment_words=length)
+    memory = policy.encode(batch(toy_clips(4, 2, 3)))
+    _, extras = walk(policy)
+    assert torch.stack([extra.segment_start for extra in extras], 1).int().tolist() == 3 * [starts]
+    forced, places = policy.teacher_forced_hidden(CAPTIONS, memory, torch.ones_like(CAPTIONS).bool())
+    stepped = torch.stack([extra.hidden for extra in extras], 1).flatten(0, 1)[places]
+    torch.testing.assert_close(forced, stepped)
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_without_goals_the_manager_changes_nothing():
+    policy = toy_policy("hrl", goal=0)
+    _, extras = walk(policy)
+    nn.init.normal_(policy.manager.cell.weight_ih)
+    for before, after in zip(extras, walk(policy)[1], strict=True):
+        assert before.goal.shape == (3, 0)
+        assert torch.equal(before.hidden, after.hidden)
+
+
+def test_the_workers_gradient_passes_the_manager_unless_goals_are_given(policy):
+    """HRL eq. 14: given, they are as constant as a list of numbers."""
+    policy.set_trainable("worker")
+    goal = policy.manager.goal
+
+    def gradient(detach_goals: bool) -> tuple[list[Tensor], list[Tensor]]:
+        memory = policy.encode(batch(toy_clips(4, 2, 3)))
+        state, log_p, goals = policy.start(memory, detach_goals=detach_goals), [], []
+        for words, target in zip(shift(CAPTIONS).unbind(1), CAPTIONS.unbind(1), strict=True):
+            step = policy.step(words, state, memory)
+            state = step.state
+            log_p.append(step.logits.log_softmax(-1).gather(-1, target.unsqueeze(-1)))
+            goals.append(step.extras.goal.detach())
+        return list(gradients(torch.cat(log_p).sum(), policy)), goals
+
+    whole, goals = gradient(detach_goals=False)
+    given, _ = gradient(detach_goals=True)
+    policy.manager.goal = Recorded(goals)
+    constant, _ = gradient(detach_goals=False)
+    policy.manager.goal = goal
+    torch.testing.assert_close(given, constant)
+    assert not all(torch.allclose(*pair) for pair in zip(whole, given, strict=True))
+
+
+class Recorded(nn.Module):
+    """What it gave once, whatever it is asked."""
+
+    def __init__(self, goals: list[Tensor]) -> None:
+        super().__init__()
+        self.goals = iter(goals)
+
+    def forward(self, _: Tensor) -> Tensor:
+        return next(self.goals)
 
 
 def test_the_critic_reads_the_word_itself_or_only_those_before_it():

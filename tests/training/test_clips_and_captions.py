@@ -1,5 +1,7 @@
 """Batches: clips' features, and captions in an order of their own every epoch."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -92,8 +94,11 @@ def corpus(*captions: str) -> Captions:
 
 
 def pairs(captions: Captions, batch: int = 2, seed: int = 1, max_words: int = 3) -> CaptionPairs:
-    data = Data(captions, VOCABULARY, max_words, torch.device("cpu"))
-    return CaptionPairs(data, "train", batch, seed)
+    return CaptionPairs(data_of(captions, max_words), "train", batch, seed)
+
+
+def data_of(captions: Captions, max_words: int = 3) -> Data:
+    return Data(captions, VOCABULARY, max_words, torch.device("cpu"))
 
 
 def epoch(source: CaptionPairs, number: int) -> list[tuple[str, tuple[int, ...]]]:
@@ -135,10 +140,14 @@ def test_a_batch_depends_on_no_batch_before_it():
         assert torch.equal(tokens, whole[place][1])
 
 
-def test_long_captions_are_cut_and_ended():
-    source = pairs(corpus("a man runs home a man", "a man runs home", "a man runs"), batch=3)
-    words = VOCABULARY.encode(["a", "man", "runs"])
-    assert {tokens for _, tokens in epoch(source, 0)} == {(*words, EOS)}
+def test_long_captions_are_cut_and_do_not_end_there():
+    captions = corpus("a man runs home a man", "a man runs home", "a man runs")
+    words = tuple(VOCABULARY.encode(["a", "man", "runs"]))
+    assert sorted(tokens for _, tokens in epoch(pairs(captions, batch=3), 0)) == [words, words, (*words, EOS)]
+    boundaries = {item: [[True] * len(text) for text in texts] for item, texts in captions.tokens.items()}
+    source = CaptionPairs(replace(data_of(captions), boundaries=boundaries), "train", 3, seed=1)
+    (_, tokens), ends = source.batch(0, 0), source.boundaries(0, 0)
+    assert torch.equal(ends, tokens > EOS)
 
 
 def test_unknown_words_are_unk():

@@ -18,7 +18,7 @@ from captionrl.errors import UserError
 from captionrl.models.hrl import HRL
 from captionrl.objectives.hrl import worker_loss
 from captionrl.rewards import Bleu
-from captionrl.training.checkpoint import load_checkpoint
+from captionrl.training.checkpoint import load_beside, load_checkpoint, save_checkpoint
 from captionrl.training.data import Data, FeatureBatches
 from captionrl.training.learners import hrl as learners
 from captionrl.training.learners.hrl import HRLLearner
@@ -296,6 +296,21 @@ def test_hrl_starts_around_the_critic_and_keeps_it_to_the_end(world, critic, war
         assert all(torch.equal(inside[f"boundary_critic.{name}"], tensor) for name, tensor in trained.items())
     kinds = {key for row in rows(out, "train") for key in row}
     assert {"sample_reward", "reward_with_noise", "segments", "worker_loss", "manager_loss"} <= kinds
+
+
+def test_the_next_phase_goes_on_with_the_baselines(world, warm, tmp_path):
+    trained = {
+        f"{part}_baseline.regressor.{name}": torch.rand(shape)
+        for part, width in (("worker", 16), ("manager", 6))
+        for name, shape in (("weight", (1, width)), ("bias", (1,)))
+    }
+    first = tmp_path / "first.safetensors"
+    save_checkpoint(first, *load_checkpoint(warm), trained)
+    still = {"phases": {"hrl": {"learning_rate": 1e-30, "epochs": 0.1}}}
+    beside = load_beside(world.train("hrl-16", "hrl", tmp_path / "next.safetensors", still, start=first))
+    assert beside.keys() == trained.keys()
+    assert all(torch.equal(beside[name], tensor) for name, tensor in trained.items())
+    assert not load_beside(warm)
 
 
 def test_true_boundaries_can_hold_under_teacher_forcing(world, critic, tmp_path):

@@ -14,6 +14,7 @@ Schedule = Literal["constant", "linear", "cosine", "plateau", "step"]
 class ScheduledSampling(Strict):
     """The probability that an input word is the model's own sample, over epochs (Bengio et al. 2015)."""
 
+    initial: Share = 0  # before it grows
     start: NotNegative = 0  # epoch from which it grows
     per_epoch: Share = 0
     max_probability: Share = 0
@@ -83,7 +84,6 @@ class BoundaryPhase(Phase):
     """The boundary critic learns where segments end (HRL eq. 9, 10)."""
 
     objective: Literal["boundaries"]
-    close_caption: bool  # whether a caption's last word ends a segment, so that </s> gets a goal of its own
 
 
 class RewardPhase(Phase):
@@ -214,6 +214,8 @@ class HRLPhase(PolicyPhase):
     # dimensions; absolute: in 1.
     noise_scale: Literal["absolute", "goals"] = "goals"
     gradients_cross_segments: bool  # whether a goal also answers for the words of later segments
+    # The worker's updates: whether it also learns by what its states do to the goals; false: they are given (eq. 14).
+    gradients_through_manager: bool = True
 
     @model_validator(mode="after")
     def _check_accumulation(self) -> "HRLPhase":

@@ -51,6 +51,7 @@ class EncoderSizes(SoftAttentionSizes):
 class BoundaryCriticSizes(Sizes):
     boundary_critic: PositiveInt = 128  # the boundary critic's GRU and word embedding
     critic_input: Literal["current", "previous"] = "current"  # z_t sees a_t (eq. 9), or only the words before (eq. 10)
+    close_caption: bool = True  # whether a caption's last word ends a segment, so that </s> gets a goal of its own
     init: Positive  # as of DecoderSizes
 
 
@@ -59,7 +60,8 @@ class HRLSizes(BoundaryCriticSizes, EncoderSizes):
 
     manager_encoder: PositiveInt = 256  # the LSTM above the Bi-LSTM
     manager: PositiveInt = 256  # the manager's LSTM
-    goal: PositiveInt = 16  # the manager's goal for a segment
+    goal: Annotated[int, Field(ge=0)] = 16  # the manager's goal for a segment; 0: an ablation without goals
+    segment_words: PositiveInt | None = None  # words of every segment, in place of the boundary critic's: an ablation
 
 
 class StackCapSizes(AttendingSizes):

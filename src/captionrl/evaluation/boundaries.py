@@ -49,7 +49,8 @@ def score_boundaries(checkpoint: Path, captions: Path, segments: Path, split: st
     rule[list(enders)] = True
     with torch.inference_mode():
         for index in range(len(held)):
-            (items, tokens), truth = held.batch(0, index), held.boundaries(0, index)
+            items, tokens = held.batch(0, index)
+            truth = critic.truth(held.boundaries(0, index), tokens)
             words = is_word(tokens)
             found = [boundary_counts(signal, truth, words) for signal in (critic(tokens) > 0, rule[tokens])]
             for item, counts in zip(items, torch.stack(found, 1).numpy(), strict=True):

@@ -33,10 +33,17 @@ class Description:
 
     def segment_attention(self) -> np.ndarray | None:
         """The mean of the attention over each segment's words [S, N]; without segments, over each word."""
-        if self.attention is None or self.segments is None:
-            return self.attention
+        return self._by_segment(self.attention)
+
+    def segment_manager_attention(self) -> np.ndarray | None:
+        """The manager's attention [S, N] as it sets each segment's goal."""
+        return self._by_segment(self.manager_attention)
+
+    def _by_segment(self, attention: np.ndarray | None) -> np.ndarray | None:
+        if attention is None or not self.segments:
+            return attention
         ends = np.cumsum([len(segment) for segment in self.segments])
-        return np.stack([rows.mean(0) for rows in np.split(self.attention, ends[:-1])]) if len(ends) else self.attention
+        return np.stack([rows.mean(0) for rows in np.split(attention, ends[:-1])])
 
 
 @torch.inference_mode()

@@ -2,10 +2,11 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from captionrl.config import BoundaryCriticSizes
 from captionrl.models.layers import initialise
-from captionrl.text.vocabulary import BOS
+from captionrl.text.vocabulary import BOS, EOS
 
 
 class BoundaryCritic(nn.Module):
@@ -18,6 +19,7 @@ class BoundaryCritic(nn.Module):
     def __init__(self, vocabulary: int, sizes: BoundaryCriticSizes) -> None:
         super().__init__()
         self.reads_current = sizes.critic_input == "current"
+        self.close_caption = sizes.close_caption
         self.embedding = nn.Embedding(vocabulary, sizes.boundary_critic)
         self.gru = nn.GRU(sizes.boundary_critic, sizes.boundary_critic, batch_first=True)
         self.linear = nn.Linear(sizes.boundary_critic, 1)
@@ -28,6 +30,12 @@ class BoundaryCritic(nn.Module):
         inputs = torch.cat([tokens.new_full((len(tokens), 1), BOS), tokens], 1)
         logits = self.logits(self.embedding(inputs))
         return logits[:, 1:] if self.reads_current else logits[:, :-1]
+
+    def truth(self, ends: Tensor, tokens: Tensor) -> Tensor:
+        """What it is to say of captions [B, T]: `ends` [B, T] bool, without their last words' unless close_caption."""
+        if self.close_caption:
+            return ends
+        return ends & pad(tokens[:, 1:] > EOS, (0, 1))  # another word follows
 
     def logits(self, embedded: Tensor) -> Tensor:
         """Logits [B, T] after each of the embedded words [B, T, E], the first of which is <s>."""

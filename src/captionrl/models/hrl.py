@@ -36,8 +36,10 @@ class State(TensorBatch):
     boundary_critic: Tensor  # [B, C] h^I
     start_pending: Tensor  # [B] bool: the next word begins a segment, whatever the critic says of the word it reads
     segment: Tensor  # [B] int64: segments begun
+    words: Tensor  # [B] int64: words written
     noise: Tensor | None = None  # [B, S, G] added to the goals of the first S segments (HRL eq. 23)
     detach_segments: Tensor | None = None  # [B] bool: no gradient passes the beginning of a segment (eq. 22)
+    detach_goals: Tensor | None = None  # [B] bool: nor from a goal to what it is set by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,7 @@ class HRL(Policy[Memory, State]):
         self.cell = nn.LSTMCell(low + sizes.goal + sizes.embedding, sizes.decoder)
         self.head = Head(sizes.decoder, sizes.embedding, vocabulary, sizes.dropout)
         self.widths = [sizes.embedding, sizes.boundary_critic]
+        self.segment_words = sizes.segment_words
         initialise(self, sizes.init)
         self.set_trainable("both")
 
@@ -92,32 +95,40 @@ class HRL(Policy[Memory, State]):
         high, _ = run_lstm(self.manager.encoder, low, features.mask)
         return Memory(low, self.attention.key(low), high, self.manager.attention.key(high), features.mask)
 
-    def start(self, memory: Memory, noise: Tensor | None = None, detach_segments: bool = False) -> State:
+    def start(
+        self, memory: Memory, noise: Tensor | None = None, detach_segments: bool = False, detach_goals: bool = False
+    ) -> State:
         """The state before the first word. `noise` [B, S, G] perturbs the goals of the first S segments (eq. 23).
 
         With `detach_segments` no gradient passes the beginning of a segment: a goal is responsible for the words of
-        its own segment alone, and the state in which it is set is taken as given, as in eq. 22.
+        its own segment alone, and the state in which it is set is taken as given, as in eq. 22. With `detach_goals`
+        none passes the goals, which the worker then takes as given, as in eq. 14.
         """
 
         def zero(width: int) -> Tensor:
             return memory.low.new_zeros(len(memory.low), width)
 
         worker, manager = zero(self.cell.hidden_size), zero(self.manager.cell.hidden_size)
-        segment = torch.zeros(len(memory.low), dtype=torch.int64, device=memory.low.device)
+        none = torch.zeros(len(memory.low), dtype=torch.int64, device=memory.low.device)
         attention = torch.zeros_like(memory.low[..., 0])
         critic = zero(self.boundary_critic.gru.hidden_size)
-        first = segment == 0
-        detach = first.clone() if detach_segments else None
-        return State(worker, worker, manager, manager, attention, critic, first, segment, noise, detach)
+        first = none == 0
+        cut, given = first.clone() if detach_segments else None, first.clone() if detach_goals else None
+        return State(worker, worker, manager, manager, attention, critic, first, none, none, noise, cut, given)
 
     def advance(self, embedded: Tensor, state: State, memory: Memory) -> tuple[HRLExtras, State]:
         word, critic_embedding = embedded.split(self.widths, -1)
         logits, critic = self.boundary_critic.step(critic_embedding, state.boundary_critic)
-        segment_start, start_pending = self._segment_start(logits > 0, state.start_pending)
+        segment_start, start_pending = self._segment_start(logits > 0, state.start_pending, state.words)
         return self._decoder_step(word, segment_start, start_pending, critic, state, memory)
 
-    def _segment_start(self, signal: Tensor, start_pending: Tensor) -> tuple[Tensor, Tensor]:
-        """Whether the next word begins a segment, and whether the one after it is already known to."""
+    def _segment_start(self, signal: Tensor, start_pending: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
+        """Whether the next word begins a segment, and whether the one after it is already known to.
+
+        signal [B] bool is the boundary critic's, words [B] the number of those written.
+        """
+        if self.segment_words is not None:
+            return words % self.segment_words == 0, torch.zeros_like(start_pending)
         if self.boundary_critic.reads_current:
             return signal | start_pending, torch.zeros_like(start_pending)
         return start_pending, signal
@@ -139,6 +150,8 @@ class HRL(Policy[Memory, State]):
         attended = torch.where(starts, weights, state.manager_attention)
         segment = state.segment + segment_start
         goal = self.manager.goal(manager)  # eq. 5; held with the state it is computed from
+        if state.detach_goals is not None:
+            goal = goal.detach()
         if state.noise is not None:
             goal = goal + noise_of(state.noise, segment)  # eq. 23
         context, weights = self.attention(worker, memory.low_keys, memory.low, memory.mask)  # eq. 1-3
@@ -161,6 +174,7 @@ class HRL(Policy[Memory, State]):
             boundary_critic=critic,
             start_pending=start_pending,
             segment=segment,
+            words=state.words + 1,
         )
 
     def teacher_forced_hidden(
@@ -168,19 +182,20 @@ class HRL(Policy[Memory, State]):
     ) -> tuple[Tensor, Tensor]:
         """As every policy's, the critic in one pass over the words.
 
-        `boundaries` [B, T] bool, True at the last word of each segment, replace the critic's.
+        `boundaries` [B, T] bool, True at the last word of each segment, replace the critic's (but not segment_words).
         """
         order, active, places = active_rows(tokens)
         memory = memory.select(order)
         word, critic_embedding = self.embedding(shift(tokens[order])).split(self.widths, -1)
         state, hidden, rows = self.start(memory), [], len(tokens)
-        if boundaries is None:
-            start_pending, columns = state.start_pending, []
+        if boundaries is None or self.segment_words is not None:
+            start_pending, columns = state.start_pending, list[Tensor]()
             for signal in (self.boundary_critic.logits(critic_embedding) > 0).unbind(1):
-                segment_start, start_pending = self._segment_start(signal, start_pending)
+                segment_start, start_pending = self._segment_start(signal, start_pending, state.words + len(columns))
                 columns.append(segment_start)
         else:
-            columns = [state.start_pending, *boundaries[order, :-1].unbind(1)]
+            ends = self.boundary_critic.truth(boundaries, tokens)[order]
+            columns = [state.start_pending, *ends[:, :-1].unbind(1)]
         for embedded, segment_start, number in zip(word.unbind(1), columns, active, strict=True):
             if number == 0:
                 break

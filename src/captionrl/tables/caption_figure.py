@@ -50,7 +50,7 @@ def draw_caption_figure(media: Path, fps: float, found: Description, numbers: np
         if found.segments is None:
             word_rows(sheet, found, width, left, y + 0.05)
         else:
-            what = plain("Each segment: its key frame, its words, its attention over time")
+            what = plain("Each segment: its key frame, its words, its attention over time (dashed: the manager's)")
             y = sheet.text(what, MARGIN, y + 0.1, WIDTH - 2 * MARGIN)
             segment_cells(sheet, found, numbers, frames, fps, y + 0.05)
     sheet.save(out)

@@ -165,16 +165,17 @@ def film_strip(
 def segment_cells(
     sheet: Sheet, found: Description, numbers: np.ndarray, frames: Frames, fps: float, top: float
 ) -> float:
-    """For each segment its key frame, its words and its attention over the clip (HRL figure 6), up to six in a row.
+    """For each segment its key frame, its words and both attentions over the clip (HRL figure 6), up to six in a row.
 
     `numbers` [N] are those of the sampled frames that the attention is over; `frames` may lack pictures.
     """
-    weights, segments = found.segment_attention(), found.segments
+    weights, manager, segments = found.segment_attention(), found.segment_manager_attention(), found.segments
     assert weights is not None
+    assert manager is not None
     assert segments is not None
     left, gap, columns = MARGIN + 0.35, 0.15, 6
     width = (WIDTH - left - MARGIN - (columns - 1) * gap) / columns
-    most = float(weights.max(initial=0))
+    most = float(max(weights.max(initial=0), manager.max(initial=0)))
     for first in range(0, len(segments), columns):
         row = range(first, min(first + columns, len(segments)))
         xs = [left + (index - first) * (width + gap) for index in row]
@@ -188,22 +189,29 @@ def segment_cells(
             for x, index in zip(xs, row, strict=True)
         )
         for x, index in zip(xs, row, strict=True):
-            area = _Area(weights[index], numbers / fps, colour_of(index), most, scale=index == first)
+            area = _Area(weights[index], manager[index], numbers / fps, colour_of(index), most, scale=index == first)
             bottom = sheet.plot(area.draw, x, under + 0.06, width, 0.5)
         top = sheet.reach(bottom + 0.2) + 0.2  # the numbers of the time axis, and a gap
     return top
 
 
 class _Area:
-    """Attention over time as an area; a dot marks its highest frame, a dotted line where even attention would be."""
+    """The worker's attention over time as an area, a dot at its highest frame; the manager's as a dashed line.
 
-    def __init__(self, weights: np.ndarray, times: np.ndarray, colour: str, most: float, scale: bool) -> None:
-        self.weights, self.times, self.colour, self.most, self.scale = weights, times, colour, most, scale
+    A dotted line shows where even attention would be.
+    """
+
+    def __init__(
+        self, weights: np.ndarray, manager: np.ndarray, times: np.ndarray, colour: str, most: float, scale: bool
+    ) -> None:
+        self.weights, self.manager, self.times = weights, manager, times
+        self.colour, self.most, self.scale = colour, most, scale
 
     def draw(self, axes: Axes) -> None:
         edges = frame_edges(self.times)
         axes.stairs(self.weights, edges, fill=True, color=self.colour, alpha=0.35, linewidth=0)
         axes.stairs(self.weights, edges, color=self.colour, linewidth=1.2, baseline=None)
+        axes.stairs(self.manager, edges, color=BLACK, linewidth=1, linestyle="--", baseline=None)
         axes.axhline(1 / len(self.weights), color=GREY, linewidth=0.8, linestyle=":")
         peak = int(self.weights.argmax())
         axes.plot((edges[peak] + edges[peak + 1]) / 2, self.weights[peak], "o", color=self.colour, markersize=3.5)

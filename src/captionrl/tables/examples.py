@@ -129,7 +129,10 @@ def draw_examples(paper: Paper, figure: ExamplesFigure, sources: Sources) -> She
 def draw_attention(paper: Paper, figure: AttentionFigure, sources: Sources) -> Sheet:
     """For every example each segment's key frame, words and attention over time (HRL figure 6)."""
     sheet = Sheet()
-    what = "Mean of the worker's attention over a segment's words; the frame with most of it (dot) above; dotted: even"
+    what = (
+        "Area: the worker's attention, mean over a segment's words; the frame with most of it (dot) above. "
+        "Dashed: the manager's, as it sets the goal. Dotted: even."
+    )
     y = sheet.title(f"{figure.title}, {figure.corpus}", what)
     for example in examples_of(paper, figure.corpus, [figure.run], figure.items, sources):
         (found,) = example.found[figure.run]

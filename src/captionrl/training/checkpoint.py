@@ -1,6 +1,7 @@
 """Checkpoints: a policy's weights and all it takes to use them, in one safetensors file."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,15 @@ from typing import Any
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
 from captionrl.config import CorpusSettings, complaint, model_spec
 from captionrl.errors import UserError
 from captionrl.files import atomic
 from captionrl.models import Policy, build_module
 from captionrl.text.vocabulary import Vocabulary
+
+BESIDE = "training."  # before the names of weights that are not the module's
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,11 @@ class Metadata:
         return CorpusSettings(**self.settings)
 
 
-def save_checkpoint(path: Path, module: nn.Module, metadata: Metadata) -> None:
+def save_checkpoint(path: Path, module: nn.Module, metadata: Metadata, beside: Mapping[str, Tensor] = {}) -> None:
+    """`beside`: weights that training alone uses, such as a baseline's, for a phase that goes on from here."""
+    everything = {**module.state_dict(), **{BESIDE + name: tensor for name, tensor in beside.items()}}
     # Copied: safetensors refuses weights that two layers share.
-    weights = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in module.state_dict().items()}
+    weights = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in everything.items()}
     with atomic(path) as temporary:
         temporary.write_bytes(save(weights, {"captionrl": json.dumps(asdict(metadata), sort_keys=True)}))
 
@@ -67,14 +72,8 @@ def load_checkpoint(path: Path) -> tuple[Policy, Metadata]:
 
 def load_module(path: Path) -> tuple[nn.Module, Metadata]:
     """Likewise, or a boundary critic."""
-    try:
-        with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such checkpoint") from None
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not a safetensors file ({error}); train it again") from None
+    header, everything = _read(path)
+    weights = {name: tensor for name, tensor in everything.items() if not name.startswith(BESIDE)}
     try:
         metadata = Metadata(**json.loads(header["captionrl"]))
         kind = model_spec(metadata.model).sizes
@@ -90,3 +89,19 @@ def load_module(path: Path) -> tuple[nn.Module, Metadata]:
     else:
         return module.eval(), metadata
     raise UserError(f"{path}: not a checkpoint of this version of captionrl ({reason}); train it again") from None
+
+
+def load_beside(path: Path) -> dict[str, Tensor]:
+    """The weights that training alone uses, as `save_checkpoint` was given them."""
+    return {name.removeprefix(BESIDE): tensor for name, tensor in _read(path)[1].items() if name.startswith(BESIDE)}
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Header and tensors of a safetensors file."""
+    try:
+        with safe_open(path, "pt") as file:
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such checkpoint") from None
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not a safetensors file ({error}); train it again") from None

@@ -146,10 +146,11 @@ class CaptionPairs:
         captions, most = data.captions, data.max_words
         pairs = [(item.id, tokens) for item in captions.items[split] for tokens in captions.tokens[item.id]]
         self.items = [item for item, _ in pairs]
-        self.tokens = [[*data.vocabulary.encode(tokens)[:most], EOS] for _, tokens in pairs]
+        # A longer caption is cut, and has no </s>: it does not end there.
+        self.tokens = [[*data.vocabulary.encode(tokens), EOS][: most + (len(tokens) <= most)] for _, tokens in pairs]
         if data.boundaries is not None:
-            ends = (bits[:most] for item in captions.items[split] for bits in data.boundaries[item.id])
-            self.ends = [[*bits, False] for bits in ends]
+            ends = (bits for item in captions.items[split] for bits in data.boundaries[item.id])
+            self.ends = [[*bits, False][: len(kept)] for bits, kept in zip(ends, self.tokens, strict=True)]
         self.batch_size, self.seed = batch, seed
         self._order: tuple[int, Tensor] | None = None
 
@@ -158,7 +159,7 @@ class CaptionPairs:
         return -(-len(self.items) // self.batch_size)
 
     def batch(self, epoch: int, index: int) -> tuple[list[str], Tensor]:
-        """Item ids [B] and tokens [B, T] (</s> included, PAD beyond) of batch `index` of `epoch`."""
+        """Item ids [B] and tokens [B, T] (</s> included where not cut, PAD beyond) of batch `index` of `epoch`."""
         chosen = self._chosen(epoch, index)
         return [self.items[i] for i in chosen], pad([self.tokens[i] for i in chosen])
 

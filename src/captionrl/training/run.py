@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from captionrl.config import EndToEndSizes, Paper, Sizes, model_spec, objective_spec
 from captionrl.config.backbones import RANDOM
@@ -22,9 +22,9 @@ from captionrl.models import build_module
 from captionrl.provenance import code_version
 from captionrl.state import open_state
 from captionrl.text.vocabulary import Vocabulary
-from captionrl.training.checkpoint import Metadata, load_module, save_checkpoint
+from captionrl.training.checkpoint import Metadata, load_beside, load_module, save_checkpoint
 from captionrl.training.data import Data, clips_of, with_features
-from captionrl.training.loop import train
+from captionrl.training.loop import Learner, train
 from captionrl.training.records import write_metrics, write_provenance
 
 
@@ -128,6 +128,8 @@ def train_phase(paper: Paper, job: Job) -> None:
         attributes=attributes,
     )
     learner = load_object(objective_spec(phase.objective).path)(module, data, phase, job.seed)
+    if job.start:
+        _go_on(_beside(learner, module), load_beside(job.start))
     title = f"{paper.paper}/{job.run}/{job.phase} {job.corpus} seed {job.seed}"
     with open_state(job.state, identity, title) as state:
         half = torch.bfloat16 if job.precision == "bfloat16" else None
@@ -154,7 +156,7 @@ def train_phase(paper: Paper, job: Job) -> None:
         sweep(job.out.parent, f"{job.out.stem}.*")
         write_metrics(job.out, history)
         write_provenance(job.out, identity, hours=history[-1]["seconds"] / 3600)
-        save_checkpoint(job.out, module, metadata)
+        save_checkpoint(job.out, module, metadata, _beside(learner, module))
 
 
 def _start(job: Job, facts: dict[str, Any], sizes: Sizes) -> nn.Module:
@@ -170,7 +172,10 @@ def _start(job: Job, facts: dict[str, Any], sizes: Sizes) -> nn.Module:
         return fresh
     module, metadata = load_module(start)
     if metadata.model == spec.starts_from:
-        shared = [facts["sizes"][name] == metadata.sizes[name] for name in ("boundary_critic", "critic_input")]
+        shared = [
+            facts["sizes"][name] == metadata.sizes[name]
+            for name in ("boundary_critic", "critic_input", "close_caption")
+        ]
         fits = facts["words"] == metadata.words and all(shared)
         if fits:
             fresh.get_submodule("boundary_critic").load_state_dict(module.state_dict())
@@ -181,3 +186,17 @@ def _start(job: Job, facts: dict[str, Any], sizes: Sizes) -> nn.Module:
         what = "model or vocabulary, sizes or backbone"
         raise UserError(f"{start}: another {what} than this phase's; train it again")
     return module
+
+
+def _beside(learner: Learner, module: nn.Module) -> dict[str, Tensor]:
+    """The parameters that a learner trains beside the module: baselines."""
+    own = {id(parameter) for parameter in module.parameters()}
+    return {name: tensor for name, tensor in learner.module.named_parameters() if id(tensor) not in own}
+
+
+@torch.no_grad()
+def _go_on(beside: dict[str, Tensor], trained: dict[str, Tensor]) -> None:
+    """Give baselines the weights that the same ones had at the end of the phase before."""
+    if {name: tensor.shape for name, tensor in beside.items()} == {name: at.shape for name, at in trained.items()}:
+        for name, tensor in beside.items():
+            tensor.copy_(trained[name])

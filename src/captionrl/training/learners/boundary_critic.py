@@ -17,7 +17,7 @@ class BoundaryCriticLearner:
 
     def __init__(self, critic: BoundaryCritic, data: Data, phase: BoundaryPhase, seed: int) -> None:
         self.module: nn.Module = critic.to(data.device)
-        self.boundary_critic, self.phase, self.device = critic, phase, data.device
+        self.boundary_critic, self.device = critic, data.device
         self.pairs = CaptionPairs(data, "train", phase.batch, seed)
         self.held_back = CaptionPairs(data, "val", EVALUATION_BATCH, seed)
         self.batches = len(self.pairs)
@@ -40,8 +40,4 @@ class BoundaryCriticLearner:
     def _read(self, pairs: CaptionPairs, epoch: int, index: int) -> tuple[Tensor, Tensor, Tensor]:
         """Logits, the truth and where there are words [B, T] of a batch."""
         tokens, truth = pairs.batch(epoch, index)[1].to(self.device), pairs.boundaries(epoch, index).to(self.device)
-        words = is_word(tokens)
-        if not self.phase.close_caption:
-            last = words & ~torch.cat([words[:, 1:], torch.zeros_like(words[:, :1])], 1)
-            truth = truth & ~last
-        return self.boundary_critic(tokens), truth, words
+        return self.boundary_critic(tokens), self.boundary_critic.truth(truth, tokens), is_word(tokens)

@@ -73,7 +73,9 @@ class HRLLearner(RewardLearner):
         features, samples = self.clips.batch(items), self.phase.samples
         rows = torch.arange(len(items), device=self.device).repeat_interleave(samples)
         with self.rollouts():
-            rollout = sample(self.policy, self.policy.encode(features).select(rows), self.max_tokens)
+            memory = self.policy.encode(features).select(rows)
+            start = self.policy.start(memory, detach_goals=not self.phase.gradients_through_manager)
+            rollout = sample(self.policy, memory, self.max_tokens, state=start)
         deltas, rewards = self._delta_rewards(rollout, [item for item in items for _ in range(samples)], features, rows)
         learned = worker_loss(rollout, deltas, self.worker_baseline, self.phase.discount, samples)
         return learned, self.diagnostics(rollout, rewards)

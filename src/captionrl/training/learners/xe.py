@@ -22,4 +22,5 @@ class XELearner(CaptionLearner):
 
 
 def scheduled_probability(schedule: ScheduledSampling, epoch: float) -> float:
-    return min(schedule.max_probability, max(0.0, (epoch - schedule.start) * schedule.per_epoch))
+    grown = max(0.0, (epoch - schedule.start) * schedule.per_epoch)
+    return min(schedule.max_probability, schedule.initial + grown)
