@@ -57,7 +57,7 @@ def copy_tree(tree: Path, copy: Path) -> Path:
     """Copy what git would see of a working tree; exit if it is not the copy's package that tests would import."""
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     for name in subprocess.run(listing, cwd=tree, check=True, capture_output=True, text=True).stdout.split("\0"):
-        if name and (tree / name).is_file():
+        if name and ((tree / name).is_file() or (tree / name).is_symlink()):
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(tree / name, copy / name, follow_symlinks=False)
     imported = run(copy, sys.executable, "-c", "import captionrl; print(captionrl.__file__)").stdout.strip()

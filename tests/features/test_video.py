@@ -84,28 +84,6 @@ def test_resize_is_pil_bilinear_up_to_colour_rounding(real_clip, resize):
     assert abs(np.roll(small, 2, axis=1).astype(int) - resize.crop(np.asarray(reference))).mean() > 2  # it can fail
 
 
-def test_a_sideways_video_is_turned_upright(tmp_path):
-    """Telephones store a display matrix in the mp4 track header; here the identity is overwritten by 90 degrees."""
-    path = tmp_path / "clip.mp4"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=3)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        pixels = np.zeros((48, 64, 3), np.uint8)
-        pixels[:, :32] = 200  # left half bright
-        container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        container.mux(stream.encode())
-    data = path.read_bytes()
-    one, minus, zero, w = b"\0\1\0\0", b"\xff\xff\0\0", bytes(4), b"\x40\0\0\0"
-    identity = one + zero * 3 + one + zero * 3 + w
-    clockwise = zero + one + zero + minus + zero + zero + b"\0\x30\0\0" + zero + w
-    at = data.index(identity, data.index(b"tkhd"))
-    path.write_bytes(data[:at] + clockwise + data[at + 36 :])
-    ((_, image),) = sample_frames(path)
-    assert image.shape == (64, 48, 3)
-    assert image[:28].mean() > 150  # left turned clockwise is top
-    assert image[36:].mean() < 50
-
-
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.85])
 def test_truncated(noise, tmp_path, suffix, share):

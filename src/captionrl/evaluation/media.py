@@ -15,7 +15,7 @@ from captionrl.features.backbones import Backbone, load_backbone
 from captionrl.features.frame_sampler import FrameSampler, frame_sampler
 from captionrl.features.frames import unpack
 from captionrl.features.store import sample_uniformly
-from captionrl.features.video import sample_frames
+from captionrl.features.video import read_clip
 from captionrl.features.weights import find_weights
 from captionrl.models import Features, Policy
 from captionrl.training.checkpoint import Metadata, load_checkpoint
@@ -36,13 +36,13 @@ class Captioner:
         Frame k is the one on show at k / fps seconds. Raises MediaError for a file that cannot be read to its end.
         """
         metadata = self.metadata
-        frames = np.stack([image for _, image in sample_frames(media, metadata.fps, self.backbone.resize)])
-        numbers = sample_uniformly(np.arange(len(frames)), metadata.corpus_settings.max_frames)
-        read = self.backbone.forward(torch.from_numpy(frames))
+        frames, shown = read_clip(media, metadata.fps, self.backbone.resize)
+        numbers = sample_uniformly(np.arange(len(shown)), metadata.corpus_settings.max_frames)
+        read = self.backbone.forward(torch.from_numpy(frames), torch.from_numpy(shown))
         if isinstance(self.backbone, FrameSampler):
             kept = torch.from_numpy(unpack(read.numpy()))  # these frames already
         else:  # of float16, as in a feature store: [N, cells of a frame, D]
-            kept = read.float().unflatten(0, (len(frames), -1))[torch.from_numpy(numbers)].flatten(0, 1)
+            kept = read.float().unflatten(0, (len(shown), -1))[torch.from_numpy(numbers)].flatten(0, 1)
         batch = kept.unsqueeze(0).to(self.device)
         clip = Features(batch, torch.ones(batch.shape[:2], dtype=torch.bool, device=batch.device))
         (description,) = describe(self.policy, metadata.vocabulary, clip, metadata.corpus_settings.max_words + 1, beam)

@@ -49,12 +49,13 @@ class Backbone:
         return f"{self.resize}; mean {list(self.mean)} std {list(self.std)}; {self.precision}{random}"
 
     @torch.inference_mode()
-    def forward(self, frames: Tensor) -> Tensor:
-        """Features float16 [N, dim], on the CPU, of uint8 frames [N, size, size, 3].
+    def forward(self, frames: Tensor, shown: Tensor | None = None) -> Tensor:
+        """Features float16 [N, dim], on the CPU, of samples that show uint8 frames[shown[n]] [M, size, size, 3].
 
-        With a grid [N * grid * grid, dim]: the cells of a frame row by row, frame after frame.
+        With a grid [N * grid * grid, dim]: the cells of a frame row by row, frame after frame. Without `shown` sample n
+        shows frame n.
 
-        Batches are cut from these N frames alone. Give one item at a time, and its features have the same bits
+        Batches are cut from these M frames alone. Give one item at a time, and its features have the same bits
         whatever else is extracted, before or after a restart.
         """
         if not len(frames):
@@ -62,7 +63,9 @@ class Backbone:
         features = torch.cat([self._batch(batch.to(self.device)) for batch in frames.split(BATCH)]).cpu()
         if not features.isfinite().all():
             raise UserError(f"backbone {self.name}: features beyond float16 (65504); are its weights trained ones?")
-        return features
+        if shown is None or len(shown) == len(frames):
+            return features
+        return features.unflatten(0, (len(frames), -1))[shown].flatten(0, 1)
 
     def _batch(self, frames: Tensor) -> Tensor:
         images = normalise(frames, self.mean, self.std)

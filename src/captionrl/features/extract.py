@@ -25,9 +25,10 @@ import numpy as np
 import torch
 
 from captionrl.errors import UserError
+from captionrl.features.image import MediaError
 from captionrl.features.resize import Resize
 from captionrl.features.store import FeatureStore, check_item_ids, write_store
-from captionrl.features.video import MediaError, sample_frames
+from captionrl.features.video import read_clip
 from captionrl.files import fingerprint, sweep, write_json
 from captionrl.interrupt import Interrupted, stop_flag
 from captionrl.progress import progress
@@ -51,12 +52,13 @@ class Extractor(Protocol):
     def device(self) -> torch.device: ...
     @property
     def transform(self) -> str: ...
-    def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """Rows of a clip's frames uint8 [N, size, size, 3], on the CPU."""
+    def forward(self, frames: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
+        """Rows of a clip's samples [N], on the CPU: sample n shows frame shown[n] of uint8 [M, size, size, 3]."""
 
 
 Item = tuple[str, Path]  # id, media file
 Features = torch.Tensor  # [frames, dim]
+Clip = tuple[torch.Tensor, torch.Tensor]  # of `read_clip`
 SHOWN = 20  # failures printed one by one; beyond that a count
 AHEAD = 8  # clips a worker that may wait, decoded, for their turn: a long one must not leave the others idle
 
@@ -204,7 +206,7 @@ class _Ahead:
         self.on_cpu = backbone.device.type == "cpu"
         self.pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
         self.coming, self.most = iter(items), AHEAD * workers
-        self.begun: deque[tuple[str, Future[Features | MediaError]]] = deque()
+        self.begun: deque[tuple[str, Future[Features | Clip | MediaError]]] = deque()
 
     def __iter__(self) -> Iterator[tuple[str, Features | MediaError]]:
         while True:
@@ -214,22 +216,23 @@ class _Ahead:
                 return
             item, future = self.begun.popleft()
             done = future.result()
-            yield item, done if self.on_cpu or isinstance(done, MediaError) else self.backbone.forward(done)
+            yield item, self.backbone.forward(*done) if isinstance(done, tuple) else done
 
-    def _work(self, media: Path) -> Features | MediaError:
-        """Of a media file the features, or for a GPU to make them of, the frames [N, size, size, 3]."""
+    def _work(self, media: Path) -> Features | Clip | MediaError:
+        """Of a media file the features, or for a GPU to make them of, its frames."""
         try:
-            frames = np.stack([image for _, image in sample_frames(media, self.fps, self.backbone.resize)])
+            frames, shown = map(torch.from_numpy, read_clip(media, self.fps, self.backbone.resize))
         except MediaError as error:
             return error
-        return self.backbone.forward(torch.from_numpy(frames)) if self.on_cpu else torch.from_numpy(frames)
+        return self.backbone.forward(frames, shown) if self.on_cpu else (frames, shown)
 
     def stop(self) -> dict[str, Features | MediaError]:
         """Begin nothing more; what threads had finished, or were at, of those items that nobody has been given yet."""
         self.pool.shutdown(cancel_futures=True)
         ended = [(item, future) for item, future in self.begun if not future.cancelled()]
         self.begun.clear()
-        return {item: future.result() for item, future in ended if self.on_cpu}
+        done = {item: future.result() for item, future in ended}
+        return {item: found for item, found in done.items() if not isinstance(found, tuple)}
 
     def __enter__(self) -> "_Ahead":
         return self

@@ -38,9 +38,9 @@ class FrameSampler:
         """In place of weights, what decides the frames."""
         return hashlib.sha256(self.transform.encode()).hexdigest()
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """uint8 [n, bytes], of uint8 frames [N, size, size, 3]: if there are too many, some of them, evenly spaced."""
-        return torch.from_numpy(pack(sample_uniformly(frames.numpy(), self.most)))
+    def forward(self, frames: Tensor, shown: Tensor) -> Tensor:
+        """uint8 [n, bytes], of samples that show uint8 frames[shown[n]]: if there are too many, some, evenly spaced."""
+        return torch.from_numpy(pack(frames.numpy()[sample_uniformly(shown.numpy(), self.most)]))
 
 
 def frame_sampler(name: str, most: int) -> FrameSampler:

@@ -19,8 +19,11 @@ from captionrl.errors import UserError
 from captionrl.features.resize import Resize
 
 MAX_PIXELS = 2**27  # a 100-megapixel photograph, 400 MB as RGB; what claims to be larger is taken for a bomb
+MAX_FRAMES = 10_000  # sampled of a file: an hour at 3 a second; what claims more has a corrupt time stamp, or is a film
 STILLS = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF....WEBP|BM|II\*\0|MM\0\*", re.DOTALL)  # their first bytes
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+HEIF = re.compile(rb"....ftyp(avif|avis|mif1|msf1|hei[cmsx]|hev[cmsx])", re.DOTALL)
+JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF")
 JPEG_MARKER = re.compile(rb"\xff+([^\0\xff\xd0-\xd7])", re.DOTALL)  # neither stuffing nor a restart
 UPRIGHT = {  # EXIF orientation -> how to turn the picture
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -42,8 +45,34 @@ class MediaError(UserError):
         self.cause = cause
 
 
+def is_still(path: Path, head: bytes) -> bool:
+    """Whether a file that begins with these 64 bytes is a picture for `read_still`.
+
+    Raises MediaError for a picture of another kind: FFmpeg would take one tile of a HEIC for a film.
+    """
+    if head.startswith(JPEG_XL):
+        raise MediaError(path, "a JPEG XL picture; convert it to JPEG")
+    if HEIF.match(head):
+        if b"avif" not in head:  # major brand, or one of the compatible ones
+            raise MediaError(path, "a HEIC picture; convert it to JPEG")
+        return True
+    return STILLS.match(head) is not None
+
+
+def url(path: Path) -> str:
+    """A path as FFmpeg takes it: "12:30.gif" would be a protocol called 12."""
+    return f"file:{path}"
+
+
+def check_length(path: Path, seconds: float, fps: float) -> None:
+    """Raises MediaError for more than MAX_FRAMES."""
+    if seconds * fps > MAX_FRAMES:
+        what = f"{seconds:.0f} s, more than {MAX_FRAMES} frames at {fps:g} a second"
+        raise MediaError(path, f"it claims to last {what}; cut it, or repair its time stamps")
+
+
 def read_still(path: Path, resize: Resize | None) -> np.ndarray:
-    """A JPEG, PNG, WebP, BMP or TIFF as uint8 RGB [H, W, 3], turned upright as its EXIF orientation says.
+    """A JPEG, PNG, WebP, BMP, TIFF or AVIF as uint8 RGB [H, W, 3], turned upright as its EXIF orientation says.
 
     What is transparent is shown on white; of 16 bits the upper 8 are kept; CMYK becomes RGB by the plain formula, and
     colour profiles are not looked at. Raises MediaError for what is cut off, corrupt, animated, larger than
@@ -54,7 +83,7 @@ def read_still(path: Path, resize: Resize | None) -> np.ndarray:
         raise MediaError(path, "truncated: its end marker is missing")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _check_size(path, *image.size)
+            check_size(path, *image.size)
             pictures = getattr(image, "n_frames", 1)
             if pictures > 1 and image.format != "MPO":  # a telephone's JPEG and its preview
                 raise MediaError(path, f"holds {pictures} pictures; make it a GIF or a video")
@@ -80,7 +109,8 @@ def _jpeg_ends(data: bytes) -> bool:
     return False
 
 
-def _check_size(path: Path, width: int, height: int) -> None:
+def check_size(path: Path, width: int, height: int) -> None:
+    """Raises MediaError for no pixel, and for more than MAX_PIXELS."""
     if not 0 < width * height <= MAX_PIXELS:
         raise MediaError(path, f"{width} x {height} pixels, not 1 to {MAX_PIXELS}; scale it down")
 
@@ -102,7 +132,7 @@ def scale(path: Path, image: Image.Image, resize: Resize | None) -> np.ndarray:
     if resize is None:
         return np.asarray(image)
     size = resize.scaled(*image.size)
-    _check_size(path, *size)  # a line of one pixel's height becomes very long
+    check_size(path, *size)  # a line of one pixel's height becomes very long
     return resize.crop(np.asarray(image.resize(size, Image.Resampling[resize.interpolation.upper()])))
 
 
@@ -112,7 +142,8 @@ def sample_gif(path: Path, fps: float, resize: Resize | None) -> Iterator[tuple[
     Frames are composed as browsers do it, on white; one frame alone is a still, however long it may stand.
     """
     delays = gif_delays(path)
-    with av.open(str(path)) as container:
+    check_length(path, sum(delays) / 100 if len(delays) > 1 else 0, fps)
+    with av.open(url(path), metadata_errors="ignore") as container:
         container.streams.video[0].thread_type = "NONE"  # as for videos: files are decoded side by side
         frames = container.decode(video=0)
         end = sampled = 0
@@ -140,7 +171,7 @@ def gif_delays(path: Path) -> list[int]:
     delay = 0
     try:
         at = 13 + _palette(data[10])
-        _check_size(path, *(int.from_bytes(data[side : side + 2], "little") for side in (6, 8)))
+        check_size(path, *(int.from_bytes(data[side : side + 2], "little") for side in (6, 8)))
         while data[at] != 0x3B:
             if data[at] == 0x21:  # an extension; 0xF9 is the one that holds the next frame's delay
                 if data[at + 1] == 0xF9:

@@ -1,19 +1,33 @@
 """Frames of a video, GIF or still image at a fixed rate: every frame is decoded, only the sampled ones become RGB."""
 
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 import av
 import numpy as np
 from av.container import InputContainer
+from av.sidedata.sidedata import Type as SideData
+from av.stream import Disposition
 from av.video.reformatter import Interpolation, VideoReformatter
 from PIL import Image
 
-from captionrl.features.image import STILLS, MediaError, read_still, sample_gif, scale
+from captionrl.features.image import (
+    MediaError,
+    check_length,
+    check_size,
+    is_still,
+    read_still,
+    sample_gif,
+    scale,
+    url,
+)
 from captionrl.features.resize import Resize
 
 # Containers round timestamps (Matroska: to the millisecond), so a frame due at t may be stamped a little after it.
 TOLERANCE = 1e-3
+
+NO_DECODER = "its video cannot be decoded (an unknown or protected codec, or a header that is cut off); convert it"
 
 # Bilinear with the kernel widened to the scale, as PIL and torchvision (antialias=True) do it; exact rounding.
 SCALING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
@@ -33,35 +47,52 @@ def sample_frames(
     path = Path(path)
     try:
         with open(path, "rb") as file:
-            head = file.read(12)
+            head = file.read(64)
         if not head:
             raise MediaError(path, "the file is empty")
-        if STILLS.match(head):
+        if is_still(path, head):
             yield 0.0, read_still(path, resize)
             return
         if head.startswith(b"GIF"):
             yield from sample_gif(path, fps, resize)
             return
-        with av.open(str(path)) as container:
+        with av.open(url(path), metadata_errors="ignore") as container:
             yield from _sample(path, container, fps, resize)
+    except MediaError:
+        raise
     except av.InvalidDataError:
         raise MediaError(path, "no video that can be read (another kind of file, or its index is cut off)") from None
     except (OSError, av.FFmpegError) as error:
         raise MediaError(path, f"cannot be read ({error.strerror})") from None
+    except Exception as error:  # whatever else a library makes of a corrupt file
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise MediaError(path, f"cannot be read ({type(error).__name__}: {reason})") from None
+
+
+def read_clip(path: Path | str, fps: float, resize: Resize | None) -> tuple[np.ndarray, np.ndarray]:
+    """The different frames uint8 RGB [M, H, W, 3] of a clip, in order, and for each sample [N] which of them it shows.
+
+    A frame that stands for long is there once. Raises MediaError, as `sample_frames` does.
+    """
+    frames: list[np.ndarray] = []
+    shown = []
+    for _, image in sample_frames(path, fps, resize):
+        if not frames or image is not frames[-1]:
+            frames.append(image)
+        shown.append(len(frames) - 1)
+    return np.stack(frames), np.array(shown)
 
 
 def _sample(
     path: Path, container: InputContainer, fps: float, resize: Resize | None
 ) -> Iterator[tuple[float, np.ndarray]]:
-    stream = container.streams.best("video")
-    if not isinstance(stream, av.VideoStream):
-        raise MediaError(path, "no video stream")
+    stream = _video(path, container)
     stream.thread_type = "NONE"  # clips are decoded side by side; threads within a clip would only compete
     stream.codec_context.thread_count = 1
     period = 1 / float(stream.average_rate or stream.guessed_rate or 25)
     stated = _stated_seconds(container, stream, period)
 
-    to_rgb = _Converter(path, resize)
+    to_rgb = _Converter(path, resize, float(stream.sample_aspect_ratio or 1))
     start = end = reached = 0.0  # seconds: the first frame's time; then, from there, the video's and the file's end
     shown: av.VideoFrame | None = None
     sampled = 0
@@ -74,6 +105,8 @@ def _sample(
             raise MediaError(path, f"truncated: decoded {end:.1f} s of {stated:.1f} s")
         try:
             frames = packet.decode()
+        except PermissionError:  # FFmpeg's word for a codec that it has no decoder for
+            raise MediaError(path, NO_DECODER) from None
         except av.FFmpegError as error:
             raise MediaError(path, f"corrupt after {end:.1f} s of {stated:.1f} s ({error.strerror})") from None
         for frame in frames:
@@ -84,6 +117,7 @@ def _sample(
                 start, time = frame.time, 0.0
             else:
                 time = frame.time - start
+            check_length(path, time, fps)
             while shown is not None and sampled / fps < time - TOLERANCE:
                 yield sampled / fps, to_rgb(shown)
                 sampled += 1
@@ -92,13 +126,31 @@ def _sample(
 
     if shown is None:
         raise MediaError(path, "no frame in its video stream")
-    # Some stop early without a complaint: Matroska cut at a packet, AVI with a hole.
-    lost = stated - (end if stream.duration else reached)
+    # Some stop early without a complaint: Matroska cut at a packet, AVI with a hole. What comes before the first frame
+    # that can be decoded is not lost.
+    begin = float(stream.start_time * stream.time_base) if stream.start_time and stream.time_base else 0.0
+    lost = stated - (end + max(0.0, start - begin) if stream.duration else reached)
     if lost > 1 / fps:  # less cannot change the number of samples by more than one, and headers do round
         raise MediaError(path, f"truncated: decoded {end:.1f} s of {end + lost:.1f} s")
+    check_length(path, end, fps)
     while sampled == 0 or sampled / fps < end - TOLERANCE:
         yield sampled / fps, to_rgb(shown)
         sampled += 1
+
+
+def _video(path: Path, container: InputContainer) -> av.VideoStream:
+    """The video stream to show; a cover is none."""
+    videos = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if not videos:
+        raise MediaError(path, "no video stream")
+    best = container.streams.best("video")
+    stream = best if best in videos else videos[0]
+    assert isinstance(stream, av.VideoStream)
+    if stream.codec_context is None:
+        raise MediaError(path, NO_DECODER)
+    if stream.codec_context.width:
+        check_size(path, stream.codec_context.width, stream.codec_context.height)
+    return stream
 
 
 def _stated_seconds(container: InputContainer, stream: av.VideoStream, period: float) -> float:
@@ -113,11 +165,12 @@ def _stated_seconds(container: InputContainer, stream: av.VideoStream, period: f
 class _Converter:
     """Frame to RGB: colour conversion and bilinear scaling in one pass; a frame sampled twice is converted once.
 
-    Any other interpolation is Pillow's, as of stills: FFmpeg's bicubic has another kernel.
+    Any other interpolation is Pillow's, as of stills: FFmpeg's bicubic has another kernel. `aspect`: a pixel's width
+    over its height.
     """
 
-    def __init__(self, path: Path, resize: Resize | None):
-        self.path, self.resize = path, resize
+    def __init__(self, path: Path, resize: Resize | None, aspect: float):
+        self.path, self.resize, self.aspect = path, resize, aspect
         self.at_once = resize if resize and resize.interpolation == "bilinear" else None
         self.scaler = VideoReformatter()  # one for a clip: setting it up costs more than a conversion
         self.frame: av.VideoFrame | None = None
@@ -125,12 +178,27 @@ class _Converter:
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
         if frame is not self.frame:
-            width, height = self.at_once.scaled(frame.width, frame.height) if self.at_once else (None, None)
-            rgb = self.scaler.reformat(frame, width, height, format="rgb24", interpolation=SCALING, threads=1)
-            image = np.rot90(rgb.to_ndarray(), frame.rotation // 90)  # telephones film sideways and say so
+            size = max(1, round(self.aspect * frame.width)), frame.height
+            check_size(self.path, *size)
+            if self.at_once:
+                size = self.at_once.scaled(*size)
+                check_size(self.path, *size)
+            rgb = self.scaler.reformat(frame, *size, format="rgb24", interpolation=SCALING, threads=1)
+            image = upright(rgb.to_ndarray(), frame)
             if self.at_once:
                 self.image = self.at_once.crop(image)
             else:
                 self.image = scale(self.path, Image.fromarray(image), self.resize)
             self.frame = frame
         return self.image
+
+
+def upright(image: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
+    """The picture [H, W, 3] as its frame's display matrix says: telephones film sideways, front cameras mirrored."""
+    matrix = frame.side_data.get(SideData.DISPLAYMATRIX)
+    if matrix is None:
+        return image
+    a, b, _, c, d = struct.unpack("=5i", bytes(matrix)[:20])  # x' = a x + c y, y' = b x + d y
+    if abs(b) > abs(a):
+        image, a, d = image.swapaxes(0, 1), c, b
+    return image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]

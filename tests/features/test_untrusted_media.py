@@ -1,0 +1,203 @@
+"""What files from the internet claim of themselves: titles, codecs, lengths, geometry, names."""
+
+from fractions import Fraction
+from itertools import product
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from captionrl.features import video
+from captionrl.features.backbones import Backbone
+from captionrl.features.frame_sampler import FrameSampler
+from captionrl.features.image import MAX_FRAMES
+from captionrl.features.resize import Resize
+from captionrl.features.video import MediaError, read_clip, sample_frames
+
+CASES = Path(__file__).parents[2].parent / "shared/cases"
+QUARTERS = np.repeat(np.repeat(np.array([[40, 90], [150, 220]], np.uint8), 24, 0), 32, 1)  # [48, 64]
+
+
+def film(path: Path, times: list[float], *, title: str = "", aspect: Fraction | None = None) -> Path:
+    """QUARTERS in grey at these seconds, multiples of 0.1; a keyframe every five seconds."""
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = title
+        options = {"bf": "0", "g": "50", "crf": "10", "threads": "1"}
+        stream = container.add_stream("libx264", rate=10, options=options)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 10)
+        if aspect:
+            stream.codec_context.sample_aspect_ratio = aspect
+        for time in times:
+            frame = av.VideoFrame.from_ndarray(np.stack([QUARTERS] * 3, -1), format="rgb24")
+            frame.pts, frame.time_base = round(10 * time), Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+SECOND = [k / 10 for k in range(10)]
+
+
+def patched(path: Path, old: bytes, new: bytes) -> Path:
+    data = path.read_bytes()
+    assert old in data
+    path.write_bytes(data.replace(old, new))
+    return path
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(MediaError) as error:
+        list(sample_frames(path))
+    assert "\n" not in str(error.value)
+    assert str(error.value).startswith(f"{path}: ")
+    return error.value.cause
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi", ".mov"])
+def test_a_title_in_another_encoding_hides_no_film(tmp_path, suffix):
+    path = patched(film(tmp_path / f"cafe{suffix}", SECOND, title="CafX de Paris"), b"CafX", b"Caf\xe9")
+    assert len(list(sample_frames(path))) == 3
+
+
+@pytest.mark.parametrize("entry", [b"encv", b"zzzz"])
+def test_a_codec_that_nobody_knows_is_named_as_such(tmp_path, entry):
+    path = patched(film(tmp_path / "locked.mp4", SECOND), b"avc1", entry)
+    assert "cannot be decoded (an unknown or protected codec" in refusal(path)
+
+
+def test_an_unknown_fourcc_likewise(tmp_path):
+    path = film(tmp_path / "odd.avi", SECOND)
+    assert "cannot be decoded (an unknown or protected codec" in refusal(patched(path, b"H264", b"ZyGo"))
+
+
+@pytest.mark.parametrize(
+    "fault", [RuntimeError("odd"), AttributeError("'NoneType'"), UnicodeDecodeError("x", b"", 0, 1, "")]
+)
+def test_whatever_a_library_raises_is_that_files_fault(tmp_path, monkeypatch, fault):
+    def decode(*_: object) -> None:
+        raise fault
+
+    path = film(tmp_path / "a.mp4", SECOND)
+    monkeypatch.setattr(video, "_sample", decode)
+    assert refusal(path).startswith(f"cannot be read ({type(fault).__name__}: ")
+
+
+def test_a_gap_of_a_day_is_refused_with_what_is_claimed(tmp_path):
+    assert refusal(film(tmp_path / "gap.mkv", [*SECOND, 95443.0])) == (
+        "it claims to last 95443 s, more than 10000 frames at 3 a second; cut it, or repair its time stamps"
+    )
+
+
+def test_a_gif_that_lasts_for_hours_too(tmp_path):
+    images = [Image.new("L", (8, 8), level) for level in range(0, 240, 40)]
+    images[0].save(tmp_path / "a.gif", save_all=True, append_images=images[1:], duration=655_350)
+    assert refusal(tmp_path / "a.gif").startswith("it claims to last 3932 s, more than 10000 frames")
+
+
+def test_what_stands_for_long_costs_one_picture(tmp_path):
+    images = [Image.new("L", (8, 8), level) for level in (0, 100, 200)]
+    images[0].save(tmp_path / "a.gif", save_all=True, append_images=images[1:], duration=[200_000, 300_000, 500])
+    frames, shown = read_clip(tmp_path / "a.gif", 3.0, Resize(8))
+    assert frames[:, 0, 0, 0].tolist() == [0, 100, 200]
+    assert np.bincount(shown).tolist() == [600, 900, 2]
+    assert len(shown) < MAX_FRAMES
+    whole = torch.from_numpy(np.stack([image for _, image in sample_frames(tmp_path / "a.gif", 3.0, Resize(8))]))
+    assert torch.equal(torch.from_numpy(frames[shown]), whole)
+
+
+@pytest.mark.parametrize("grid", [0, 2])
+def test_samples_that_show_one_frame_have_its_features(grid):
+    """And a sampler of frames takes of them what it takes of all."""
+    frames = torch.randint(0, 256, (3, 8, 8, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    shown = torch.tensor([0, 0, 1, 2, 2, 2])
+    cells = max(1, grid**2)
+    backbone = object.__new__(Backbone)
+    backbone.__dict__.update(name="x", dim=3, grid=grid, device=torch.device("cpu"))
+    backbone.__dict__["_batch"] = lambda batch: batch[:, :cells, 0].reshape(-1, 3).to(torch.float16)
+    assert torch.equal(backbone.forward(frames, shown), backbone.forward(frames[shown]))
+    sampler = FrameSampler("x", 4, 3, Resize(8))
+    assert torch.equal(sampler.forward(frames, shown), sampler.forward(frames[shown], torch.arange(6)))
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+def test_a_film_that_begins_between_keyframes_is_read_from_the_first_one(tmp_path, suffix):
+    whole, late = film(tmp_path / "whole.mp4", [k / 10 for k in range(100)]), tmp_path / f"late{suffix}"
+    with av.open(str(whole)) as source, av.open(str(late), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(source.demux(video=0)):
+            if number >= 20 and packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    assert len(list(sample_frames(late))) == 15  # 50 of 100 frames, 5 s
+
+
+@pytest.mark.parametrize("name", ["2024-05-01T12:30:00.mp4", "concat:a|b.mp4", "12%3A30 #1.mp4"])
+def test_a_name_is_no_url(tmp_path, name):
+    assert len(list(sample_frames(film(tmp_path / "a.mp4", SECOND).rename(tmp_path / name)))) == 3
+    Image.new("L", (8, 8)).save(tmp_path / "12:30.gif")
+    assert len(list(sample_frames(tmp_path / "12:30.gif"))) == 1
+
+
+def test_pixels_that_are_no_squares(tmp_path):
+    path = film(tmp_path / "wide.mp4", SECOND, aspect=Fraction(2, 1))
+    _, whole = next(sample_frames(path))
+    assert whole.shape == (48, 128, 3)
+    for resize in (Resize(24, shorter=24), Resize(24, shorter=24, interpolation="bicubic")):
+        _, middle = next(sample_frames(path, resize=resize))
+        np.testing.assert_allclose(middle[3, [3, 20], 0], QUARTERS[0, [0, -1]], atol=4)
+        assert middle.shape == (24, 24, 3)
+
+
+MATRICES = [
+    *((a, 0, 0, d) for a, d in product((1, -1), repeat=2)),
+    *((0, b, c, 0) for b, c in product((1, -1), repeat=2)),
+]
+
+
+@pytest.mark.parametrize("matrix", MATRICES, ids=str)
+def test_the_whole_display_matrix_holds(tmp_path, matrix):
+    """Of a film it maps the point (x, y), y downwards, to (a x + c y, b x + d y)."""
+    a, b, c, d = matrix
+    path = film(tmp_path / "turned.mp4", SECOND)
+    plain = b"".join(value.to_bytes(4, "big", signed=True) for value in (1 << 16, 0, 0, 0, 1 << 16))
+    data = path.read_bytes()
+    at = data.index(plain, data.index(b"tkhd"))
+    turned = b"".join((value << 16).to_bytes(4, "big", signed=True) for value in (a, b, 0, c, d))
+    path.write_bytes(data[:at] + turned + data[at + len(plain) :])
+    _, image = next(sample_frames(path))
+    height, width = (48, 64) if a else (64, 48)
+    assert image.shape == (height, width, 3)
+    for y, x in product((-1, 1), repeat=2):
+        right, down = a * x + c * y, b * x + d * y
+        found = image[height // 2 + down * height // 4, width // 2 + right * width // 4, 0]
+        assert abs(int(found) - int(QUARTERS[24 + 12 * y, 32 + 16 * x])) < 5
+
+
+def test_an_avif_is_one_picture(tmp_path):
+    Image.fromarray(QUARTERS).convert("RGB").save(tmp_path / "still.avif", quality=95)
+    ((_, image),) = sample_frames(tmp_path / "still.avif")
+    np.testing.assert_allclose(image[..., 0], QUARTERS, atol=12)
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIC"),
+        (b"\xff\x0a", "JPEG XL"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+    ],
+)
+def test_pictures_that_would_be_taken_for_films_are_refused(tmp_path, head, kind):
+    (tmp_path / "still").write_bytes(head + bytes(100))
+    assert refusal(tmp_path / "still") == f"a {kind} picture; convert it to JPEG"
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="no ../shared/cases beside the project")
+@pytest.mark.parametrize("name", ["song.m4a", "song.mp3"])
+def test_a_song_with_a_cover_is_no_film(name):
+    assert refusal(CASES / "audio-with-cover" / name) == "no video stream"
