@@ -19,7 +19,7 @@ from captionrl.features.backbones import Backbone, load_backbone
 from captionrl.features.extract import extract
 from captionrl.features.resize import Resize
 from captionrl.features.store import FeatureStore
-from captionrl.features.video import sample_frames
+from captionrl.features.video import read_clip, sample_frames
 from captionrl.files import sha256
 from captionrl.interrupt import RESUME_ME
 
@@ -49,7 +49,7 @@ def forwards(monkeypatch):
     """Counts the items that go through the backbone."""
     calls = []
     forward = Backbone.forward
-    monkeypatch.setattr(Backbone, "forward", lambda self, frames: calls.append(len(frames)) or forward(self, frames))
+    monkeypatch.setattr(Backbone, "forward", lambda self, *clip: calls.append(len(clip[0])) or forward(self, *clip))
     return calls
 
 
@@ -81,9 +81,9 @@ from captionrl.features.backbones import Backbone, load_backbone
 from captionrl.features.extract import extract
 folder, weights = Path(sys.argv[1]), Path(sys.argv[2])
 forward = Backbone.forward
-def slow(self, frames):
+def slow(self, *clip):
     time.sleep(0.15)
-    features = forward(self, frames)
+    features = forward(self, *clip)
     with open(folder / "forwards", "a") as file:
         file.write(".")
     return features
@@ -223,11 +223,11 @@ def test_a_clip_that_went_bad_does_not_keep_its_old_features(call, items, tmp_pa
 def test_on_a_cpu_each_thread_decodes_and_computes_on_one_core(call, monkeypatch):
     both, forward, seen = threading.Barrier(2, timeout=10), Backbone.forward, []
 
-    def meet(self, frames):
+    def meet(self, *clip):
         seen.append((threading.current_thread().name, torch.get_num_threads()))
         if len(seen) <= 2:
             both.wait()  # one alone would wait for ever
-        return forward(self, frames)
+        return forward(self, *clip)
 
     monkeypatch.setattr(Backbone, "forward", meet)
     threads = torch.get_num_threads()
@@ -243,17 +243,17 @@ def test_for_a_gpu_threads_decode_while_this_one_computes(items, monkeypatch):
 
     def count(media, fps, resize):
         decoded.append(threading.current_thread().name)
-        return sample_frames(media, fps, resize)
+        return read_clip(media, fps, resize)
 
-    def wait_for_others(frames):
+    def wait_for_others(frames, shown):
         deadline = time.monotonic() + 10
         while len(decoded) < 4 and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(0.1)  # for one more, if there were one
         waited.append((len(decoded), threading.current_thread().name))
-        return torch.zeros(len(frames), 3)
+        return torch.zeros(len(shown), 3)
 
-    monkeypatch.setattr(module, "sample_frames", count)
+    monkeypatch.setattr(module, "read_clip", count)
     monkeypatch.setattr(module, "AHEAD", 2)
     gpu = SimpleNamespace(device=torch.device("cuda"), resize=Resize(64), forward=wait_for_others)
     with module._Ahead(items, gpu, 3.0, workers=2) as ahead:
