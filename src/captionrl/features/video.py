@@ -7,7 +7,6 @@ from pathlib import Path
 import av
 import numpy as np
 from av.container import InputContainer
-from av.sidedata.sidedata import Type as SideData
 from av.stream import Disposition
 from av.video.reformatter import Interpolation, VideoReformatter
 from PIL import Image
@@ -195,10 +194,10 @@ class _Converter:
 
 def upright(image: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
     """The picture [H, W, 3] as its frame's display matrix says: telephones film sideways, front cameras mirrored."""
-    matrices = [bytes(data) for data in frame.side_data if data.type == SideData.DISPLAYMATRIX]
-    if not matrices:
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
         return image
-    a, b, _, c, d = struct.unpack("=5i", matrices[0][:20])  # x' = a x + c y, y' = b x + d y
+    a, b, _, c, d = struct.unpack("=5i", bytes(matrix)[:20])  # x' = a x + c y, y' = b x + d y
     if abs(b) > abs(a):
         image, a, d = image.swapaxes(0, 1), c, b
     return image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
