@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 from av.container import InputContainer
+from av.sidedata.sidedata import SideData
 from av.stream import Disposition
 from av.video.reformatter import Interpolation, VideoReformatter
 from PIL import Image
@@ -195,7 +196,7 @@ class _Converter:
 def upright(image: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
     """The picture [H, W, 3] as its frame's display matrix says: telephones film sideways, front cameras mirrored."""
     matrix = frame.side_data.get("DISPLAYMATRIX")
-    if matrix is None:
+    if not isinstance(matrix, SideData):
         return image
     a, b, _, c, d = struct.unpack("=5i", bytes(matrix)[:20])  # x' = a x + c y, y' = b x + d y
     if abs(b) > abs(a):
