@@ -120,7 +120,7 @@ def test_a_still_image_is_a_clip_of_one_frame(run, checkpoint, tmp_path, suffix)
     Image.fromarray(np.arange(48 * 64 * 3, dtype=np.uint8).reshape(48, 64, 3)).save(tmp_path / f"still.{suffix}")
     (found,) = json.loads(run(checkpoint(), tmp_path / f"still.{suffix}", "--json", "--figure", tmp_path / "to")[1])
     assert found["frames"] == 1
-    assert is_png(tmp_path / "to/still.png")
+    assert is_png(tmp_path / "to/still.caption.png")
 
 
 def test_a_file_that_is_no_video_stops_no_other(run, media, checkpoint, tmp_path):
@@ -225,7 +225,7 @@ def test_figures_are_pngs_and_equal_calls_draw_equal_ones(run, media, checkpoint
     drawn = []
     for directory in (tmp_path / "a", tmp_path / "b"):
         assert run(checkpoint(model), *media.values(), "--figure", directory)[0] == 0
-        assert {path.stem for path in directory.iterdir()} == set(media)
+        assert {path.name for path in directory.iterdir()} == {f"{name}.caption.png" for name in media}
         assert all(is_png(path) for path in directory.iterdir())
         drawn.append([path.read_bytes() for path in sorted(directory.iterdir())])
     assert drawn[0] == drawn[1]
@@ -234,7 +234,19 @@ def test_figures_are_pngs_and_equal_calls_draw_equal_ones(run, media, checkpoint
 def test_two_files_of_one_name_would_share_a_figure(refused, checkpoint, media, tmp_path):
     (tmp_path / "M0000.mp4").touch()
     message = refused(checkpoint(), tmp_path / "M0000.mp4", "--figure", tmp_path / "to")
-    assert f"M0000.png: would show both {media['M0000']} and {tmp_path / 'M0000.mp4'}; caption them in two" in message
+    assert (
+        f"M0000.caption.png: would show both {media['M0000']} and {tmp_path / 'M0000.mp4'}; caption them in two"
+        in message
+    )
+
+
+def test_a_picture_never_takes_the_place_of_a_file(refused, checkpoint, tmp_path):
+    for name in ("still.png", "still.caption.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    before = (tmp_path / "still.caption.png").read_bytes()
+    files = tmp_path / "still.png", tmp_path / "still.caption.png"
+    assert "would be replaced by the picture of" in refused(checkpoint(), *files, "--figure", tmp_path)
+    assert (tmp_path / "still.caption.png").read_bytes() == before
 
 
 def is_png(path: Path) -> bool:

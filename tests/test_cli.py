@@ -283,6 +283,47 @@ def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
         cli.main()
 
 
+def test_an_output_is_no_input(refused, tmp_path):
+    """Whatever the path is called, and however many inputs there are."""
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "raw")
+    (tmp_path / "a.h5").write_bytes(b"kept")
+    for command in (
+        ("corpus", "tgif", "--raw", tmp_path / "raw", "--out", tmp_path / "link"),
+        ("features-export", tmp_path / "a.h5", "--out", tmp_path / "raw/../a.h5"),
+    ):
+        assert "is read, too" in refused(*command)
+    assert (tmp_path / "a.h5").read_bytes() == b"kept"
+    assert list((tmp_path / "raw").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "said"),
+    [(KeyboardInterrupt(), 130, "captionrl schema: interrupted\n"), (BrokenPipeError(32, "Broken pipe"), 141, "")],
+)
+def test_the_ends_of_a_terminals_life_are_quiet(tmp_path, fault, status, said):
+    code = f"""
+import sys
+from captionrl import cli
+def run(args):
+    raise {type(fault).__name__}{fault.args}
+cli.load_command("schema").run = run
+sys.argv = ["captionrl", "schema", "--out", "."]
+cli.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (status, said)
+
+
+def test_nobody_reads_on(msrvtt):
+    """`captionrl … | true`, with all that it prints in one buffer."""
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m captionrl.cli config hrl --scale mini | true; echo ${{PIPESTATUS[0]}}"],
+        capture_output=True, text=True, cwd=Path(__file__).parents[1],
+    )  # fmt: skip
+    assert done.stderr == ""
+
+
 def test_schemas_are_written(command_line, tmp_path):
     assert command_line("schema", "--out", tmp_path)[0] == 0
     schema = json.loads((tmp_path / "params.schema.json").read_text())

@@ -8,7 +8,9 @@ import os
 import pytest
 
 from captionrl.errors import UserError
+from captionrl.features.weights import read_weights
 from captionrl.files import atomic, decode_utf8, fingerprint, parse_json, read_bytes, read_json, sha256, write_json
+from captionrl.training.checkpoint import load_module
 
 
 def write_half(path):
@@ -118,3 +120,18 @@ def test_an_error_of_the_disk_names_the_file(tmp_path, reason):
         raise OSError(reason, os.strerror(reason))
     assert raised.value.filename == str(path)
     assert path.read_text() == "old"
+
+
+def test_a_file_that_may_not_be_read_is_not_said_to_be_absent(tmp_path):
+    """Nor by those whose library mixes the two up."""
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(b"")
+    path.chmod(0)
+    user = os.geteuid()
+    os.seteuid(user or 65534)  # root may read everything
+    try:
+        for read in (read_bytes, read_weights, load_module):
+            with pytest.raises(UserError, match=r"weights\.safetensors: cannot be read \(Permission denied\)"):
+                read(path)
+    finally:
+        os.seteuid(user)

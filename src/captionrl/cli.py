@@ -5,7 +5,9 @@ A command is a module of commands/: its docstring is its line of help, `add_argu
 
 import argparse
 import errno
+import os
 import re
+import signal
 import sys
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
@@ -29,6 +31,7 @@ GROUPS = {
 }
 COMMANDS = tuple(" ".join(GROUPS.values()).split())
 OPTION = re.compile(r"-(?!\d*\.?\d+$)[^ ]+")  # what argparse takes for an option: neither a number nor with a space
+OUTPUTS = ("out", "manifest")  # the options that name what a command writes
 
 
 class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -101,13 +104,33 @@ def parser() -> Parser:
     return top
 
 
+def check_outputs(args: argparse.Namespace) -> None:
+    """Raises UserError where an option of OUTPUTS names what another one names to be read: it would be lost."""
+    for name in OUTPUTS:
+        target = getattr(args, name, None)
+        if not isinstance(target, Path) or not target.exists():
+            continue
+        for other, value in vars(args).items():
+            paths = [path for path in (value if isinstance(value, list) else [value]) if isinstance(path, Path)]
+            if other not in OUTPUTS and any(path.exists() and path.samefile(target) for path in paths):
+                raise UserError(f"--{name}: {target} is read, too ({other}), and would be lost; write to another place")
+
+
 def main() -> None:
     args = parser().parse_args()
     try:
+        check_outputs(args)
         load_command(args.command).run(args)
+        sys.stdout.flush()
     except UserError as error:
         print(f"captionrl {args.command}: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print(f"captionrl {args.command}: interrupted", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+    except BrokenPipeError:  # `| head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except OSError as error:  # no space, no permission: the system's own words, and the file's name
         fix = "; make room and run the same command again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         where = f"{error.filename}: " if error.filename else ""

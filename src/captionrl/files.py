@@ -74,14 +74,19 @@ def parse_json(data: bytes, name: Path | str) -> Any:
     try:
         return json.loads(decode_utf8(data, name))
     except json.JSONDecodeError as error:
-        raise UserError(
-            f"{name}: line {error.lineno}, column {error.colno}: not JSON ({error.msg}); fetch the file again"
-        ) from None
+        place = f"line {error.lineno}, column {error.colno}"
+        raise UserError(f"{name}: {place}: not JSON ({error.msg}); mend it, or fetch it again") from None
 
 
 def read_bytes(path: Path | str) -> bytes:
+    check_readable(path)
+    return Path(path).read_bytes()
+
+
+def check_readable(path: Path | str) -> None:
+    """Raises UserError for a file that is not there, and for one that may not be read: libraries mix them up."""
     try:
-        return Path(path).read_bytes()
+        open(path, "rb").close()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (IsADirectoryError, PermissionError) as error:

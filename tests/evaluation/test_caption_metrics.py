@@ -111,6 +111,7 @@ def test_signatures_say_what_a_value_depends_on(corpus):
     ("references", "hypotheses", "complaint"),
     [
         ({"1": ["a"], "2": ["b"]}, {"1": "a"}, "hypotheses: missing for items: 2"),
+        ({"1": ["a"]}, {"01": "a"}, "hypotheses: missing for items: 1; there are 01 instead"),
         ({"1": ["a"]}, {"1": "a", "2": "b"}, "references: missing for items: 2"),
         ({"1": ["a"], "2": []}, {"1": "a", "2": "b"}, "references: items without a single one: 2"),
         ({}, {}, "references: no items: add at least one"),

@@ -5,6 +5,7 @@ import gzip
 import numpy as np
 import pytest
 
+from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import aggregate, without_perfect_chunks
 from captionrl.evaluation.meteor import meteor_statistics
 from captionrl.text.java import run_java
@@ -87,7 +88,7 @@ def test_the_pruned_table_changes_no_statistic(monkeypatch, tmp_path):
     table = pruned_paraphrases(text for item in references for text in item)
     assert table.parent == tmp_path / "captionrl"
     table.write_bytes(table.read_bytes()[:1000])
-    with pytest.raises(RuntimeError, match="Meteor"):
+    with pytest.raises(UserError, match="Meteor"):
         meteor_statistics(references, hypotheses)
 
 

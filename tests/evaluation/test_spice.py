@@ -181,11 +181,11 @@ Path(arguments[2]).write_text(json.dumps(scores))
 )
 def test_a_jar_that_fails_is_no_score(empty_models, java, script, timeout, complaint):
     java(script)
-    with pytest.raises(RuntimeError, match=complaint):
+    with pytest.raises(UserError, match=complaint):
         spice.spice_statistics(REFERENCES, HYPOTHESES, empty_models, timeout=timeout)
 
 
 @pytest.mark.parametrize("output", [[], {}, None, [{"image_id": 0}], [{"image_id": 0, "scores": {"All": {"f": None}}}]])
 def test_output_of_another_kind_is_refused(output):
-    with pytest.raises(RuntimeError, match="gave no score to some of 1 items"):
+    with pytest.raises(UserError, match="gave no score to some of 1 items"):
         spice.scores_of(output, 1)

@@ -119,7 +119,7 @@ def test_weights_of_another_model(tmp_path, mini_weights):
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(UserError, match="not a state dict"):
         load_backbone("resnet152", tmp_path / "list.pth")
-    with pytest.raises(UserError, match="no such weights"):
+    with pytest.raises(UserError, match="no such file"):
         load_backbone("mini", tmp_path / "none.safetensors")
     with pytest.raises(UserError, match=r"is called 'vgg'; did you mean 'vgg16'\? there are mini, mini-grid"):
         load_backbone("vgg", mini_weights)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from toy import rewards_toy
 
+from captionrl.errors import UserError
 from captionrl.rewards import meteor
 from captionrl.rewards.meteor import MeteorReward
 from captionrl.rewards.reward import RewardBatch, RewardData
@@ -82,15 +83,15 @@ def test_neither_punctuation_nor_the_end_of_a_caption_counts(toy, no_paraphrases
 
 def test_a_jar_that_does_not_answer_is_killed_and_named(no_paraphrases):
     jar = JavaProcess(METEOR_JAR, "Meteor", stdio_options(no_paraphrases), timeout=0.2)
-    with pytest.raises(RuntimeError, match=r"meteor-1\.5\.jar: Meteor had not answered after 0\.2 s and was killed"):
+    with pytest.raises(UserError, match=r"meteor-1\.5\.jar: Meteor had not answered after 0\.2 s and was killed"):
         jar.ask("", answers=9)
     assert jar._process.wait() != 0
 
 
 def test_a_jar_that_stops_or_complains_is_named(no_paraphrases):
     jar = JavaProcess(METEOR_JAR, "Absent", [], timeout=60)
-    with pytest.raises(RuntimeError, match=r"meteor-1\.5\.jar: Absent stopped: Error: .*Absent"):
+    with pytest.raises(UserError, match=r"meteor-1\.5\.jar: Absent stopped: Error: .*Absent"):
         jar.ask("x")
     jar = JavaProcess(METEOR_JAR, "Meteor", stdio_options(Path("/absent.gz")), timeout=60)
-    with pytest.raises(RuntimeError, match=r"meteor-1\.5\.jar: Meteor.*Exception"):
+    with pytest.raises(UserError, match=r"meteor-1\.5\.jar: Meteor.*Exception"):
         jar.ask("SCORE ||| a man ||| a man")

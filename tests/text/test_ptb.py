@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from captionrl.errors import UserError
 from captionrl.text.java import JAVA, run_java
 from captionrl.text.ptb import pycocoevalcap_file, tokenize
 from captionrl.text.punctuation import strip_punctuation
@@ -63,9 +64,18 @@ def test_real_captions_tokenised_twice_are_as_tokenised_once():
     assert tokenize([" ".join(caption) for caption in tokens]) == tokens
 
 
+def test_what_the_jvm_says_of_itself_is_passed_on_and_what_the_environment_gives_it_is_not(monkeypatch):
+    jar = pycocoevalcap_file("tokenizer/stanford-corenlp-3.4.1.jar")
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-XX:+ShowCodeDetailsInExceptionMessages")
+    assert tokenize(["a man"]) == [["a", "man"]]
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-XX:+NoSuchThing")
+    with pytest.raises(UserError, match=r"exited with 1: .*NoSuchThing"):
+        run_java(jar, "edu.stanford.nlp.process.PTBTokenizer", [], "a", timeout=60)
+
+
 def test_a_java_program_that_dies_or_hangs_is_a_clean_error():
     jar = pycocoevalcap_file("tokenizer/stanford-corenlp-3.4.1.jar")
-    with pytest.raises(RuntimeError, match=r"no\.such\.Class exited with 1"):
+    with pytest.raises(UserError, match=r"no\.such\.Class exited with 1"):
         run_java(jar, "no.such.Class", [], "", timeout=60)
-    with pytest.raises(RuntimeError, match=r"not done after 0\.01 s"):
+    with pytest.raises(UserError, match=r"not done after 0\.01 s"):
         run_java(jar, "edu.stanford.nlp.process.PTBTokenizer", [], "a", timeout=0.01)

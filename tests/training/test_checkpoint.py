@@ -81,7 +81,7 @@ def test_what_is_no_checkpoint_is_refused(world, tmp_path):
 
 
 def test_a_missing_checkpoint_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"a\.safetensors: no such checkpoint"):
+    with pytest.raises(UserError, match=r"a\.safetensors: no such file"):
         load_checkpoint(tmp_path / "a.safetensors")
 
 

@@ -17,7 +17,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="of a run")
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="a video, GIF or image")
     arguments.shared(parser, "beam", "json", "device")
-    parser.add_argument("--figure", type=Path, metavar="DIR", help="draw caption and attention of FILE as DIR/STEM.png")
+    parser.add_argument(
+        "--figure", type=Path, metavar="DIR", help="draw caption and attention of FILE as DIR/STEM.caption.png"
+    )
     what = "the backbone's weights, if they are not where the rules put them"
     parser.add_argument("--weights", type=arguments.weights_file, help=what)
 

@@ -1,5 +1,6 @@
 """Score a file of captions, of any model, against references."""
 
+import sys
 from argparse import ArgumentParser, Namespace
 
 from captionrl.commands import arguments
@@ -22,3 +23,6 @@ def run(args: Namespace) -> None:
 
     report = score_files(args.references, args.hypotheses, args.items)
     arguments.print_report(args, report, render)
+    if report["CIDEr-D"]["n"] == 1:
+        what = "of one item CIDEr-D is 0 whatever it says, since no word is rare, and intervals are points"
+        print(f"captionrl score: {what}; score more items", file=sys.stderr)

@@ -1,11 +1,12 @@
 """Reading captions to score: COCO's caption and result formats, or a plain mapping from id to text."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from captionrl.errors import UserError
-from captionrl.files import decode_utf8, parse_json, read_bytes
+from captionrl.files import decode_utf8, read_bytes
 
 
 def read_references(path: Path | str) -> dict[str, list[str]]:
@@ -32,7 +33,7 @@ def read_references(path: Path | str) -> dict[str, list[str]]:
 
 
 def read_hypotheses(path: Path | str) -> dict[str, str]:
-    """[{"image_id", "caption"}], COCO's result format, or {id: caption}; one hypothesis an id.
+    """[{"image_id", "caption"}], COCO's result format, also as one such object a line, or {id: caption}.
 
     Ids are compared as strings. Every fault is a UserError that names the file, the place and the fix.
     """
@@ -61,12 +62,32 @@ def _read(path: Path | str) -> Any:
             keys[key] = value
         return keys
 
-    data = read_bytes(path)
+    text = decode_utf8(read_bytes(path), path)
     try:
-        parse_json(data, path)
-        return json.loads(decode_utf8(data, path), object_pairs_hook=unique)
+        try:
+            return json.loads(text, object_pairs_hook=unique)
+        except json.JSONDecodeError as error:
+            if error.msg != "Extra data":
+                raise
+            return _read_lines(path, text, unique)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise UserError(f"{path}: {place}: not JSON ({error.msg}); mend it") from None
     except (RecursionError, ValueError):
         raise UserError(f"{path}: not JSON that can be read (nested too deep, or a number too long)") from None
+
+
+def _read_lines(path: Path | str, text: str, unique: Callable[[list[tuple[str, Any]]], Any]) -> list[Any]:
+    """JSON Lines: a value a line."""
+    values = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                values.append(json.loads(line, object_pairs_hook=unique))
+            except json.JSONDecodeError as error:
+                fault = f"neither one JSON value nor one a line ({error.msg})"
+                raise UserError(f"{path}: line {number}, column {error.colno}: {fault}; mend it") from None
+    return values
 
 
 def _entries(path: Path | str, entries: Any, name: str) -> list[tuple[str, dict[str, Any]]]:

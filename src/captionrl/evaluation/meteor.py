@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import Array, without_perfect_chunks
 from captionrl.text.java import run_java
 from captionrl.text.meteor import METEOR_JAR, pruned_paraphrases, score_line, stdio_options
@@ -26,5 +27,5 @@ def meteor_statistics(
     except ValueError:
         statistics = np.empty(0)
     if statistics.shape != (len(lines), 23):
-        raise RuntimeError(f"METEOR's jar gave {len(output)} lines for {len(lines)} items: {output[:1]}")
+        raise UserError(f"METEOR's jar gave {len(output)} lines for {len(lines)} items: {output[:1]}")
     return without_perfect_chunks(statistics)

@@ -118,16 +118,21 @@ def signature(metric: str, references: Mapping[str, Sequence[str]]) -> str:
 
 def check_items(references: Mapping[str, Sequence[str]], hypotheses: Mapping[str, object]) -> None:
     """Raise UserError unless both have the same items and every one a reference."""
+    neither = references.keys() ^ hypotheses.keys()
     faults = [
-        ("references: no items", set() if references else {"add at least one"}),
-        ("hypotheses: missing for items", references.keys() - hypotheses.keys()),
-        ("references: missing for items", hypotheses.keys() - references.keys()),
-        ("references: items without a single one", {id for id in references if not references[id]}),
+        ("references: no items", set() if references else {"add at least one"}, set()),
+        ("hypotheses: missing for items", references.keys() - hypotheses.keys(), hypotheses.keys() & neither),
+        ("references: missing for items", hypotheses.keys() - references.keys(), references.keys() & neither),
+        ("references: items without a single one", {id for id in references if not references[id]}, set()),
     ]
-    for fault, ids in faults:
+    for fault, ids, others in faults:
         if ids:
-            more = f" and {len(ids) - 3} more" if len(ids) > 3 else ""
-            raise UserError(f"{fault}: {', '.join(sorted(ids)[:3])}{more}")
+            raise UserError(f"{fault}: {_some(ids)}{f'; there are {_some(others)} instead' if others else ''}")
+
+
+def _some(ids: Collection[str]) -> str:
+    more = f" and {len(ids) - 3} more" if len(ids) > 3 else ""
+    return ", ".join(sorted(ids)[:3]) + more
 
 
 def _bleu_statistics(references: list[list[str]], hypotheses: list[str]) -> Array:

@@ -9,7 +9,9 @@ from captionrl.evaluation.metrics import evaluate
 
 
 def score_files(references: Path, hypotheses: Path, items: bool = False) -> dict[str, dict[str, Any]]:
-    """{metric: {"value", "low", "high", "signature"}}, with "items": {id: score} on demand; scores times 100.
+    """{metric: {"value", "low", "high", "signature", "n"}}, with "items": {id: score} on demand; scores times 100.
+
+    n: the number of items.
 
     Every fault of the files is a UserError.
     """
@@ -17,6 +19,7 @@ def score_files(references: Path, hypotheses: Path, items: bool = False) -> dict
     for metric, result in evaluate(read_references(references), read_hypotheses(hypotheses)).items():
         low, high = interval(metric, [result.statistics])
         report[metric] = {"value": result.value, "low": low, "high": high, "signature": result.signature}
+        report[metric]["n"] = len(result.items)
         if items:
             report[metric]["items"] = result.items
     return report

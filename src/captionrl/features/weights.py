@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from captionrl.config.backbones import RANDOM, BackboneSpec, Installed, backbone_spec
 from captionrl.errors import UserError
-from captionrl.files import sha256
+from captionrl.files import check_readable, sha256
 
 
 def spec_of(backbone: str) -> BackboneSpec:
@@ -57,8 +57,7 @@ def _installed(source: Installed) -> Path:
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Tensors by name, of safetensors or of a state dict of torch.save."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such weights file")
+    check_readable(path)
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -15,9 +15,9 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from captionrl.errors import UserError
+from captionrl.rewards.compiled import compiled
 from captionrl.rewards.ngrams import ORDERS, SKIPPED
 from captionrl.rewards.reward import MetricReward, RewardData
 from captionrl.rewards.words import Captions, SentenceMetric, Words
@@ -117,7 +117,7 @@ def _tabulate(items: list[list[list[int]]], words: int, order: int) -> _Tables:
     )
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def bleu(correct: np.ndarray, words: int, reference_words: np.ndarray) -> float:
     """From the clipped matches of each order, the caption's length and its references' ascending lengths."""
     product = 1.0
@@ -132,7 +132,7 @@ def bleu(correct: np.ndarray, words: int, reference_words: np.ndarray) -> float:
     return product ** (1.0 / len(correct)) * brevity
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _score_captions(
     tables: _Tables,
     word_of_token: np.ndarray,

@@ -10,7 +10,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+
+from captionrl.rewards.compiled import compiled
 
 ORDERS = 4  # n = 1..4
 SIGMA = 6.0  # of the length penalty, in bigrams
@@ -143,7 +144,7 @@ def _power_of_two(least: int) -> int:
     return 1 << max(3, int(least - 1).bit_length())
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def find_slot(keys: np.ndarray, key: int) -> int:
     """Where `key` is, or would be put, in an open-addressing set whose size is a power of two; -1 is a free slot."""
     mask = len(keys) - 1
@@ -153,7 +154,7 @@ def find_slot(keys: np.ndarray, key: int) -> int:
     return slot
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _insert(keys: np.ndarray, new: np.ndarray) -> np.ndarray:
     slots = np.empty(len(new), np.int64)
     for i in range(len(new)):
@@ -162,7 +163,7 @@ def _insert(keys: np.ndarray, new: np.ndarray) -> np.ndarray:
     return slots
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _bisect(values: np.ndarray, low: int, high: int, value: int) -> int:
     """Index of `value` in the sorted values[low:high], or -1."""
     size = high - low
@@ -175,7 +176,7 @@ def _bisect(values: np.ndarray, low: int, high: int, value: int) -> int:
     return low if values[low] == value else -1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _mean_similarity(
     dot: np.ndarray, norm2: np.ndarray, bigrams: int, reference_bigrams: np.ndarray, penalty: np.ndarray
 ) -> float:
@@ -190,7 +191,7 @@ def _mean_similarity(
     return 10.0 * total / (ORDERS * len(reference_bigrams))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def score_captions(
     tables: Tables,
     penalty: np.ndarray,

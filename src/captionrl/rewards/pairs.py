@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
 from captionrl.errors import UserError
 from captionrl.rewards.bleu import bleu
+from captionrl.rewards.compiled import compiled
 from captionrl.rewards.ngrams import ORDERS, SKIPPED, find_slot
 from captionrl.rewards.words import arrays, number_tokens
 from captionrl.text.vocabulary import UNK
@@ -50,7 +50,7 @@ class PairwiseBleu:
         return torch.from_numpy(scores).to(tokens.device)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _score_pairs(
     word_of_token: np.ndarray, tokens: np.ndarray, lengths: np.ndarray, orders: np.ndarray, scores: np.ndarray
 ) -> int:

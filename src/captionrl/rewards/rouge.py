@@ -13,8 +13,8 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from captionrl.rewards.compiled import compiled
 from captionrl.rewards.ngrams import SKIPPED
 from captionrl.rewards.reward import MetricReward, RewardData
 from captionrl.rewards.words import Captions, SentenceMetric, Words
@@ -64,7 +64,7 @@ def _tabulate(items: list[list[list[int]]]) -> _Tables:
     )
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _f_measure(common: np.ndarray, words: int, sizes: np.ndarray) -> float:
     """From the longest common subsequence of a caption of so many words with each reference [R], and their lengths."""
     precision = recall = 0.0
@@ -77,7 +77,7 @@ def _f_measure(common: np.ndarray, words: int, sizes: np.ndarray) -> float:
     return (1 + BETA**2) * precision * recall / (recall + BETA**2 * precision)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _score_captions(
     tables: _Tables,
     word_of_token: np.ndarray,

@@ -25,10 +25,15 @@ LEFT = 1.1  # room for the words beside their attention
 
 
 def figure_paths(files: Sequence[Path], directory: Path) -> dict[Path, Path]:
-    """Where the picture of each file goes: DIRECTORY/<stem>.png, which no two files may share."""
-    paths = {file: directory / f"{file.stem}.png" for file in files}
+    """Where the picture of each file goes: DIRECTORY/<stem>.caption.png, which no two files may share.
+
+    Raises UserError where they would, and where it is one of the files.
+    """
+    paths = {file: directory / f"{file.stem}.caption.png" for file in files}
     owners: dict[Path, Path] = {}
     for file, path in paths.items():
+        if any(path.exists() and other.exists() and path.samefile(other) for other in files):
+            raise UserError(f"{path}: would be replaced by the picture of {file}; give --figure another directory")
         if owners.setdefault(path, file) != file:
             raise UserError(f"{path}: would show both {owners[path]} and {file}; caption them in two calls")
     return paths

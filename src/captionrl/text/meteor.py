@@ -3,6 +3,7 @@
 import gzip
 import os
 import re
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -36,9 +37,12 @@ def pruned_paraphrases(captions: Iterable[str]) -> Path:
     FilterParaphrase does not serve: it drops punctuation, which coco-caption's METEOR matches.
     """
     captions = sorted(set(captions))
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "captionrl"
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "captionrl"
+    except RuntimeError:  # a user without a home, as containers have them
+        return PARAPHRASES
     pruned = cache / f"paraphrase-en-{fingerprint([PARAPHRASES.stat().st_size, captions])}.gz"
-    if pruned.exists():
+    if _is_whole(pruned):
         return pruned
 
     # What the jar will make of the captions: it re-tokenises them ("u.s." becomes "us").
@@ -64,3 +68,14 @@ def pruned_paraphrases(captions: Iterable[str]) -> Path:
     except OSError:
         return PARAPHRASES
     return pruned
+
+
+def _is_whole(table: Path) -> bool:
+    """Whether it is there, may be read, and was not cut off."""
+    try:
+        with gzip.open(table) as file:
+            while file.read(1 << 20):
+                pass
+    except (OSError, EOFError, zlib.error):
+        return False
+    return True

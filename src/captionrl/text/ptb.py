@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from captionrl.errors import UserError
 from captionrl.text.java import run_java
 
 # Every character that Python or Stanford's lexer takes for the end of a line.
@@ -31,6 +32,6 @@ def tokenize(captions: Sequence[str]) -> list[list[str]]:
     output = run_java(jar, "edu.stanford.nlp.process.PTBTokenizer", ["-preserveLines", "-lowerCase"], text, timeout=600)
     lines = output.removesuffix("\n").split("\n")
     if len(lines) != len(captions):
-        raise RuntimeError(f"the PTB tokeniser gave {len(lines)} lines for {len(captions)} captions")
+        raise UserError(f"the PTB tokeniser gave {len(lines)} lines for {len(captions)} captions")
     # Not split(): a token can hold a no-break space ("1 1/2").
     return [[token for token in line.split(" ") if token] for line in lines]

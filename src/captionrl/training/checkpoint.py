@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from captionrl.config import CorpusSettings, complaint, model_spec
 from captionrl.errors import UserError
-from captionrl.files import atomic
+from captionrl.files import atomic, check_readable
 from captionrl.models import Policy, build_module
 from captionrl.text.vocabulary import Vocabulary
 
@@ -98,10 +98,9 @@ def load_beside(path: Path) -> dict[str, Tensor]:
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Header and tensors of a safetensors file."""
+    check_readable(path)
     try:
         with safe_open(path, "pt") as file:
             return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such checkpoint") from None
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: not a safetensors file ({error}); train it again") from None
