@@ -75,7 +75,7 @@ def parse_json(data: bytes, name: Path | str) -> Any:
         return json.loads(decode_utf8(data, name))
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        raise UserError(f"{name}: {place}: not JSON ({error.msg}); mend it, or fetch it again") from None
+        raise UserError(f"{name}: {place}: not JSON ({error.msg}); correct it, or fetch it again") from None
 
 
 def read_bytes(path: Path | str) -> bytes:

@@ -72,7 +72,7 @@ def _read(path: Path | str) -> Any:
             return _read_lines(path, text, unique)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        raise UserError(f"{path}: {place}: not JSON ({error.msg}); mend it") from None
+        raise UserError(f"{path}: {place}: not JSON ({error.msg}); correct it") from None
     except (RecursionError, ValueError):
         raise UserError(f"{path}: not JSON that can be read (nested too deep, or a number too long)") from None
 
@@ -86,7 +86,7 @@ def _read_lines(path: Path | str, text: str, unique: Callable[[list[tuple[str, A
                 values.append(json.loads(line, object_pairs_hook=unique))
             except json.JSONDecodeError as error:
                 fault = f"neither one JSON value nor one a line ({error.msg})"
-                raise UserError(f"{path}: line {number}, column {error.colno}: {fault}; mend it") from None
+                raise UserError(f"{path}: line {number}, column {error.colno}: {fault}; correct it") from None
     return values
 
 
