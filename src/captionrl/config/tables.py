@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 # fmt: off
 Metric = Literal[
     "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr-D", "SPICE", "Embedding",
-    "Div-1", "Div-2", "mBleu-4", "self-CIDEr",
+    "CIDEr-D-first", "Div-1", "Div-2", "mBleu-4", "mBleu-4-corpus", "self-CIDEr",
 ]
 # fmt: on
 CAPTION_METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr-D", "SPICE", "Embedding")
-SET_METRICS = ("CIDEr-D", "Div-1", "Div-2", "mBleu-4", "self-CIDEr")  # of several captions an item
+# Of several captions an item.
+SET_METRICS = ("CIDEr-D", "CIDEr-D-first", "Div-1", "Div-2", "mBleu-4", "mBleu-4-corpus", "self-CIDEr")
 
 
 class Row(Strict):

@@ -134,8 +134,8 @@ def _differences(built: Built, differences: dict[str, Difference]) -> list[str]:
 
 
 def _cited(built: Built) -> list[str]:
-    """The metrics that have columns for the paper's numbers: all, or none where it has no such table."""
-    return [str(metric) for metric in built.table.metrics] if any(line.cited for line in built.lines) else []
+    """The metrics that have columns for the paper's numbers: those of which it has some."""
+    return [str(metric) for metric in built.table.metrics if any(metric in line.cited for line in built.lines)]
 
 
 def _fields(built: Built, line: Line) -> list[str]:

@@ -14,7 +14,8 @@ from captionrl.evaluation.results import read_scores
 from captionrl.provenance import commit
 
 SAMPLES = 2000  # bootstrap resamples
-SHARES = ("Div-1", "Div-2", "mBleu-4", "self-CIDEr")  # printed between 0 and 1; all other metrics times 100
+# Printed between 0 and 1; all other metrics times 100.
+SHARES = ("Div-1", "Div-2", "mBleu-4", "mBleu-4-corpus", "self-CIDEr")
 
 
 @dataclass(frozen=True)
