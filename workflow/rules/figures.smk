@@ -8,7 +8,7 @@ for paper_name in [name for name, paper in PAPERS.items() if paper.figures.names
         input:
             curves=curves_of(paper_name),
             checkpoints=captioners_of(paper_name),
-            captions=expand(rules.captions.output, corpus=corpora_shown(paper_name)),
+            captions=captions_shown(paper_name),
             features=features_shown(paper_name),
             predictions=predictions_shown(paper_name),
             attributes=attributes_shown(paper_name),
