@@ -11,6 +11,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from captionrl.config import (
+    BEAM_SET,
     GREEDY,
     LOOKAHEAD,
     BackbonePhase,

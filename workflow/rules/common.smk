@@ -185,14 +185,15 @@ def checkpoints(wildcards, run):
 
 def decoding_option(wildcards):
     paper, decoding = PAPERS[wildcards.paper], split_system(wildcards.system)[1]
+    normalised = " --length-normalised" if paper.length_normalised else ""
     if is_set(wildcards.system):
-        return f"--set {decoding} --size {SET}"
+        return f"--set {decoding} --size {SET}" + (normalised if decoding == BEAM_SET else "")
     if decoding == GREEDY:
         return "--beam 1"
     if decoding == LOOKAHEAD:
         return f"--beam {paper.beam} --look-ahead {paper.look_ahead}"
     stage = stage_of(wildcards.system)
-    return f"--beam {paper.beam}" + ("" if stage is None else f" --stage {stage}")
+    return f"--beam {paper.beam}{normalised}" + ("" if stage is None else f" --stage {stage}")
 
 
 def is_shown(metric, wildcards):

@@ -121,14 +121,15 @@ rule submission:
         code=lambda wildcards: code_version(
             "submit", *PAPERS[wildcards.paper].methods_of(leaderboard_of(wildcards.paper).run)
         ),
-        beam=lambda wildcards: PAPERS[wildcards.paper].beam,
+        beam=lambda wildcards: f"--beam {PAPERS[wildcards.paper].beam}"
+        + (" --length-normalised" if PAPERS[wildcards.paper].length_normalised else ""),
         images=lambda wildcards: IMAGE_LISTS[wildcards.part].format(corpus=leaderboard_of(wildcards.paper).corpus),
         store=lambda wildcards, input: store_of(input.features),
     message:
         "Captioning {wildcards.part} for the MSCOCO server: {output}"
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl submit --checkpoint {input.checkpoint} --images {params.images}"
-        " --features {params.store} --out {output} --beam {params.beam} --device {params.device} 2> >(trap '' TERM INT; exec tee {log} >&2)"
+        " --features {params.store} --out {output} {params.beam} --device {params.device} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 for paper_name, board_name in [(paper, board) for paper in PAPERS for board in PAPERS[paper].leaderboards]:

@@ -56,6 +56,7 @@ from captionrl.config.sizes import (
     StackCapSizes,
 )
 from captionrl.config.systems import (
+    BEAM_SET,
     GREEDY,
     LOOKAHEAD,
     SETS,
@@ -68,6 +69,7 @@ from captionrl.config.systems import (
 from captionrl.config.tables import Comparison, Leaderboard, Row, Table
 
 __all__ = [
+    "BEAM_SET",
     "GREEDY",
     "LOOKAHEAD",
     "MODELS",

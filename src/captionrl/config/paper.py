@@ -93,6 +93,7 @@ class Paper(Strict):
     phases: dict[Name, AnyPhase]
     runs: dict[Name, Run]
     beam: PositiveInt
+    length_normalised: bool = False  # whether beam search ranks captions by their log-probability a token
     look_ahead: Share | None = None  # the log-probability's weight in look-ahead search; the rest is the value's
     reward_model: Name | None = None  # the run whose embedding the metric Embedding is about
     tables: dict[Name, Table]

@@ -8,7 +8,8 @@ RUN.sample          a set of captions an item, sampled
 RUN.beam-set        a set of captions an item, all that a beam search finds
 """
 
-SETS = ("sample", "beam-set")  # several captions an item
+BEAM_SET = "beam-set"
+SETS = ("sample", BEAM_SET)  # several captions an item
 GREEDY, LOOKAHEAD = "greedy", "lookahead"
 
 

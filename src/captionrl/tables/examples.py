@@ -202,7 +202,10 @@ def _captions(
     features = sources.work / corpus / "features" / f"{file_name(metadata.backbone)}.h5"
     batch = open_clips(path, metadata, features, where).batch(ids)
     most = metadata.corpus_settings.max_words + 1
-    found = describe(policy.to(where), metadata.vocabulary, batch, most, paper.beam, stage)
+    how = paper.beam, stage
+    found = describe(
+        policy.to(where), metadata.vocabulary, batch, most, *how, length_normalised=paper.length_normalised
+    )
     return {id: [description] for id, description in zip(ids, found, strict=True)}
 
 
