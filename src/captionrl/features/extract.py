@@ -52,7 +52,7 @@ class Extractor(Protocol):
     @property
     def transform(self) -> str: ...
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """Rows of a clip's frames uint8 [N, size, size, 3], on the CPU."""
+        """Rows of a clip's frames uint8 [N, H, W, 3], on the CPU."""
 
 
 Item = tuple[str, Path]  # id, media file
@@ -217,7 +217,7 @@ class _Ahead:
             yield item, done if self.on_cpu or isinstance(done, MediaError) else self.backbone.forward(done)
 
     def _work(self, media: Path) -> Features | MediaError:
-        """Of a media file the features, or for a GPU to make them of, the frames [N, size, size, 3]."""
+        """Of a media file the features, or for a GPU to make them of, the frames [N, H, W, 3]."""
         try:
             frames = np.stack([image for _, image in sample_frames(media, self.fps, self.backbone.resize)])
         except MediaError as error:
