@@ -35,10 +35,12 @@ rule check_data:
         "work/log/check_data/{corpus}.log",
     params:
         code=code_version("check-data"),
+        allowed_failures=PARAMS.allowed_failures,
     message:
         "Checking that the files of {wildcards.corpus} are in data/{wildcards.corpus}{MISSING:data/{wildcards.corpus}/}"
     shell:
-        "exec captionrl check-data {wildcards.corpus} --raw data/{wildcards.corpus} 2> >(trap '' TERM INT; exec tee {log} >&2)"
+        "exec captionrl check-data {wildcards.corpus} --raw data/{wildcards.corpus}"
+        " --allowed-failures {params.allowed_failures} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 ruleorder: render > check_data

@@ -61,7 +61,7 @@ def weights_file(text: str) -> Path | str:
 
 
 SHARED: dict[str, dict[str, Any]] = {
-    "allowed-failures": {"type": int, "default": 0, "metavar": "N", "help": "broken videos to leave out"},
+    "allowed-failures": {"type": int, "default": 0, "metavar": "N", "help": "missing or broken videos to leave out"},
     "beam": {"type": positive, "default": 5, "metavar": "N", "help": "beam width"},
     "device": {"choices": ("auto", "cpu", "cuda"), "default": "auto", "help": "auto: CUDA if there is a GPU"},
     "fps": {"type": float, "default": 3.0, "help": "frames per second"},
