@@ -11,6 +11,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from captionrl.config import (
+    BEAM_SET,
     GREEDY,
     LOOKAHEAD,
     BackbonePhase,
@@ -33,6 +34,7 @@ from captionrl.config.backbones import (
     given_weights,
     is_extracted,
 )
+from captionrl.datasets.corpus import SPLITS
 from captionrl.datasets.missing import missing_files
 from captionrl.datasets.own import CSV, JSONL
 from captionrl.datasets.read import is_known
@@ -88,6 +90,7 @@ SMALL = SCALE != "paper"  # jobs of a laptop's size
 
 wildcard_constraints:
     corpus="[a-z0-9-]+",
+    variant="(/[a-z0-9-]+)?",
     paper="|".join(PAPERS),
     run="[a-z0-9-]+",
     system=r"[a-z0-9-]+(\.(sample|beam-set|greedy|lookahead|stage[0-9]+))?",
@@ -97,6 +100,7 @@ wildcard_constraints:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/captions.smk"
 include: "workflow/rules/backbones.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/features.smk"

@@ -25,7 +25,7 @@ from captionrl.datasets.manifest import manifest
 from captionrl.dotted import load_object
 
 PAST = [
-    "resnet152", "resnet101-grid", "vgg16", "bottomup", "mini", "mini-grid", "annotations",
+    "resnet152", "resnet152-whole", "resnet101-grid", "vgg16", "bottomup", "mini", "mini-grid", "annotations",
     "inception-resnet-v2-frames", "mini-frames",
 ]  # fmt: skip
 TIMM = "timm:vit_small_patch14_dinov2.lvd142m"

@@ -104,7 +104,10 @@ def test_every_command_explains_itself(command_line, command):
 
 
 def test_every_default_is_shown(command_line):
-    assert "--allowed-failures N  broken videos to leave out (default: 0)\n" in command_line("features", "--help")[1]
+    assert (
+        "--allowed-failures N  missing or broken videos to leave out (default: 0)\n"
+        in command_line("features", "--help")[1]
+    )
     out = " ".join(command_line("evaluate", "--help")[1].split())
     assert "--split {train,val,test} the items to use (default: test)" in out
     assert out.count("default") == 1  # nothing is said of None and of no files
@@ -240,7 +243,7 @@ def test_training_what_no_paper_knows_is_one_line(refused, tmp_path, phase, corp
 
 
 def test_a_table_that_no_paper_knows_is_one_line(refused, tmp_path):
-    write_json(tmp_path / "metadata.json", {"origin": "x"})
+    write_json(tmp_path / "metadata.json", {"origin": "x", "splits": {"test": {"items": 1}}})
     write_json(tmp_path / "no-visual-input/seed1.json", {"scores": {}, "provenance": {}})
     files = [
         "--metadata",

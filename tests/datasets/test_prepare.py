@@ -9,6 +9,7 @@ from captionrl.datasets.prepare import describe, prepare
 from captionrl.datasets.prepared import load_captions
 from captionrl.errors import UserError
 from captionrl.text import ptb
+from captionrl.text.punctuation import strip_punctuation
 from captionrl.text.vocabulary import Vocabulary
 
 CORPUS = Corpus(
@@ -80,6 +81,24 @@ def test_the_vocabulary_never_sees_validation_or_test(tmp_path, fast_tokens):
     vocabulary = Vocabulary.load(tmp_path / "vocabulary.json")
     assert "man" in vocabulary
     assert "zebra" not in vocabulary
+
+
+def test_words_of_all_items_count_where_asked(fast_tokens, tmp_path):
+    """The vocabulary of Stack-Cap's released code: words of all splits, in its case those seen more than five times."""
+    metadata = prepare(CORPUS, tmp_path, 2, "all")
+    assert metadata["counted"] == "all"
+    assert Vocabulary.load(tmp_path / "vocabulary.json").words[4:] == ("a", "dog", "runs")  # of training items: a
+
+
+def test_without_punctuation_no_two_captions_of_words_are_the_same_to_scores(tmp_path):
+    metadata = prepare(CORPUS, tmp_path, 1, punctuation=False)
+    words = Vocabulary.load(tmp_path / "vocabulary.json").words
+    assert strip_punctuation(words) == list(words)
+    captions = load_captions(tmp_path)
+    assert captions.tokens["a"] == [["a", "dog", "runs"], ["a", "dog"]]
+    assert captions.raw["a"] == CORPUS.captions["a"]
+    assert (metadata["punctuation"], metadata["mean_length"]) == (False, 15 / 5)
+    assert describe(CORPUS, 1)["vocabulary"] == len(words) + 2  # . !
 
 
 def test_damaged_files_are_named(tmp_path, fast_tokens):

@@ -1,7 +1,7 @@
 import pytest
 
 from captionrl.datasets.corpus import Item
-from captionrl.datasets.manifest import find
+from captionrl.datasets.manifest import find, require
 from captionrl.datasets.read import read_corpus
 from captionrl.errors import UserError
 
@@ -50,6 +50,20 @@ def test_gifs_in_no_list_are_left_out_and_counted(tmp_path):
     corpus = read_corpus("tgif", tmp_path)
     assert len(corpus.items) == 3
     assert corpus.origin.endswith("; 1 GIFs in no list left out")
+
+
+def test_gifs_that_nobody_has_any_more_may_be_missing_if_so_many_are_allowed(tmp_path):
+    write(tmp_path)
+    (tmp_path / "gifs").mkdir()
+    (tmp_path / "gifs/tumblr_mevmyaKtDf1rgvhr8o1_500.gif").write_bytes(b"GIF89a")
+    (tmp_path / "gifs/tumblr_md414i67jD1qaqik6o1_500.gif").touch()  # empty
+    corpus = read_corpus("tgif", tmp_path)
+    with pytest.raises(UserError, match=r"tumblr_md414i67jD1qaqik6o1_500.gif: empty \(and 1 more\), 1 may be; put it"):
+        require(corpus, tmp_path, 1)
+    assert require(corpus, tmp_path, 2).keys() == {*FILES, "gifs/tumblr_mevmyaKtDf1rgvhr8o1_500.gif"}
+    (tmp_path / FILES[1]).write_text("")
+    with pytest.raises(UserError, match=r"splits/train\.txt: empty"):  # annotation must be there in any case
+        require(corpus, tmp_path, 9)
 
 
 def test_line_ends_do_not_matter(tmp_path):

@@ -62,6 +62,21 @@ def test_a_beam_wide_enough_for_all_captions_is_exhaustive_search(model, seed):
     a_beam_that_is_wide_enough_equals_exhaustive_search(toy_policy(model, seed=seed))
 
 
+@pytest.mark.parametrize("model", ["pooled", "stack-cap"])
+def test_normalised_by_length_a_wide_beam_ranks_all_captions_by_log_probability_a_token(model):
+    policy, captions = toy_policy(model), every_caption()
+    memory = policy.encode(batch(CLIPS[:3]))
+    found, scores = beam_search(policy, memory, captions.shape[1], len(captions), length_normalised=True)
+    lengths, differ = (captions != PAD).sum(1), 0
+    for row in range(3):
+        log_p = word_log_probs(policy, memory.select(torch.full((len(captions),), row)), captions).sum(1)
+        order = (log_p / lengths).argsort(descending=True)
+        assert torch.equal(found[row], captions[order])
+        torch.testing.assert_close(scores[row], log_p[order])  # still log-probabilities
+        differ += not torch.equal(captions[order[0]], captions[log_p.argmax()])
+    assert differ  # else ranking by log-probability would do
+
+
 @pytest.mark.parametrize("model", POLICIES)
 @pytest.mark.parametrize("width", [2, 3, 5])
 def test_a_narrow_beam_is_the_textbooks(model, width):

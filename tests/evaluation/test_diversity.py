@@ -149,6 +149,29 @@ def test_cider_is_the_mean_of_that_of_tables(corpus, sets):
         assert score == pytest.approx(np.mean([c["CIDEr-D"].items[id] for c in columns]), abs=1e-9)
 
 
+def test_the_first_captions_cider_is_that_of_single_captions(corpus, sets):
+    references, _ = corpus
+    (results,) = evaluate_sets(references, [sets], ["CIDEr-D", "CIDEr-D-first"])
+    single = evaluate(references, {id: texts[0] for id, texts in sets.items()}, ["CIDEr-D"])["CIDEr-D"]
+    assert results["CIDEr-D-first"].value == pytest.approx(single.value, abs=1e-9)
+    assert abs(results["CIDEr-D-first"].value - results["CIDEr-D"].value) > 0.1
+    assert results["CIDEr-D-first"].items == pytest.approx(single.items, abs=1e-9)
+
+
+def test_mbleu_of_a_corpus_is_the_mean_of_pycocoevalcaps_corpus_bleus(sets):
+    draw = np.random.default_rng(3)
+    texts = {i: [" ".join(draw.choice(WORDS[:3], size=draw.integers(1, 7))) for _ in range(5)] for i in range(40)}
+    (results,) = evaluate_sets({str(id): ["a dog"] for id in texts}, [{str(id): t for id, t in texts.items()}])
+    corpora = [
+        Bleu(4).compute_score(
+            {id: [*t[:k], *t[k + 1 :]] for id, t in texts.items()}, {id: [t[k]] for id, t in texts.items()}, verbose=0
+        )[0][3]
+        for k in range(5)
+    ]
+    assert results["mBleu-4-corpus"].value == pytest.approx(100 * np.mean(corpora), abs=1e-9)
+    assert results["mBleu-4-corpus"].value > results["mBleu-4"].value + 1  # of a diverse set, by sentence, 0 mostly
+
+
 def test_words_that_no_reference_has_are_different_words():
     said = tokens("zyx wvu", "a dog"), *[tokens("a", "a")] * 3
     merged = tokens("zyx zyx", "a dog"), *[tokens("a", "a")] * 3
@@ -162,7 +185,8 @@ def test_a_result_fits_the_bootstrap_and_has_the_mean_of_its_items(corpus, sets)
     assert list(results) == list(SET_METRICS)
     for metric, result in results.items():
         assert list(result.items) == sorted(references)
-        assert result.value == pytest.approx(np.mean(list(result.items.values())))
+        if metric != "mBleu-4-corpus":
+            assert result.value == pytest.approx(np.mean(list(result.items.values())))
         low, high = interval(metric, [result.statistics])
         assert low < result.value < high
         assert paired(metric, [result.statistics], [result.statistics]) == 1

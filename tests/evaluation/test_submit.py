@@ -96,7 +96,7 @@ def test_captions_are_the_best_of_beam_search(written, world, checkpoint):
 def first_words(monkeypatch, *captions):
     """Have beam search find these captions, lists of token ids, of every item."""
 
-    def found(policy, memory, max_tokens, width):
+    def found(policy, memory, max_tokens, width, length_normalised):
         rows = [[*caption, EOS, *[PAD] * (5 - len(caption))] for caption in captions]
         return torch.tensor([rows[:width]] * len(memory.first_words())), None
 

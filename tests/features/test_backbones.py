@@ -18,6 +18,7 @@ from captionrl.features.backbones import (
     normalise,
     save_mini,
 )
+from captionrl.features.resize import resize_of
 from captionrl.files import sha256
 
 
@@ -223,3 +224,10 @@ def test_weights_of_another_network_are_not_inception_resnet_v2s(tmp_path):
 def test_a_backbone_that_cannot_be_trained_is_refused():
     with pytest.raises(UserError, match="cannot be trained"):
         load_trunk("vgg16")
+
+
+def test_resnet152_whole_sees_what_a_crop_loses():
+    cropped, whole = (resize_of(BACKBONES[name].facts) for name in ("resnet152", "resnet152-whole"))
+    assert (str(cropped), str(whole)) == ("shorter 256 crop 224 bilinear", "squash 450 bilinear")
+    assert whole.scaled(640, 480) == (450, 450)
+    assert BACKBONES["resnet152-whole"].weights == BACKBONES["resnet152"].weights

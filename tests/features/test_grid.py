@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -11,9 +12,11 @@ from captionrl.config.backbones import BACKBONES
 from captionrl.features import store as module
 from captionrl.features.backbones import Grid, load_backbone, load_mini, normalise
 from captionrl.features.extract import extract
-from captionrl.features.resize import resize_of
+from captionrl.features.resize import Resize, resize_of
 from captionrl.features.store import FeatureStore, write_store
+from captionrl.features.video import sample_frames
 
+MEAN_STD = BACKBONES["mini"].facts.mean, BACKBONES["mini"].facts.std
 ATTRIBUTES = {"backbone": "x", "weights_sha256": "ab", "fps": 3.0, "transform": "x", "code_version": "1", "dim": 8}
 
 
@@ -113,8 +116,43 @@ def test_a_read_that_comes_short_is_done_again(tmp_path, monkeypatch):
 
 def test_resnet101_grid_sees_the_whole_picture_in_14_by_14_cells():
     spec = BACKBONES["resnet101-grid"]
-    assert (spec.facts.dim, spec.grid, str(resize_of(spec.facts))) == (2048, 14, "squash 448 bilinear")
-    assert spec.facts.size == 32 * spec.grid
+    assert (spec.facts.dim, spec.grid, str(resize_of(spec.facts))) == (2048, 14, "native, at most 640 bilinear")
+
+
+@pytest.mark.parametrize(
+    ("size", "seen"),
+    [
+        ((640, 480), (640, 480)),  # COCO's sizes stay
+        ((427, 640), (427, 640)),
+        ((50, 40), (50, 40)),
+        ((1280, 960), (640, 480)),
+        ((3000, 2), (640, 1)),
+    ],
+)
+def test_a_picture_in_its_own_size_keeps_its_shape(tmp_path, size, seen):
+    Image.effect_noise(size, 80).convert("RGB").save(tmp_path / "a.png")
+    ((_, image),) = sample_frames(tmp_path / "a.png", resize=resize_of(BACKBONES["resnet101-grid"].facts))
+    assert image.shape == (seen[1], seen[0], 3)
+    if seen == size:
+        assert np.array_equal(image, np.asarray(Image.open(tmp_path / "a.png")))
+
+
+@pytest.mark.parametrize("size", [(96, 64), (64, 160)])
+def test_the_map_of_a_picture_in_its_own_size_is_pooled_to_cells(tmp_path, mini_weights, size):
+    """Of two aspect ratios, what extraction stores is torch's adaptive pooling of the network's own map."""
+    Image.effect_noise(size, 80).convert("RGB").save(tmp_path / "a.png")
+    backbone = replace(load_backbone("mini-grid", mini_weights), resize=Resize(640, native=True))
+    backbone.module.side = 3
+    files = {"out": tmp_path / "a.h5", "manifest": tmp_path / "a.json", "state": tmp_path / "state"}
+    extract([("a", tmp_path / "a.png")], replace(backbone, grid=3), **files, code_version="1")
+    images = normalise(torch.from_numpy(np.asarray(Image.open(tmp_path / "a.png")).copy())[None], *MEAN_STD)
+    model = load_mini(mini_weights).eval()
+    with torch.inference_mode():
+        native = model.stages(model.stem(images))
+    assert native.shape[2:] == (size[1] // 16, size[0] // 16)  # of its own shape
+    expected = nn.functional.adaptive_avg_pool2d(native, 3)[0].flatten(1).T
+    stored = torch.from_numpy(FeatureStore(tmp_path / "a.h5").read("a")).float()
+    torch.testing.assert_close(stored, expected, atol=2e-2, rtol=1e-2)
 
 
 @pytest.mark.slow
@@ -128,7 +166,7 @@ def test_resnet101_grid_is_torchvisions_layer4(tmp_path):
             nn.init.constant_(weight, 0.2)
     torch.save(reference.state_dict(), tmp_path / "resnet101.pth")
     backbone = load_backbone("resnet101-grid", tmp_path / "resnet101.pth")
-    frames = torch.randint(0, 256, (1, 448, 448, 3), dtype=torch.uint8)
+    frames = torch.randint(0, 256, (1, 448, 448, 3), dtype=torch.uint8)  # whose map has 14 x 14 cells already
     features = backbone.forward(frames)
     found = []
     reference.layer4.register_forward_hook(lambda module, inputs, output: found.append(output))

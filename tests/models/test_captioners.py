@@ -46,6 +46,18 @@ def test_attention_over_a_batch_looks_at_each_clips_own_frames():
         assert (weights[~features.mask] == 0).all()
 
 
+def test_soft_attention_of_pictures_begins_at_the_mean_region():
+    """Xu et al. 2015, section 3.1.2; that of videos (Yao et al. 2015), which HRL cites, begins at zero."""
+    policy, clips = toy_policy("show-attend-tell"), toy_clips(4, 1, 3)
+    state = policy.start(policy.encode(batch(clips, extra=2, filler=1e6)))
+    mean = torch.stack([policy.project(clip.mean(0)) for clip in clips])
+    torch.testing.assert_close(state.hidden, policy.first_hidden(mean))
+    torch.testing.assert_close(state.cell, policy.first_cell(mean))
+    assert (state.hidden - state.cell).abs().max() > 0.01
+    videos = toy_policy("soft-attention")
+    assert (videos.start(videos.encode(batch(clips))).hidden == 0).all()
+
+
 def test_mean_pooling_sees_the_mean_frame():
     policy, clips = toy_policy("mean-pooling"), toy_clips(4, 1, 3)
     means = [clip.mean(0, keepdim=True) for clip in clips]

@@ -98,6 +98,23 @@ def test_the_loss_of_each_stage_reaches_its_own_decoder_and_its_own_words(policy
         assert (head[-1].weight.grad is not None) == (other == stage)
 
 
+@pytest.mark.parametrize("feedback", [True, False])
+def test_a_stages_loss_reaches_later_stages_only_through_the_state_that_is_fed_back(feedback):
+    policy = toy_policy("stack-cap", feedback_gradients=feedback)
+    memory = policy.encode(batch(toy_clips(4, 1, 3)))
+    hidden, places = policy.teacher_forced_hidden(CAPTIONS, memory)
+    for stage, logits in enumerate(policy.predictions(hidden)):
+        loss = nn.functional.cross_entropy(logits, CAPTIONS.flatten()[places])
+        reached = [
+            any((grad != 0).any() for grad in grads if grad is not None)
+            for grads in (
+                torch.autograd.grad(loss, list(decoder.parameters()), retain_graph=True, allow_unused=True)
+                for decoder in (policy.coarse, *policy.fine)
+            )
+        ]
+        assert reached == [feedback or decoder <= stage for decoder in range(3)]
+
+
 def test_cross_entropy_is_the_sum_over_stages(policy):
     features = batch(toy_clips(4, 1, 3))
     memory = policy.encode(features)

@@ -27,13 +27,14 @@ def gradient(policy, scalar):
     return torch.cat([each.flatten() for each in gradients(scalar, policy)])
 
 
-def test_its_expectation_is_twice_the_gradient_of_the_expected_reward(world):
+@pytest.mark.parametrize(("relative_to", "times"), [("both", 2), ("greedy", 1), ("stage-before", 1)])
+def test_its_expectation_is_the_gradient_of_the_expected_reward_once_a_bracket(world, relative_to, times):
     policy, log_p, reward = world
     p = log_p.detach().exp()
     captions = len(reward)
     best = reward[torch.tensor([3, 7])].expand(captions**3, 2)  # whatever the greedy captions earn
     which = torch.cartesian_prod(*[torch.arange(captions)] * 3)  # a sample of every stage
-    advantage = staged_advantage(reward[which], best)
+    advantage = staged_advantage(reward[which], best, relative_to)
     drawn = log_p.detach()[which, torch.arange(3)].requires_grad_()
     (per_draw,) = torch.autograd.grad(staged_loss(drawn[:, 1:], advantage) * len(which), drawn)
     weighted = per_draw * p[which, torch.arange(3)].prod(1, keepdim=True)
@@ -43,7 +44,7 @@ def test_its_expectation_is_twice_the_gradient_of_the_expected_reward(world):
     estimated = gradient(policy, (per_caption * log_p).sum())
     exact = gradient(policy, -(log_p[:, 1:].exp() * reward[:, None]).sum())  # eq. 11
     assert exact.abs().max() > 1e-3
-    torch.testing.assert_close(estimated, 2 * exact, atol=1e-10, rtol=1e-8)
+    torch.testing.assert_close(estimated, times * exact, atol=1e-10, rtol=1e-8)
 
 
 def test_a_stage_that_says_what_it_would_and_what_the_one_before_said_learns_nothing():
@@ -52,6 +53,9 @@ def test_a_stage_that_says_what_it_would_and_what_the_one_before_said_learns_not
     advantage = staged_advantage(rewards, greedy)
     assert (advantage[0] == 0).all()
     torch.testing.assert_close(advantage[1], torch.tensor([0.2 + 0.3, 0.0 - 0.1]))
+    parts = [staged_advantage(rewards, greedy, part) for part in ("greedy", "stage-before")]
+    torch.testing.assert_close(parts[0][1], torch.tensor([0.2, 0.0]))
+    torch.testing.assert_close(sum(parts), advantage)
 
 
 def test_it_is_summed_over_stages_and_averaged_over_the_batch():

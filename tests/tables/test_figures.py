@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 import shutil
 import sys
@@ -208,6 +209,13 @@ def test_a_picture_is_lit_where_it_is_attended_to():
     assert corner[height // 8, -width // 8].min() > 200
     assert corner[height // 2 :].max() < 10 + 255 * SHADE
     assert corner[:, : width // 2].max() < 10 + 255 * SHADE
+
+
+def test_a_map_is_its_cells_smoothed_by_a_gaussian_of_a_quarter_of_a_cell():
+    column = attention_overlay(None, np.tile(np.eye(8)[3], 8))  # the fourth of eight columns is looked at
+    cells = (np.arange(column.shape[1]) + 0.5) / 12
+    across = np.array([math.erf((x - 3) * 2 * math.sqrt(2)) - math.erf((x - 4) * 2 * math.sqrt(2)) for x in cells]) / 2
+    np.testing.assert_allclose((column[48, :, 0] / 255 - SHADE) / (1 - SHADE), across, atol=0.03)
 
 
 def test_every_figure_becomes_a_png_and_all_of_them_a_page(paper, curves, sources, tmp_path):

@@ -181,6 +181,15 @@ def test_a_stages_captions_are_compared_with_those_of_other_runs_last_stages():
     assert paper.runs_of("t") == ["stack-cap", "lstm", "lstm-xe"]
 
 
+def test_a_row_of_a_stage_may_have_the_same_stage_as_its_control():
+    rows = [{"method": "coarse", "run": "stack-cap.stage0", "control": "stack-cap-compute-matched.stage0"}]
+    paper = load_paper(STACKCAP, "mini", {"tables": {"t": {**STAGES, "rows": rows}}})
+    assert paper.systems_of("t") == ["stack-cap.stage0", "lstm", "stack-cap-compute-matched.stage0"]
+    rows = [{**rows[0], "control": "lstm-xe.stage0"}]
+    with pytest.raises(UserError, match=r"rows\[0\].control: no decoding is called 'stage0'"):
+        load_paper(STACKCAP, "mini", {"tables": {"t": {**STAGES, "rows": rows}}})
+
+
 @pytest.mark.parametrize("system", ["stack-cap.stage2", "lstm.stage0", "stack-cap.stage", "stack-cap.stage00"])
 def test_only_stages_before_the_last_one_have_a_system_of_their_own(system):
     tables = {"t": {**STAGES, "rows": [{"method": "no", "run": system}]}}

@@ -391,6 +391,13 @@ def test_markdown_says_what_the_numbers_are(scores, tmp_path):
         assert fact in legend
 
 
+def test_the_legend_says_how_many_test_items_had_no_features(scores, tmp_path):
+    write(*build(PAPER, "t", "mini", "some files", scores, split_items=64), tmp_path / "t.csv")
+    assert "60 of the 64 test items (the others have no features)" in (tmp_path / "t.md").read_text()
+    write(*build(PAPER, "t", "mini", "some files", scores, split_items=60), tmp_path / "t.csv")
+    assert " 60 test items" in (tmp_path / "t.md").read_text()
+
+
 def test_latex_has_a_row_a_method_and_no_bare_special(scores, tmp_path):
     text = written(scores, tmp_path / "t.csv").with_suffix(".tex").read_text()
     body = text.split("\\midrule\n")[1].split("\\bottomrule")[0].splitlines()

@@ -33,6 +33,10 @@ PHASE = StagewisePhase(
 
 @pytest.fixture
 def learner(tmp_path):
+    return learner_of(tmp_path, PHASE)
+
+
+def learner_of(tmp_path, phase):
     """Of four pictures of four regions, the reference of each two of three words."""
     regions = [(item, np.outer(np.arange(1, 5), 3 * np.eye(FEATURE)[row])) for row, item in enumerate(REFERENCES)]
     write_store(tmp_path / "store.h5", regions, BACKBONE | {"dim": FEATURE})
@@ -42,7 +46,7 @@ def learner(tmp_path):
     vocabulary = Vocabulary.build([text for texts in tokens.values() for text in texts], min_count=1)
     data = Data(Captions(items, {}, tokens), vocabulary, MAX_TOKENS - 1, CPU, clips)
     torch.manual_seed(1)
-    return StagewiseLearner(build_module("stack-cap", FEATURE, len(vocabulary), SIZES), data, PHASE, seed=1)
+    return StagewiseLearner(build_module("stack-cap", FEATURE, len(vocabulary), SIZES), data, phase, seed=1)
 
 
 def stage_log_probs(learner, memory, tokens, stage):
@@ -107,6 +111,16 @@ def test_its_loss_is_that_of_its_captions_their_rewards_and_those_of_greedy_and_
         assert stats[f"stage{stage}_reward"] == pytest.approx(before.mean().item())
     assert_close(loss, expected.to(loss))
     assert loss != 0
+
+
+def test_a_phase_may_take_one_bracket_of_the_reward_alone(tmp_path):
+    losses = {}
+    for relative_to in ("both", "greedy", "stage-before"):
+        learner = learner_of(tmp_path, PHASE.model_copy(update={"relative_to": relative_to}))
+        torch.manual_seed(7)  # the same captions
+        losses[relative_to] = learner.loss(0, 0)[0].item()
+    assert losses["both"] == pytest.approx(losses["greedy"] + losses["stage-before"])
+    assert len(set(losses.values())) == 3
 
 
 def test_what_the_coarse_stage_says_is_not_taught_but_how_it_serves_the_fine_ones_is(learner):

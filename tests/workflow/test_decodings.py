@@ -28,6 +28,17 @@ def test_greedy_search_is_a_beam_of_one_and_look_ahead_has_its_weight(plan):
     assert ways["joint.lookahead"] == (4, 0.25, None, None)
 
 
+def test_length_normalisation_is_of_beams_alone(project):
+    overrides = {"sle": {"length_normalised": True}}
+    config = (SEED, "overrides=" + json.dumps(overrides, separators=(",", ":")))
+    targets = ("results/mini/sle/table2.csv", "results/mini/sle/table4.csv")
+    commands = project.plan("--printshellcmds", *targets, config=config).commands["predict"]
+    lines = [parser().parse_args(["predict", *arguments]) for arguments in commands]
+    assert {(line.set, line.length_normalised) for line in lines} == {
+        (None, True), ("beam-set", True), ("sample", False)
+    }  # fmt: skip
+
+
 def test_a_figure_reads_their_predictions(plan):
     (arguments,) = plan.commands["figures"]
     shown = {path.as_posix() for path in parser().parse_args(["figures", *arguments]).predictions}

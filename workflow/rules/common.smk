@@ -41,37 +41,14 @@ def prepared(corpus):
             f"work/{corpus}/features/{file_name(paper.backbone_of(corpus, board.run))}-test2014.json"
             for paper, board in boards
         }
+    captions = {captions_of(corpus, paper.corpora[corpus].variant)[0] for paper in papers}
     segments = {
-        f"work/{corpus}/segments/{paper.corpora[corpus].segmentation}.parquet"
-        for paper in papers
-        if any(paper.needs_segments(phase, corpus) for phase in paper.phases)
+        segments_of(paper, corpus) for paper in papers if any(paper.needs_segments(p, corpus) for p in paper.phases)
     }
     attributes = {
-        f"work/{corpus}/attributes/{paper.corpora[corpus].tagger}.tsv"
-        for paper in papers
-        if any(paper.needs_attributes(phase, corpus) for phase in paper.phases)
+        attributes_of(paper, corpus) for paper in papers if any(paper.needs_attributes(p, corpus) for p in paper.phases)
     }
-    return [f"work/{corpus}/captions/captions.parquet", *sorted(features | segments | attributes)]
-
-
-def min_count(wildcards):
-    """The corpus' count threshold; papers that share a corpus share its vocabulary."""
-    counts = {
-        name: paper.corpora[wildcards.corpus].min_count
-        for name, paper in PAPERS.items()
-        if wildcards.corpus in paper.corpora
-    }
-    if len(set(counts.values())) != 1:
-        raise WorkflowError(
-            f"papers/*/*.yaml: corpora.{wildcards.corpus}.min_count: {counts or 'in no paper'}; must be one number"
-        )
-    return next(iter(counts.values()))
-
-
-def captions_files(wildcards):
-    """The list of captions of a corpus of the user's own. Where it has none, check-data says what is missing."""
-    files = [Path("data", wildcards.corpus, name) for name in (JSONL, CSV)]
-    return [] if is_known(wildcards.corpus) else [file for file in files if file.exists()]
+    return sorted(captions | features | segments | attributes)
 
 
 class MissingFiles:
@@ -112,16 +89,15 @@ def features_to_train(wildcards):
 def segments_to_train(wildcards):
     """Where the captions' segments end, for a phase that learns from it."""
     paper = PAPERS[wildcards.paper]
-    backend = paper.corpora[wildcards.corpus].segmentation
     needed = paper.needs_segments(wildcards.phase, wildcards.corpus)
-    return f"work/{wildcards.corpus}/segments/{backend}.parquet" if needed else []
+    return segments_of(paper, wildcards.corpus) if needed else []
 
 
 def attributes_to_train(wildcards):
     """The list of the attributes that a phase learns to predict."""
     paper = PAPERS[wildcards.paper]
     needed = paper.needs_attributes(wildcards.phase, wildcards.corpus)
-    return f"work/{wildcards.corpus}/attributes/{paper.corpora[wildcards.corpus].tagger}.tsv" if needed else []
+    return attributes_of(paper, wildcards.corpus) if needed else []
 
 
 def cnn_of(wildcards):
@@ -170,7 +146,7 @@ def attributes_shown(paper):
     """The lists of the attributes that a paper's figures show."""
     facts = PAPERS[paper]
     corpora = {figure.corpus for figure in facts.figures.examples.values() if figure.attributes}
-    return [f"work/{corpus}/attributes/{facts.corpora[corpus].tagger}.tsv" for corpus in sorted(corpora)]
+    return [attributes_of(facts, corpus) for corpus in sorted(corpora)]
 
 
 def option(name, files):
@@ -209,14 +185,15 @@ def checkpoints(wildcards, run):
 
 def decoding_option(wildcards):
     paper, decoding = PAPERS[wildcards.paper], split_system(wildcards.system)[1]
+    normalised = " --length-normalised" if paper.length_normalised else ""
     if is_set(wildcards.system):
-        return f"--set {decoding} --size {SET}"
+        return f"--set {decoding} --size {SET}" + (normalised if decoding == BEAM_SET else "")
     if decoding == GREEDY:
         return "--beam 1"
     if decoding == LOOKAHEAD:
         return f"--beam {paper.beam} --look-ahead {paper.look_ahead}"
     stage = stage_of(wildcards.system)
-    return f"--beam {paper.beam}" + ("" if stage is None else f" --stage {stage}")
+    return f"--beam {paper.beam}{normalised}" + ("" if stage is None else f" --stage {stage}")
 
 
 def is_shown(metric, wildcards):

@@ -35,10 +35,12 @@ rule check_data:
         "work/log/check_data/{corpus}.log",
     params:
         code=code_version("check-data"),
+        allowed_failures=PARAMS.allowed_failures,
     message:
         "Checking that the files of {wildcards.corpus} are in data/{wildcards.corpus}{MISSING:data/{wildcards.corpus}/}"
     shell:
-        "exec captionrl check-data {wildcards.corpus} --raw data/{wildcards.corpus} 2> >(trap '' TERM INT; exec tee {log} >&2)"
+        "exec captionrl check-data {wildcards.corpus} --raw data/{wildcards.corpus}"
+        " --allowed-failures {params.allowed_failures} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 ruleorder: render > check_data
@@ -72,25 +74,22 @@ rule captions:
         "data/{corpus}/raw.json",
         captions_files,
     output:
-        captions="work/{corpus}/captions/captions.parquet",
-        vocabulary="work/{corpus}/captions/vocabulary.json",
-        metadata="work/{corpus}/captions/metadata.json",
-        splits=expand("work/{{corpus}}/captions/splits/{split}.txt", split=["train", "val", "test"]),
+        captions_of("{corpus}", "{variant}"),
     log:
-        "work/log/captions/{corpus}.log",
+        "work/log/captions/{corpus}{variant}.log",
     benchmark:
-        "work/benchmark/captions/{corpus}.tsv"
+        "work/benchmark/captions/{corpus}{variant}.tsv"
     resources:
         mem_mb=4000,
         runtime=30,
     params:
         code=code_version("corpus"),
-        min_count=min_count,
-        out=lambda wildcards, output: Path(output.captions).parent,
+        preparation=preparation,
+        out=lambda wildcards, output: folder(output),
     message:
-        "Reading and tokenising the captions of {wildcards.corpus}"
+        "Reading and tokenising the captions of {wildcards.corpus}: {params.out}"
     shell:
-        "exec captionrl corpus {wildcards.corpus} --raw data/{wildcards.corpus} --min-count {params.min_count}"
+        "exec captionrl corpus {wildcards.corpus} --raw data/{wildcards.corpus} {params.preparation}"
         " --out {params.out} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
@@ -99,23 +98,24 @@ rule segments:
         captions=rules.captions.output,
         corenlp=lambda wildcards: "data/tools/stanford-corenlp-4.4.0.zip" if wildcards.backend == "corenlp" else [],
     output:
-        segments="work/{corpus}/segments/{backend}.parquet",
-        record="work/{corpus}/segments/{backend}.json",
+        segments="work/{corpus}/segments{variant}/{backend}.parquet",
+        record="work/{corpus}/segments{variant}/{backend}.json",
     log:
-        "work/log/segments/{corpus}-{backend}.log",
+        "work/log/segments/{corpus}{variant}-{backend}.log",
     benchmark:
-        "work/benchmark/segments/{corpus}-{backend}.tsv"
+        "work/benchmark/segments/{corpus}{variant}-{backend}.tsv"
     threads: lambda wildcards: 8 if wildcards.backend == "corenlp" else 1
     resources:
         mem_mb=lambda wildcards: 8000 if wildcards.backend == "corenlp" else 2000,
         runtime=lambda wildcards: 6 * 60 if wildcards.backend == "corenlp" else 15,
     params:
         code=code_version("segment"),
+        captions=lambda wildcards, input: folder(input.captions),
         corenlp=lambda wildcards, input: option("corenlp", input.corenlp),
     message:
         "Cutting the captions of {wildcards.corpus} into segments ({wildcards.backend})"
     shell:
-        "exec captionrl segment --captions work/{wildcards.corpus}/captions --backend {wildcards.backend} {params.corenlp}"
+        "exec captionrl segment --captions {params.captions} --backend {wildcards.backend} {params.corenlp}"
         " --workers {threads} --out {output.segments} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
@@ -124,21 +124,22 @@ rule attributes:
         captions=rules.captions.output,
         corenlp=lambda wildcards: "data/tools/stanford-corenlp-4.4.0.zip" if wildcards.tagger == "corenlp" else [],
     output:
-        "work/{corpus}/attributes/{tagger}.tsv",
+        "work/{corpus}/attributes{variant}/{tagger}.tsv",
     log:
-        "work/log/attributes/{corpus}-{tagger}.log",
+        "work/log/attributes/{corpus}{variant}-{tagger}.log",
     benchmark:
-        "work/benchmark/attributes/{corpus}-{tagger}.tsv"
+        "work/benchmark/attributes/{corpus}{variant}-{tagger}.tsv"
     threads: lambda wildcards: 8 if wildcards.tagger == "corenlp" else 1
     resources:
         mem_mb=lambda wildcards: 8000 if wildcards.tagger == "corenlp" else 2000,
         runtime=lambda wildcards: 6 * 60 if wildcards.tagger == "corenlp" else 15,
     params:
         code=code_version("attributes"),
+        captions=lambda wildcards, input: folder(input.captions),
         corenlp=lambda wildcards, input: option("corenlp", input.corenlp),
         max_attributes=most_attributes,
     message:
         "Listing the attributes of {wildcards.corpus} ({wildcards.tagger})"
     shell:
-        "exec captionrl attributes --captions work/{wildcards.corpus}/captions --tagger {wildcards.tagger} {params.corenlp}"
+        "exec captionrl attributes --captions {params.captions} --tagger {wildcards.tagger} {params.corenlp}"
         " --max-attributes {params.max_attributes} --workers {threads} --out {output} 2> >(trap '' TERM INT; exec tee {log} >&2)"

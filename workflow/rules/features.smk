@@ -37,7 +37,7 @@ rule annotations:
     # Ground truth in place of pixels, for a corpus without its videos.
     input:
         raw="data/{corpus}/raw.json",
-        captions=rules.captions.output,
+        captions=captions_for_items,
     output:
         store="work/{corpus}/features/annotations.h5",
         manifest="work/{corpus}/features/annotations.json",
@@ -49,12 +49,13 @@ rule annotations:
         mem_mb=2000,
         runtime=30,
     params:
+        captions=lambda wildcards, input: folder(input.captions),
         code=code_version("annotations"),
         fps=lambda wildcards: fps_of(wildcards.corpus, "annotations"),
     message:
         "Making features of {wildcards.corpus} from its annotation: ground truth, not pixels"
     shell:
-        "exec captionrl annotations --raw data/{wildcards.corpus} --captions work/{wildcards.corpus}/captions"
+        "exec captionrl annotations --raw data/{wildcards.corpus} --captions {params.captions}"
         " --out {output.store} --fps {params.fps} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
@@ -62,7 +63,7 @@ rule regions:
     # Bottom-Up attention's features: a folder of .npz files, or the original .tsv files.
     input:
         raw="data/{corpus}/raw.json",
-        captions=rules.captions.output,
+        captions=captions_for_items,
     output:
         store="work/{corpus}/features/bottomup.h5",
         manifest="work/{corpus}/features/bottomup.json",
@@ -74,12 +75,13 @@ rule regions:
         mem_mb=4000,
         runtime=6 * 60,
     params:
+        captions=lambda wildcards, input: folder(input.captions),
         code=code_version("features-import"),
         stamp=lambda wildcards: stamp(f"data/{wildcards.corpus}/bottomup"),
     message:
         "Reading the bottom-up features of {wildcards.corpus} in data/{wildcards.corpus}/bottomup"
     shell:
-        "exec captionrl features-import data/{wildcards.corpus}/bottomup --captions work/{wildcards.corpus}/captions"
+        "exec captionrl features-import data/{wildcards.corpus}/bottomup --captions {params.captions}"
         " --name bottomup --ids number --out {output.store} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
@@ -88,7 +90,7 @@ rule import_features:
     input:
         source=lambda wildcards: imported(wildcards).path,
         ids_file=lambda wildcards: imported(wildcards).ids_file or [],
-        captions=rules.captions.output,
+        captions=captions_for_items,
     output:
         store="work/{corpus}/features/own--{name}.h5",
         manifest="work/{corpus}/features/own--{name}.json",
@@ -102,6 +104,7 @@ rule import_features:
         mem_mb=4000,
         runtime=6 * 60,
     params:
+        captions=lambda wildcards, input: folder(input.captions),
         code=code_version("features-import"),
         stamp=lambda wildcards: stamp(imported(wildcards).path),
         options=import_options,
@@ -109,7 +112,7 @@ rule import_features:
     message:
         "Importing the features own:{wildcards.name} of {wildcards.corpus} from {input.source}"
     shell:
-        "exec captionrl features-import {input.source:q} --captions work/{wildcards.corpus}/captions"
+        "exec captionrl features-import {input.source:q} --captions {params.captions}"
         " --name own:{wildcards.name} {params.options} --allowed-failures {params.allowed_failures} --out {output.store}"
         " 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
@@ -154,7 +157,7 @@ rule test_features:
 rule features:
     input:
         raw="data/{corpus}/raw.json",
-        captions=rules.captions.output,
+        captions=captions_for_items,
         weights=weights_of,
     output:
         store="work/{corpus}/features/{backbone}.h5",
@@ -171,6 +174,7 @@ rule features:
         mem_mb=2000 if SMALL else 24000,
         runtime=2 * 60 if LAPTOP else 30 if SMALL else 24 * 60,
     params:
+        captions=lambda wildcards, input: folder(input.captions),
         device=lambda wildcards, input: PARAMS.device,
         precision=EXTRACTION_PRECISION,
         backbone=lambda wildcards: BACKBONE_OF[wildcards.backbone],
@@ -184,7 +188,7 @@ rule features:
         "Extracting {wildcards.backbone} features of {wildcards.corpus}"
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl features --backbone {params.backbone} {params.weights}"
-        " --raw data/{wildcards.corpus} --captions work/{wildcards.corpus}/captions --out {output.store} --fps {params.fps}"
+        " --raw data/{wildcards.corpus} --captions {params.captions} --out {output.store} --fps {params.fps}"
         " --allowed-failures {params.allowed_failures} --workers {threads} {params.precision} --device {params.device}"
         " 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
@@ -193,7 +197,7 @@ rule frames:
     # For a CNN that is part of the captioner.
     input:
         raw="data/{corpus}/raw.json",
-        captions=rules.captions.output,
+        captions=captions_for_items,
     output:
         store="work/{corpus}/features/{backbone}.h5",
         manifest="work/{corpus}/features/{backbone}.json",
@@ -208,6 +212,7 @@ rule frames:
         mem_mb=2000 if SMALL else 8000,
         runtime=30 if SMALL else 12 * 60,
     params:
+        captions=lambda wildcards, input: folder(input.captions),
         backbone=lambda wildcards: BACKBONE_OF[wildcards.backbone],
         record=lambda wildcards: record_of(spec_of(wildcards)),
         code=lambda wildcards: code_version("frames", spec_of(wildcards).loader),
@@ -218,5 +223,5 @@ rule frames:
         "Keeping frames of {wildcards.corpus} for {wildcards.backbone}"
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl frames --backbone {params.backbone} --max-frames {params.max_frames}"
-        " --raw data/{wildcards.corpus} --captions work/{wildcards.corpus}/captions --out {output.store} --fps {params.fps}"
+        " --raw data/{wildcards.corpus} --captions {params.captions} --out {output.store} --fps {params.fps}"
         " --allowed-failures {params.allowed_failures} --workers {threads} 2> >(trap '' TERM INT; exec tee {log} >&2)"

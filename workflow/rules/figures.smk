@@ -8,7 +8,7 @@ for paper_name in [name for name, paper in PAPERS.items() if paper.figures.names
         input:
             curves=curves_of(paper_name),
             checkpoints=captioners_of(paper_name),
-            captions=expand(rules.captions.output, corpus=corpora_shown(paper_name)),
+            captions=captions_shown(paper_name),
             features=features_shown(paper_name),
             predictions=predictions_shown(paper_name),
             attributes=attributes_shown(paper_name),
@@ -29,7 +29,7 @@ for paper_name in [name for name, paper in PAPERS.items() if paper.figures.names
             scale=SCALE,
             out=lambda wildcards, output: Path(output.page).parent,
             code=code_version("figures", *methods_shown(paper_name)),
-            config=fingerprint(PAPERS[paper_name].model_dump(include={"title", "beam", "figures"})),
+            config=fingerprint(PAPERS[paper_name].model_dump(include={"title", "beam", "length_normalised", "figures"})),
             overrides=lambda wildcards, input, paper=paper_name: overrides_option(paper),
         message:
             "Drawing {output.page}"

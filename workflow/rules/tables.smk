@@ -10,7 +10,7 @@ rule predict:
     # (config/systems.py).
     input:
         checkpoints=last_checkpoints,
-        captions=rules.captions.output,
+        captions=captions_to_read,
         features=lambda wildcards: manifest(wildcards.paper, wildcards.corpus, run_of(wildcards)),
     output:
         [f"work/{{corpus}}/predictions/{{paper}}/{{system}}/seed{seed}.json" for seed in PARAMS.seeds],
@@ -24,6 +24,7 @@ rule predict:
         mem_mb=2000 if SMALL else 16000,
         runtime=(15 if SMALL else 120) * len(PARAMS.seeds),
     params:
+        captions=lambda wildcards, input: folder(input.captions),
         device=lambda wildcards, input: PARAMS.device,
         code=lambda wildcards: code_version("predict", *PAPERS[wildcards.paper].methods_of(run_of(wildcards))),
         decoding=decoding_option,
@@ -32,7 +33,7 @@ rule predict:
         "Captioning the test items of {wildcards.corpus} with {wildcards.paper}/{wildcards.system}"
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl predict --checkpoint {input.checkpoints}"
-        " --captions work/{wildcards.corpus}/captions --features {params.store} --out {output} {params.decoding}"
+        " --captions {params.captions} --features {params.store} --out {output} {params.decoding}"
         " --device {params.device} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
@@ -41,7 +42,7 @@ rule score:
     input:
         predictions=rules.predict.output,
         checkpoints=last_checkpoints,
-        captions=rules.captions.output,
+        captions=captions_to_read,
         spice=spice_models,
         reward_models=reward_models,
         features=reward_model_features,
@@ -56,6 +57,7 @@ rule score:
         mem_mb=lambda wildcards, input: 12000 if input.spice else 3000,
         runtime=lambda wildcards, input: (6 * 60 if input.spice else 30) * len(PARAMS.seeds),
     params:
+        captions=lambda wildcards, input: folder(input.captions),
         code=lambda wildcards: code_version("evaluate", *reward_model_methods(wildcards)),
         spice=spice_option,
         reward_models=lambda wildcards, input: option("embedding", input.reward_models),
@@ -64,7 +66,7 @@ rule score:
         "Scoring {wildcards.paper}/{wildcards.system} on {wildcards.corpus}"
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl evaluate --predictions {input.predictions}"
-        " --checkpoint {input.checkpoints} --captions work/{wildcards.corpus}/captions --out {output} {params.spice}"
+        " --checkpoint {input.checkpoints} --captions {params.captions} --out {output} {params.spice}"
         " {params.reward_models} {params.store}"
         " 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
@@ -72,7 +74,7 @@ rule score:
 rule table:
     input:
         scores=scores_of,
-        metadata=lambda wildcards: f"work/{PAPERS[wildcards.paper].tables[wildcards.table].corpus}/captions/metadata.json",
+        metadata=metadata_of,
     output:
         csv=f"results/{SCALE}/{{paper}}/{{table}}.csv",
         comparisons=f"results/{SCALE}/{{paper}}/{{table}}.comparisons.csv",
@@ -119,14 +121,15 @@ rule submission:
         code=lambda wildcards: code_version(
             "submit", *PAPERS[wildcards.paper].methods_of(leaderboard_of(wildcards.paper).run)
         ),
-        beam=lambda wildcards: PAPERS[wildcards.paper].beam,
+        beam=lambda wildcards: f"--beam {PAPERS[wildcards.paper].beam}"
+        + (" --length-normalised" if PAPERS[wildcards.paper].length_normalised else ""),
         images=lambda wildcards: IMAGE_LISTS[wildcards.part].format(corpus=leaderboard_of(wildcards.paper).corpus),
         store=lambda wildcards, input: store_of(input.features),
     message:
         "Captioning {wildcards.part} for the MSCOCO server: {output}"
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl submit --checkpoint {input.checkpoint} --images {params.images}"
-        " --features {params.store} --out {output} --beam {params.beam} --device {params.device} 2> >(trap '' TERM INT; exec tee {log} >&2)"
+        " --features {params.store} --out {output} {params.beam} --device {params.device} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 for paper_name, board_name in [(paper, board) for paper in PAPERS for board in PAPERS[paper].leaderboards]:

@@ -3,7 +3,7 @@
 
 rule train:
     input:
-        captions=rules.captions.output,
+        captions=captions_to_read,
         features=features_to_train,
         segments=segments_to_train,
         attributes=attributes_to_train,
@@ -26,6 +26,7 @@ rule train:
         mem_mb=4000 if LAPTOP else 2000 if SMALL else 32000,
         runtime=4 * 60 if LAPTOP else 30 if SMALL else 24 * 60,
     params:
+        captions=lambda wildcards, input: folder(input.captions),
         scale=SCALE,
         device=lambda wildcards, input: PARAMS.device,
         precision="" if PARAMS.precision == "float32" else f"--precision {PARAMS.precision}",
@@ -48,6 +49,6 @@ rule train:
         "Training {wildcards.paper}/{wildcards.run}/{wildcards.phase} on {wildcards.corpus}, seed {wildcards.seed}"
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl train {wildcards.paper}/{wildcards.run}/{wildcards.phase}"
-        " --corpus {wildcards.corpus} --seed {wildcards.seed} --captions work/{wildcards.corpus}/captions"
+        " --corpus {wildcards.corpus} --seed {wildcards.seed} --captions {params.captions}"
         " {params.features} {params.segments} {params.attributes} {params.pretrained} {params.start} --out {output.weights} --scale {params.scale} {params.overrides}"
         " --device {params.device} {params.precision} 2> >(trap '' TERM INT; exec tee {log} >&2)"

@@ -61,11 +61,12 @@ def weights_file(text: str) -> Path | str:
 
 
 SHARED: dict[str, dict[str, Any]] = {
-    "allowed-failures": {"type": int, "default": 0, "metavar": "N", "help": "broken videos to leave out"},
+    "allowed-failures": {"type": int, "default": 0, "metavar": "N", "help": "missing or broken videos to leave out"},
     "beam": {"type": positive, "default": 5, "metavar": "N", "help": "beam width"},
     "device": {"choices": ("auto", "cpu", "cuda"), "default": "auto", "help": "auto: CUDA if there is a GPU"},
     "fps": {"type": float, "default": 3.0, "help": "frames per second"},
     "json": {"action": "store_true", "help": "print JSON"},
+    "length-normalised": {"action": "store_true", "help": "rank a beam's captions by their log-probability a token"},
     "overrides": {"type": json_object, "metavar": "JSON", "help": "laid over the paper's YAML"},
     "papers": {"type": Path, "help": "the directory of the papers' YAML; else papers or, lacking that, the package's"},
     "precision": {"choices": ("float32", "bfloat16"), "default": "float32", "help": "of the arithmetic"},

@@ -12,6 +12,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
     parser.add_argument("name", help=NAMES)
     arguments.paths(parser, raw="the directory of the data set's files")
+    arguments.shared(parser, "allowed-failures")
 
 
 def run(args: Namespace) -> None:
@@ -19,4 +20,4 @@ def run(args: Namespace) -> None:
     from captionrl.datasets.read import read_corpus
     from captionrl.files import write_json
 
-    write_json(args.raw / "raw.json", require(read_corpus(args.name, args.raw), args.raw))
+    write_json(args.raw / "raw.json", require(read_corpus(args.name, args.raw), args.raw, args.allowed_failures))

@@ -17,7 +17,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     what = "write {item: [captions]}: random samples, or all captions of the beam"
     parser.add_argument("--set", choices=("sample", "beam-set"), help=what)
     parser.add_argument("--size", type=arguments.positive, default=5, metavar="N", help="--set: captions per item")
-    arguments.shared(parser, "split", "beam", "device")
+    arguments.shared(parser, "split", "beam", "length-normalised", "device")
     what = "Stack-Cap: the decoder stage that writes the captions, 0 for the coarse one; without it the last one"
     parser.add_argument("--stage", type=int, metavar="N", help=what)
     what = "look-ahead search: the weight of the log-probability in a beam's score; the value network has the rest"
@@ -31,11 +31,13 @@ def run(args: Namespace) -> None:
         raise UserError("--stage: not together with --set, whose captions are the last stage's; leave one of them out")
     if args.look_ahead is not None and (args.set or args.stage is not None):
         raise UserError("--look-ahead: not together with --set or --stage; leave one of them out")
+    if args.length_normalised and (args.set == "sample" or args.look_ahead is not None):
+        raise UserError("--length-normalised: only beam search ranks captions so; leave it out")
     arguments.check_one_each(args.checkpoint, out=args.out)
+    shared = {"split": args.split, "device": args.device, "length_normalised": args.length_normalised}
     for checkpoint, out in zip(args.checkpoint, args.out, strict=True):
         files = (checkpoint, args.captions, args.features, out)
         if args.set:
-            predict_sets(*files, split=args.split, how=args.set, size=args.size, device=args.device)
+            predict_sets(*files, **shared, how=args.set, size=args.size)
         else:
-            split, beam, stage, look_ahead, device = args.split, args.beam, args.stage, args.look_ahead, args.device
-            predict(*files, split=split, beam=beam, device=device, stage=stage, look_ahead=look_ahead)
+            predict(*files, **shared, beam=args.beam, stage=args.stage, look_ahead=args.look_ahead)

@@ -19,10 +19,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         features="a store of all these images",
         out="captions_PART_ALG_results.json, such as captions_test2014_stackcap_results.json",
     )
-    arguments.shared(parser, "beam", "device")
+    arguments.shared(parser, "beam", "length-normalised", "device")
 
 
 def run(args: Namespace) -> None:
     from captionrl.evaluation.submit import submit
 
-    submit(args.checkpoint, args.images, args.features, args.out, beam=args.beam, device=args.device)
+    how = {"beam": args.beam, "device": args.device, "length_normalised": args.length_normalised}
+    submit(args.checkpoint, args.images, args.features, args.out, **how)

@@ -28,5 +28,6 @@ def run(args: Namespace) -> None:
     scores: dict[str, list[Path]] = {}
     for path in args.scores:  # …/RUN/seedK.json
         scores.setdefault(path.parent.name, []).append(path)
-    origin = read_json(args.metadata)["origin"]
-    write(*build(arguments.load(args, paper), table, args.scale, origin, scores), args.out)
+    metadata = read_json(args.metadata)
+    items = metadata["splits"]["test"]["items"]
+    write(*build(arguments.load(args, paper), table, args.scale, metadata["origin"], scores, items), args.out)

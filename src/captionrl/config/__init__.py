@@ -7,6 +7,7 @@ them is one `UserError` that names the file, the key and the fix.
 
 from captionrl.config.any_phase import AnyPhase
 from captionrl.config.base import Backbone, NotNegative, Positive, Scale, Share, complaint, overlay
+from captionrl.config.corpus import CorpusSettings
 from captionrl.config.figures import (
     AttentionFigure,
     CurvesFigure,
@@ -19,7 +20,7 @@ from captionrl.config.figures import (
 )
 from captionrl.config.load import Params, find_paper, find_papers, load_paper, load_params, validate_params
 from captionrl.config.methods import MODELS, OBJECTIVES, model_spec, objective_spec, trained_by
-from captionrl.config.paper import CorpusSettings, Paper, Run
+from captionrl.config.paper import Paper, Run
 from captionrl.config.phases import (
     ActorCriticPhase,
     Augmentation,
@@ -55,6 +56,7 @@ from captionrl.config.sizes import (
     StackCapSizes,
 )
 from captionrl.config.systems import (
+    BEAM_SET,
     GREEDY,
     LOOKAHEAD,
     SETS,
@@ -67,6 +69,7 @@ from captionrl.config.systems import (
 from captionrl.config.tables import Comparison, Leaderboard, Row, Table
 
 __all__ = [
+    "BEAM_SET",
     "GREEDY",
     "LOOKAHEAD",
     "MODELS",

@@ -34,11 +34,12 @@ class Facts:
     """What a backbone sees of a frame, and how wide its features are."""
 
     dim: int
-    size: int  # pixels a side, after the crop
+    size: int  # pixels a side, after the crop; native: of the longer side, at most
     mean: RGB  # of pixels from 0 to 1
     std: RGB
     shorter: int | None = None  # pixels of the shorter side before the crop; None: the whole frame is squashed
     interpolation: str = "bilinear"  # of PIL.Image.Resampling, in lower case
+    native: bool = False  # the whole picture in its own size and shape, unless its longer side is above `size`
 
 
 @dataclass(frozen=True)
@@ -117,9 +118,16 @@ BACKBONES = {
             model="resnet152",
         ),
         BackboneSpec(
-            "resnet101-grid",  # 448 / 32 = 14 cells a side; squashed, so that the grid covers the whole picture
+            "resnet152-whole",  # squashed, without a crop
             "captionrl.features.backbones:load_resnet",
-            Facts(2048, 448, IMAGENET_MEAN, IMAGENET_STD),
+            Facts(2048, 450, IMAGENET_MEAN, IMAGENET_STD),
+            weights=Download("resnet152-394f9c45.pth"),
+            model="resnet152",
+        ),
+        BackboneSpec(
+            "resnet101-grid",  # COCO's longest side is 640
+            "captionrl.features.backbones:load_resnet",
+            Facts(2048, 640, IMAGENET_MEAN, IMAGENET_STD, native=True),
             grid=14,
             weights=Download("resnet101-63fe2227.pth"),
             model="resnet101",

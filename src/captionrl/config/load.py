@@ -24,7 +24,7 @@ class Params(Strict):
     mini_backbone: Literal["shipped", "trained"] = "shipped"  # the package's weights, or those of the rule backbone
     extraction_precision: Literal["float32", "bfloat16"] = "float32"  # that backbones compute features in
     weights: dict[Backbone, str] = Field(default={})  # {backbone: the file of its weights, or random for a test}
-    allowed_failures: Annotated[int, Field(ge=0)] = 0  # broken videos a corpus may have before its features fail
+    allowed_failures: Annotated[int, Field(ge=0)] = 0  # missing or broken videos before a corpus fails
     features: dict[Name, PathOrMore] = Field(default={})  # {NAME: path} of features that are the backbone own:NAME
     container: str = "docker://python:3.11-slim"  # where jobs run, with --software-deployment-method apptainer only
     overrides: dict[str, dict[str, Any]] = Field(default={})  # {paper: what to lay over papers/<paper>/*.yaml}

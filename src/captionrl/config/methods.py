@@ -48,6 +48,7 @@ class ObjectiveSpec:
 MODELS = {  # by a run's `model:`
     "attention": ModelSpec("captionrl.models.attention:AttentionCaptioner", EncoderSizes),
     "soft-attention": ModelSpec("captionrl.models.attention:SoftAttention", SoftAttentionSizes),
+    "show-attend-tell": ModelSpec("captionrl.models.attention:ShowAttendTell", SoftAttentionSizes),
     "mean-pooling": ModelSpec("captionrl.models.mean_pooling:MeanPooling", ProjectionSizes),
     "s2vt": ModelSpec("captionrl.models.s2vt:S2VT", ProjectionSizes),
     "pooled": ModelSpec("captionrl.models.pooled:Pooled", DecoderSizes),

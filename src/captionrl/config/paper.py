@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from captionrl.config.any_phase import AnyPhase
 from captionrl.config.backbones import FRAMES, backbone_spec
 from captionrl.config.base import Backbone, Name, Positive, Share, Strict, complaint, known, unknown_key, within
+from captionrl.config.corpus import CorpusSettings
 from captionrl.config.figures import Figures
 from captionrl.config.methods import MODELS, ModelSpec, model_spec, objective_spec, trained_by
 from captionrl.config.phases import (
@@ -26,24 +27,6 @@ from captionrl.config.systems import GREEDY, LOOKAHEAD, SETS, decoded_as, split_
 from captionrl.config.tables import Leaderboard, Table
 from captionrl.dotted import is_dotted
 from captionrl.errors import UserError
-
-
-class CorpusSettings(Strict):
-    max_frames: PositiveInt  # the encoder's fixed step count
-    max_words: PositiveInt  # of a caption, </s> not counted
-    min_count: PositiveInt  # a word rarer than this in the training captions becomes <unk>
-    segmentation: Literal["corenlp", "grammar", "shallow"] = "corenlp"  # what cuts captions into chunks
-    tagger: Literal["corenlp", "dictionary"] = "corenlp"  # what finds nouns, verbs and adjectives, for attributes
-    backbone: Backbone | None = None  # another one than the paper's
-    sizes: dict[str, Any] = Field(default={})  # laid over the paper's sizes for this corpus
-    phases: dict[str, dict[str, Any]] = Field(default={})  # likewise over its phases
-
-    def check(self, paper: Paper, corpus: str) -> None:
-        """Raises a ValueError that names the key below corpora.`corpus`."""
-        for phase in self.phases:
-            known(phase, paper.phases, f"corpora.{corpus}.phases", "phase")
-            if paper.phase_of(phase, corpus).objective != paper.phases[phase].objective:
-                raise ValueError(f"corpora.{corpus}.phases.{phase}.objective: is another than the phase's; take it out")
 
 
 class Run(Strict):
@@ -110,6 +93,7 @@ class Paper(Strict):
     phases: dict[Name, AnyPhase]
     runs: dict[Name, Run]
     beam: PositiveInt
+    length_normalised: bool = False  # whether beam search ranks captions by their log-probability a token
     look_ahead: Share | None = None  # the log-probability's weight in look-ahead search; the rest is the value's
     reward_model: Name | None = None  # the run whose embedding the metric Embedding is about
     tables: dict[Name, Table]

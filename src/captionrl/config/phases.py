@@ -153,6 +153,8 @@ class StagewisePhase(PolicyPhase):
     """Rewards of every fine stage, relative to its own greedy caption and to the stage before (Stack-Cap eq. 11-15)."""
 
     objective: Literal["stagewise"]
+    # What a stage's reward is relative to: its own greedy caption, the sample of the stage before, or each (eq. 15).
+    relative_to: Literal["both", "greedy", "stage-before"] = "both"
 
 
 class EmbeddingPhase(Phase):

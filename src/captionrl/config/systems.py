@@ -8,7 +8,8 @@ RUN.sample          a set of captions an item, sampled
 RUN.beam-set        a set of captions an item, all that a beam search finds
 """
 
-SETS = ("sample", "beam-set")  # several captions an item
+BEAM_SET = "beam-set"
+SETS = ("sample", BEAM_SET)  # several captions an item
 GREEDY, LOOKAHEAD = "greedy", "lookahead"
 
 
@@ -37,7 +38,7 @@ def stage_of(system: str) -> int | None:
 def decoded_as(run: str, system: str) -> str:
     """What has `run`'s weights and is compared with `system`: a set with a set, greedy captions with greedy ones.
 
-    All others are compared with a beam search's.
+    All others are compared with a beam search's. A `run` that names its decoding keeps it.
     """
     decoding = split_system(system)[1]
-    return f"{run}.{decoding}" if decoding in (*SETS, GREEDY) else run
+    return f"{run}.{decoding}" if decoding in (*SETS, GREEDY) and run == split_system(run)[0] else run

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from captionrl.config.base import Strict, known
-from captionrl.config.systems import SETS, is_set
+from captionrl.config.systems import SETS, decoded_as, is_set
 
 if TYPE_CHECKING:
     from captionrl.config.paper import Paper
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 # fmt: off
 Metric = Literal[
     "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr-D", "SPICE", "Embedding",
-    "Div-1", "Div-2", "mBleu-4", "self-CIDEr",
+    "CIDEr-D-first", "Div-1", "Div-2", "mBleu-4", "mBleu-4-corpus", "self-CIDEr",
 ]
 # fmt: on
 CAPTION_METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr-D", "SPICE", "Embedding")
-SET_METRICS = ("CIDEr-D", "Div-1", "Div-2", "mBleu-4", "self-CIDEr")  # of several captions an item
+# Of several captions an item.
+SET_METRICS = ("CIDEr-D", "CIDEr-D-first", "Div-1", "Div-2", "mBleu-4", "mBleu-4-corpus", "self-CIDEr")
 
 
 class Row(Strict):
@@ -28,7 +29,8 @@ class Row(Strict):
     method: str
     run: str | None = None  # a system: see systems.py
     cited: list[float | None] | None = None
-    control: str | None = None  # the run that is its own compute-matched XE, where the table's is another model
+    # The run that is its own compute-matched XE, where the table's is another model; or a system of that run, a stage.
+    control: str | None = None
     note: str = ""
 
     def check(self, paper: Paper, table: Table, place: str) -> None:
@@ -38,8 +40,7 @@ class Row(Strict):
         if self.run is not None:
             table.check_system(paper, self.run, f"{place}.run")
         if self.control is not None:
-            known(self.control, paper.runs, f"{place}.control", "run")
-            paper.check_system(self.control, table.corpus, f"{place}.control")
+            table.check_system(paper, decoded_as(self.control, self.run or ""), f"{place}.control")
         if self.cited is not None and len(self.cited) != len(table.metrics):
             raise ValueError(f"{place}.cited: {len(self.cited)} numbers for {len(table.metrics)} metrics")
 

@@ -93,13 +93,14 @@ def verify(entry: Entry, path: Path) -> str | None:
     return None
 
 
-def require(corpus: Corpus, raw: Path) -> dict[str, int]:
+def require(corpus: Corpus, raw: Path, allowed_failures: int = 0) -> dict[str, int]:
     """The size in bytes of every file the corpus needs, annotation first, then media in the corpus' order.
 
-    Raises one UserError for all that is missing: the first file, where it comes from, where to put it, and how many
-    others. Annotation of a known checksum is checked against it.
+    Raises one UserError for all that is missing, unless it is no more than `allowed_failures` media: the first file,
+    where it comes from, where to put it, and how many others. Annotation of a known checksum is checked against it.
     """
-    sizes = present([*corpus.files, *(item.media for item in corpus.items if item.media is not None)], raw)
+    media = [item.media for item in corpus.items if item.media is not None]
+    sizes = {**present(corpus.files, raw), **present(media, raw, allowed_failures)}
     for path in corpus.files:
         entry = find(path)
         if entry and path == entry.into and (wrong := verify(entry, raw / path)):
@@ -107,14 +108,19 @@ def require(corpus: Corpus, raw: Path) -> dict[str, int]:
     return sizes
 
 
-def present(files: Iterable[str], raw: Path) -> dict[str, int]:
-    """The size in bytes of every file below `raw`; UserError names the first that is missing or empty."""
+def present(files: Iterable[str], raw: Path, allowed_failures: int = 0) -> dict[str, int]:
+    """The size in bytes of every file below `raw` that is there and not empty.
+
+    UserError, which names the first of them, if more than `allowed_failures` are not.
+    """
     sizes = {path: file_size(raw / path) for path in files}
-    if missing := [path for path, size in sizes.items() if not size]:
+    missing = [path for path, size in sizes.items() if not size]
+    if len(missing) > allowed_failures:
         others = f" (and {len(missing) - 1:,} more)" if len(missing) > 1 else ""
+        allowed = f", {allowed_failures:,} may be" if allowed_failures else ""
         fault = "missing" if not (raw / missing[0]).exists() else "empty"
-        raise UserError(f"{raw / missing[0]}: {fault}{others}; put it there by hand ({source(missing[0])})")
-    return sizes
+        raise UserError(f"{raw / missing[0]}: {fault}{others}{allowed}; put it there by hand ({source(missing[0])})")
+    return {path: size for path, size in sizes.items() if size}
 
 
 def file_size(path: Path) -> int:

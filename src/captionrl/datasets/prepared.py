@@ -17,7 +17,7 @@ SCHEMA = pa.schema(
         ("split", pa.string()),
         ("index", pa.int32()),  # of the caption within its item
         ("raw", pa.string()),
-        ("tokens", pa.list_(pa.string())),  # PTB, with punctuation, lower-cased
+        ("tokens", pa.list_(pa.string())),  # PTB, lower-cased; with or without punctuation
     ]
 )
 

@@ -9,14 +9,21 @@ from captionrl.text.vocabulary import EOS, PAD
 
 
 def beam_search(
-    policy: Policy, memory: TensorBatch, max_tokens: int, width: int, state: TensorBatch | None = None
+    policy: Policy,
+    memory: TensorBatch,
+    max_tokens: int,
+    width: int,
+    state: TensorBatch | None = None,
+    *,
+    length_normalised: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """The `width` most probable captions found, best first: tokens [B, W, T] and log-probabilities [B, W].
 
     Tokens include </s>, PAD beyond it. A caption that has ended stays in the beam at its score and competes with
-    those still growing; the search ends when every caption has ended or has `max_tokens` tokens. There is no length
-    normalisation: a score is the caption's log-probability. Places that no caption fills, in a beam wider than the
-    number of possible captions, have score -inf. `state` replaces the policy's own `start(memory)`.
+    those still growing; the search ends when every caption has ended or has `max_tokens` tokens. A score is the
+    caption's log-probability; with `length_normalised` captions are ranked, in the search and at its end, by their
+    log-probability a token, </s> counted. Places that no caption fills, in a beam wider than the number of possible
+    captions, have score -inf. `state` replaces the policy's own `start(memory)`.
     """
     words = memory.first_words()
     batch = len(words)
@@ -34,7 +41,13 @@ def beam_search(
         only_pad = torch.full_like(log_p[0, 0], -torch.inf).index_fill(0, words.new_tensor([PAD]), 0.0)
         log_p = torch.where(ended.unsqueeze(-1), only_pad, log_p)
         vocabulary = log_p.shape[-1]
-        scores[items], flat = (scores[items].unsqueeze(-1) + log_p).flatten(1).topk(width)
+        grown = scores[items].unsqueeze(-1) + log_p
+        if length_normalised:
+            lengths = (tokens[items] != PAD).sum(-1) + ~ended
+            flat = (grown / lengths.unsqueeze(-1)).flatten(1).topk(width).indices
+            scores[items] = grown.flatten(1).gather(1, flat)
+        else:
+            scores[items], flat = grown.flatten(1).topk(width)
         parent, word = flat // vocabulary, flat % vocabulary
         tokens[items] = tokens[items].gather(1, parent.unsqueeze(-1).expand(-1, -1, max_tokens))
         tokens[items, :, length] = word

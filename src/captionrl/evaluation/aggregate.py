@@ -18,10 +18,13 @@ def aggregate(metric: str, sums: Array) -> Array:
 
     k = 10 for BLEU (clipped matches of 1- to 4-grams, n-grams guessed, test length, closest reference length), 23 for
     METEOR (what its jar prints), 2 for ROUGE-L, CIDEr-D, SPICE, Embedding and the metrics of sets of captions (score,
-    1: they are means over items), 3 for boundary-F1 (boundaries rightly found, wrongly found, missed).
+    1: they are means over items), but 10 for each of a set's captions for mBleu-4-corpus, the mean of their BLEU-4, 3
+    for boundary-F1 (boundaries rightly found, wrongly found, missed).
     """
     if metric.startswith("BLEU-"):
         return 100 * _bleu(sums, order=int(metric[-1]))
+    if metric == "mBleu-4-corpus":
+        return 100 * _bleu(sums.reshape(*sums.shape[:-1], -1, 10), order=4).mean(-1)
     if metric == "METEOR":
         return 100 * _meteor(sums)
     if metric == "boundary-F1":

@@ -48,7 +48,14 @@ class Description:
 
 @torch.inference_mode()
 def describe(
-    policy: Policy, vocabulary: Vocabulary, features: Features, max_tokens: int, beam: int, stage: int | None = None
+    policy: Policy,
+    vocabulary: Vocabulary,
+    features: Features,
+    max_tokens: int,
+    beam: int,
+    stage: int | None = None,
+    *,
+    length_normalised: bool = False,
 ) -> list[Description]:
     """The best caption that beam search finds for each clip, and what the policy shows while it writes that caption.
 
@@ -56,7 +63,7 @@ def describe(
     """
     memory = policy.encode(features)
     start = policy.start_stages(memory, [policy.decoder_stages - 1 if stage is None else stage] * len(features.frames))
-    found, scores = beam_search(policy, memory, max_tokens, beam, start)
+    found, scores = beam_search(policy, memory, max_tokens, beam, start, length_normalised=length_normalised)
     tokens = found[:, 0]
     state, steps = start, []
     for words in shift(tokens).unbind(1):  # once more through the best captions, to see what beam search has seen

@@ -1,9 +1,9 @@
 """Metrics of sets of captions: how diverse a system's captions of one item are, and how good on average.
 
 Chen and Jin 2020 (SLE), section 3.2, after Shetty et al. 2017 ("Speaking the same language"); self-CIDEr is from Wang
-and Chan 2019 ("Describing like humans"). Every metric is a score of each item's set, and a corpus has the mean over
-its items. Published numbers may divide differently: Div-n over the n-grams instead of the words, or over the words of
-the whole corpus; mBleu as the mean of corpus BLEUs, of every item's first caption against the rest, its second, ...
+and Chan 2019 ("Describing like humans"). Every metric but mBleu-4-corpus is a score of each item's set, and a corpus
+has the mean over its items. Published numbers may divide differently: Div-n over the n-grams instead of the words, or
+over the words of the whole corpus; mBleu by sentence (mBleu-4) or by corpus (mBleu-4-corpus).
 """
 
 import math
@@ -17,13 +17,13 @@ import captionrl
 from captionrl.datasets.corpus import split_hash
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import Array, aggregate
-from captionrl.evaluation.metrics import check_items, tokenize_systems
+from captionrl.evaluation.metrics import bleu_statistics, check_items, tokenize_systems
 from captionrl.evaluation.results import Result
 from captionrl.rewards import Bleu, CiderD, DocumentFrequencies
 from captionrl.rewards.ngrams import ORDERS
 from captionrl.text.vocabulary import SPECIALS
 
-SET_METRICS = ("CIDEr-D", "Div-1", "Div-2", "mBleu-4", "self-CIDEr")
+SET_METRICS = ("CIDEr-D", "CIDEr-D-first", "Div-1", "Div-2", "mBleu-4", "mBleu-4-corpus", "self-CIDEr")
 
 Tokens = Sequence[str]  # of a caption
 Sets = Sequence[Sequence[Tokens]]  # S captions of each item
@@ -52,8 +52,11 @@ def evaluate_sets(
         if metric not in metrics:
             continue
         for result, sets_of_items, size in zip(results, sets_of_systems, sizes, strict=True):
-            scores = score_sets(metric, sets_of_items, references_of_items)
-            rows = np.column_stack([scores, np.ones(len(scores))])  # a mean over items, for `aggregate`
+            if metric == "mBleu-4-corpus":
+                rows = mutual_bleu_statistics(sets_of_items)
+            else:
+                scores = score_sets(metric, sets_of_items, references_of_items)
+                rows = np.column_stack([scores, np.ones(len(scores))])  # a mean over items, for `aggregate`
             result[metric] = Result(
                 metric=metric,
                 value=float(aggregate(metric, rows.sum(axis=0))),
@@ -65,8 +68,10 @@ def evaluate_sets(
 
 
 def score_sets(metric: str, sets: Sets, references: Sets) -> Array:
-    """One of SET_METRICS of each item [items], from tokens; 0 to 1, and CIDEr-D 0 to 10."""
+    """One of SET_METRICS but mBleu-4-corpus of each item [items], from tokens; 0 to 1, and CIDEr-D 0 to 10."""
     match metric:
+        case "CIDEr-D-first":
+            return mean_cider([captions[:1] for captions in sets], references)
         case "Div-1":
             return distinct(sets, 1)
         case "Div-2":
@@ -120,6 +125,26 @@ def mutual_bleu(sets: Sets) -> Array:
     bleu = Bleu.from_captions(rest)
     tokens, lengths = bleu.encode([caption for captions in sets for caption in captions])
     return bleu.score(tokens, lengths, list(rest)).numpy().reshape(len(sets), -1).mean(1)
+
+
+def mutual_bleu_statistics(sets: Sets) -> Array:
+    """What `aggregate` makes mBleu-4-corpus of [items, 10 S]: of each of the S captions of a set, BLEU's ten numbers.
+
+    mBleu-4-corpus is the mean over k of the corpus BLEU-4 of all items' k-th captions against the others of their sets
+    (Shetty et al. 2017). Unlike mBleu-4, no single caption has a score: a set without a common 4-gram adds to the
+    n-grams of the corpus instead of scoring 0.
+    """
+    size = len(sets[0])
+    texts = [[" ".join(caption) for caption in captions] for captions in sets]
+    return np.hstack(
+        [
+            bleu_statistics(
+                [[*captions[:place], *captions[place + 1 :]] for captions in texts],
+                [captions[place] for captions in texts],
+            )
+            for place in range(size)
+        ]
+    )
 
 
 def mean_cider(sets: Sets, references: Sets) -> Array:

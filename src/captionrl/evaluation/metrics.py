@@ -135,7 +135,8 @@ def _some(ids: Collection[str]) -> str:
     return ", ".join(sorted(ids)[:3]) + more
 
 
-def _bleu_statistics(references: list[list[str]], hypotheses: list[str]) -> Array:
+def bleu_statistics(references: list[list[str]], hypotheses: list[str]) -> Array:
+    """BLEU's ten numbers of each item [items, 10] (see `aggregate`), of tokens joined by spaces."""
     from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 
     scorer = BleuScorer(n=4)
@@ -172,7 +173,7 @@ def _score_and_one(scores: Sequence[float]) -> Array:
 
 
 _STATISTICS = {
-    "BLEU": _bleu_statistics,
+    "BLEU": bleu_statistics,
     "METEOR": meteor_statistics,
     "ROUGE": _rouge_statistics,
     "CIDEr": _cider_statistics,

@@ -33,13 +33,15 @@ def predict(
     split: str,
     beam: int,
     device: str,
+    length_normalised: bool = False,
     stage: int | None = None,
     look_ahead: float | None = None,
 ) -> None:
     """Write {item: caption} of every item of `split` to `out`; captions are words joined by a space.
 
-    `stage`: whose words, of a model that has stages, if not the last one's. `look_ahead`: the log-probability's weight
-    in the beam's scores, of a model with a value network, which has the rest (decoding/lookahead.py).
+    `length_normalised`: as of `beam_search`; look-ahead search has no such choice. `stage`: whose words, of a model
+    that has stages, if not the last one's. `look_ahead`: the log-probability's weight in the beam's scores, of a model
+    with a value network, which has the rest (decoding/lookahead.py).
     """
 
     def best(policy: Policy, features: Features, max_tokens: int) -> Tensor:
@@ -51,7 +53,7 @@ def predict(
             expected = value.start(features)
             return look_ahead_search(policy, memory, value, expected, max_tokens, beam, look_ahead)[0][:, :1]
         if stage is None:
-            return beam_search(policy, memory, max_tokens, beam)[0][:, :1]
+            return beam_search(policy, memory, max_tokens, beam, length_normalised=length_normalised)[0][:, :1]
         if stage not in range(policy.decoder_stages):
             there = (
                 f"stages 0 to {policy.decoder_stages - 1}; give one of them"
@@ -60,7 +62,7 @@ def predict(
             )
             raise UserError(f"{checkpoint}: --stage {stage}: the model has {there}")
         start = policy.start_stages(memory, [stage] * len(memory.first_words()))
-        return beam_search(policy, memory, max_tokens, beam, start)[0][:, :1]
+        return beam_search(policy, memory, max_tokens, beam, start, length_normalised=length_normalised)[0][:, :1]
 
     title = "beam search" if look_ahead is None else "look-ahead search"
     found = decode(checkpoint, features, _items(captions, split), best, device=device, title=title)
@@ -77,6 +79,7 @@ def predict_sets(
     how: Literal["sample", "beam-set"],
     size: int,
     device: str,
+    length_normalised: bool = False,
 ) -> None:
     """Write {item: [captions]} of every item of `split` to `out`, `size` captions each (SLE section 5.4).
 
@@ -91,7 +94,8 @@ def predict_sets(
         return rollout.tokens.unflatten(0, (-1, size))
 
     def beam(policy: Policy, features: Features, max_tokens: int) -> Tensor:
-        return beam_search(policy, policy.encode(features), max_tokens, size)[0]
+        memory = policy.encode(features)
+        return beam_search(policy, memory, max_tokens, size, length_normalised=length_normalised)[0]
 
     decoder, title = (random, "sampling") if how == "sample" else (beam, "beam search")
     write_json(out, decode(checkpoint, features, _items(captions, split), decoder, device=device, title=title))

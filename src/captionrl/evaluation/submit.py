@@ -24,7 +24,16 @@ NAME = re.compile(r"captions_([a-z0-9]+)_[A-Za-z0-9]+_results\.json")
 WORD = re.compile(r"\w")
 
 
-def submit(checkpoint: Path, images: Path, features: Path, out: Path, *, beam: int, device: str) -> None:
+def submit(
+    checkpoint: Path,
+    images: Path,
+    features: Path,
+    out: Path,
+    *,
+    beam: int,
+    device: str,
+    length_normalised: bool = False,
+) -> None:
     """Write the captions of all images that the COCO file `images` lists to `out`, and validate what was written.
 
     Raises UserError, before anything is written, for a name that the server would not take, for images without
@@ -41,7 +50,8 @@ def submit(checkpoint: Path, images: Path, features: Path, out: Path, *, beam: i
         )
 
     def search(policy: Policy, features: Features, max_tokens: int) -> Tensor:
-        return beam_search(policy, policy.encode(features), max_tokens, beam)[0]
+        memory = policy.encode(features)
+        return beam_search(policy, memory, max_tokens, beam, length_normalised=length_normalised)[0]
 
     beams = decode(checkpoint, features, list(items.values()), search, device=device, title="beam search")
     captions = {id: next(filter(WORD.search, beams[item]), "") for id, item in items.items()}

@@ -31,7 +31,7 @@ class Backbone:
     """A frozen network with everything that decides its features. Made by `load_backbone`."""
 
     name: str
-    module: nn.Module  # float [N, 3, size, size] -> [N, dim], or [N * grid * grid, dim]
+    module: nn.Module  # float [N, 3, H, W] -> [N, dim], or [N * grid * grid, dim]
     dim: int
     grid: int  # cells a side; 0: features are pooled over the picture
     resize: Resize
@@ -50,7 +50,7 @@ class Backbone:
 
     @torch.inference_mode()
     def forward(self, frames: Tensor, shown: Tensor | None = None) -> Tensor:
-        """Features float16 [N, dim], on the CPU, of samples that show uint8 frames[shown[n]] [M, size, size, 3].
+        """Features float16 [N, dim], on the CPU, of samples that show uint8 frames[shown[n]] [M, H, W, 3].
 
         With a grid [N * grid * grid, dim]: the cells of a frame row by row, frame after frame. Without `shown` sample n
         shows frame n.

@@ -53,7 +53,7 @@ class Extractor(Protocol):
     @property
     def transform(self) -> str: ...
     def forward(self, frames: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
-        """Rows of a clip's samples [N], on the CPU: sample n shows frame shown[n] of uint8 [M, size, size, 3]."""
+        """Rows of a clip's samples [N], on the CPU: sample n shows frame shown[n] of uint8 [M, H, W, 3]."""
 
 
 Item = tuple[str, Path]  # id, media file

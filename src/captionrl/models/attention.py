@@ -1,4 +1,7 @@
-"""Attention captioners: the encoder-decoder of HRL's XE- and RL-baseline, and Soft-Attention (Yao et al. 2015)."""
+"""Attention captioners: the encoder-decoder of HRL's XE- and RL-baseline, and soft attention of videos and pictures.
+
+Yao et al. 2015 and Xu et al. 2015.
+"""
 
 from dataclasses import dataclass
 
@@ -6,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from captionrl.config import EncoderSizes, SoftAttentionSizes
-from captionrl.models.layers import Attention, BiLSTM, Head, WordEmbedding, initialise
+from captionrl.models.layers import Attention, BiLSTM, Head, WordEmbedding, initialise, mean_frame
 from captionrl.models.policy import Extras, Features, LSTMState, Policy, TensorBatch
 
 
@@ -67,3 +70,18 @@ class SoftAttention(AttentionCaptioner):
         inputs = torch.cat([context, embedded], -1)
         hidden, cell = self.cell(inputs, (state.hidden, state.cell))
         return Extras(torch.cat([hidden, inputs], -1), weights), LSTMState(hidden, cell)  # Yao et al. 2015, section 3.1
+
+
+class ShowAttendTell(SoftAttention):
+    """The same, begun at the mean region: a layer each for hidden state and cell (Xu et al. 2015, section 3.1.2)."""
+
+    def __init__(self, features: int, vocabulary: int, sizes: SoftAttentionSizes) -> None:
+        super().__init__(features, vocabulary, sizes)
+        self.first_hidden = nn.Sequential(nn.Linear(sizes.projection, sizes.decoder), nn.Tanh())
+        self.first_cell = nn.Sequential(nn.Linear(sizes.projection, sizes.decoder), nn.Tanh())
+        for layer in (self.first_hidden, self.first_cell):
+            initialise(layer, sizes.init)
+
+    def start(self, memory: Memory) -> LSTMState:
+        mean = mean_frame(memory.values, memory.mask)
+        return LSTMState(self.first_hidden(mean), self.first_cell(mean))

@@ -59,6 +59,7 @@ class StackCap(Policy[Memory, State]):
     def __init__(self, features: int, vocabulary: int, sizes: StackCapSizes) -> None:
         super().__init__()
         self.width, self.decoder_stages = sizes.decoder, sizes.stages
+        self.feedback_gradients = sizes.feedback_gradients
         fine = range(sizes.stages - 1)
         self.embedding = WordEmbedding(vocabulary, sizes.embedding, sizes.dropout)  # W_e
         self.coarse = nn.LSTMCell(features + self.width + sizes.embedding, self.width)
@@ -92,7 +93,8 @@ class StackCap(Policy[Memory, State]):
 
     def advance(self, embedded: Tensor, state: State, memory: Memory) -> tuple[StageExtras, State]:
         before = list(zip(state.hidden, state.cell, strict=True))
-        stages = [self.coarse(torch.cat([memory.mean, state.hidden[-1], embedded], 1), before[0])]  # eq. 1, 2
+        last = state.hidden[-1] if self.feedback_gradients else state.hidden[-1].detach()
+        stages = [self.coarse(torch.cat([memory.mean, last, embedded], 1), before[0])]  # eq. 1, 2
         maps, context = [], torch.zeros_like(state.hidden[0])  # alpha of stage 0 is zero
         for i, (attention, fine) in enumerate(zip(self.attention, self.fine, strict=True)):
             hidden, _ = stages[i]

@@ -75,9 +75,11 @@ def exploration_loss(
 def mean_baseline(distances: Tensor) -> Tensor:
     """The paper's: the mean of all pairwise distances, (1/s^2) sum_jk d_jk, [B, 1] of distances [B, s, s].
 
-    It is no true baseline: y_j has a part in 2 (s - 1) of the s^2 distances. Of the gradient's expectation that takes
-    away 2 (s - 1) / s^2 of L2's, so that (s - 1) (s - 2) / s^2 of it is left: 0.48 with five samples instead of 0.8,
-    and nothing with two. The direction of the diversity term stays, its weight is 1 - 2/s of what alpha says.
+    The text has it beside the reward of section 4.2, a sum over k: that it is subtracted from each distance is one
+    reading of three. It is no true baseline: y_j has a part in 2 (s - 1) of the s^2 distances. Of the gradient's
+    expectation that takes away 2 (s - 1) / s^2 of L2's, so that (s - 1) (s - 2) / s^2 of it is left: 0.48 with five
+    samples instead of 0.8, and nothing with two. The direction of the diversity term stays, its weight is 1 - 2/s of
+    what alpha says. Subtracted once from sum_k d_jk it would leave 0.736, once from 2/s sum_k d_jk 0.64.
     """
     return distances.mean((1, 2)).unsqueeze(1)
 

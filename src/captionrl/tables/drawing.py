@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from captionrl.evaluation.describe import Description
 from captionrl.features.video import sample_frames
@@ -29,6 +29,7 @@ SEGMENTS = ("#0072B2", "#B84F00", "#007A5A", "#A34D7D")
 # Okabe and Ito's colours but yellow, which is too light for a line.
 LINES = ("#000000", "#E69F00", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
 SHADE = 0.2  # of a picture's brightness, where nobody looks
+UPSAMPLED = 16  # pixels of a cell's side before a map of attention is smoothed
 HANGING = frozenset("|.,;:!?")  # no line begins with one
 
 Piece = tuple[str, str]  # a word and its colour
@@ -272,11 +273,17 @@ def stage_maps(sheet: Sheet, found: Description, image: np.ndarray | None, left:
 
 
 def attention_overlay(image: np.ndarray | None, light: np.ndarray) -> np.ndarray:
-    """A picture [H, W, 3] (None: white), square; where `light` [side * side], 0 to 1 by cell, is 0, it has SHADE."""
+    """A picture [H, W, 3] (None: white), square; where `light` [side * side], 0 to 1 by cell, is 0, it has SHADE.
+
+    Each cell becomes UPSAMPLED pixels a side, which a Gaussian smooths, as for the paper's Figure 3 (Stack-Cap); its
+    width is ours, a quarter of a cell.
+    """
     side, size = math.isqrt(len(light)), (96, 96)
     picture = Image.new("RGB", size, "white") if image is None else Image.fromarray(image).resize(size)
-    smooth = Image.fromarray(light.reshape(side, side).astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
-    brightness = SHADE + (1 - SHADE) * np.asarray(smooth).clip(0, 1)
+    cells = Image.fromarray((255 * light.reshape(side, side)).round().astype(np.uint8))
+    large = cells.resize((UPSAMPLED * side, UPSAMPLED * side), Image.Resampling.NEAREST)
+    smooth = large.filter(ImageFilter.GaussianBlur(UPSAMPLED / 4)).resize(size, Image.Resampling.BILINEAR)
+    brightness = SHADE + (1 - SHADE) * np.asarray(smooth) / 255
     return (np.asarray(picture) * brightness[..., None]).astype(np.uint8)
 
 

@@ -167,7 +167,7 @@ def examples_of(paper: Paper, corpus: str, systems: Sequence[str], count: int, s
     """The chosen test items with the captions of `systems`."""
     home = sources.work / corpus
     store = FeatureStore(home / "features" / f"{file_name(paper.backbone_of(corpus, split_system(systems[0])[0]))}.h5")
-    captions = with_features(load_captions(home / "captions"), store)
+    captions = with_features(load_captions(home / f"captions{paper.corpora[corpus].variant}"), store)
     items = {item.id: item for item in captions.items["test"]}
     ids = chosen(items, count)
     found = {
@@ -205,7 +205,10 @@ def _captions(
     features = sources.work / corpus / "features" / f"{file_name(metadata.backbone)}.h5"
     batch = open_clips(path, metadata, features, where).batch(ids)
     most = metadata.corpus_settings.max_words + 1
-    found = describe(policy.to(where), metadata.vocabulary, batch, most, paper.beam, stage)
+    how = paper.beam, stage
+    found = describe(
+        policy.to(where), metadata.vocabulary, batch, most, *how, length_normalised=paper.length_normalised
+    )
     return {id: [description] for id, description in zip(ids, found, strict=True)}
 
 
@@ -222,7 +225,8 @@ def _predictions(
 def _attributes(paper: Paper, figure: ExamplesFigure, ids: Sequence[str], sources: Sources) -> dict[str, str]:
     """The attributes that the last method's run holds most probable for each item, and how probable."""
     run, home = split_system(figure.methods[-1].run)[0], sources.work / figure.corpus
-    names = Attributes.load(home / "attributes" / f"{paper.corpora[figure.corpus].tagger}.tsv").names
+    corpus = paper.corpora[figure.corpus]
+    names = Attributes.load(home / f"attributes{corpus.variant}" / f"{corpus.tagger}.tsv").names
     path = checkpoint_of(paper, figure.corpus, run, sources)
     features = home / "features" / f"{file_name(paper.backbone_of(figure.corpus, run))}.h5"
     found = {}

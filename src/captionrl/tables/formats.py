@@ -134,8 +134,8 @@ def _differences(built: Built, differences: dict[str, Difference]) -> list[str]:
 
 
 def _cited(built: Built) -> list[str]:
-    """The metrics that have columns for the paper's numbers: all, or none where it has no such table."""
-    return [str(metric) for metric in built.table.metrics] if any(line.cited for line in built.lines) else []
+    """The metrics that have columns for the paper's numbers: those of which it has some."""
+    return [str(metric) for metric in built.table.metrics if any(metric in line.cited for line in built.lines)]
 
 
 def _fields(built: Built, line: Line) -> list[str]:
@@ -172,8 +172,11 @@ def _legend(built: Built) -> str:
     controlled = built.table.control or any(row.control for row in built.table.rows)
     control = ", ‡ from its compute-matched XE" if controlled else ""
     seen = ", ".join(dict.fromkeys(line.features for line in built.lines if line.features not in ("", "none")))
+    items = f"{built.items} test items"
+    if 0 < built.items < built.split_items:
+        items = f"{built.items} of the {built.split_items} test items (the others have no features)"
     return (
-        f"Ours: {corpus} ({built.scale} scale), {seen} features, {built.items} test items, {seeds}, "
+        f"Ours: {corpus} ({built.scale} scale), {seen} features, {items}, {seeds}, "
         f"{spread}; † differs from {built.table.baseline}{control} (paired bootstrap, p < 0.05). "
         f"{printed}Corpus: {built.origin}.{absent}"
     )

@@ -14,7 +14,8 @@ from captionrl.evaluation.results import read_scores
 from captionrl.provenance import commit
 
 SAMPLES = 2000  # bootstrap resamples
-SHARES = ("Div-1", "Div-2", "mBleu-4", "self-CIDEr")  # printed between 0 and 1; all other metrics times 100
+# Printed between 0 and 1; all other metrics times 100.
+SHARES = ("Div-1", "Div-2", "mBleu-4", "mBleu-4-corpus", "self-CIDEr")
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,18 @@ class Built:
     scale: str
     origin: str  # what the corpus was read from
     items: int
+    split_items: int  # how many the split has: those without features have no captions to score
     lines: list[Line]
     comparisons: list[tuple[Comparison, dict[str, Difference]]]
 
 
 def build(
-    paper: Paper, name: str, scale: str, origin: str, scores: dict[str, list[Path]]
+    paper: Paper, name: str, scale: str, origin: str, scores: dict[str, list[Path]], split_items: int | None = None
 ) -> tuple[Built, list[dict[str, Any]]]:
-    """The table and the provenance of its cells, from each system's score files, one a seed."""
+    """The table and the provenance of its cells, from each system's score files, one a seed.
+
+    `split_items`: how many test items the corpus has, if more than are scored.
+    """
     if name not in paper.tables:
         raise UserError(f"papers/{paper.paper}: tables: no {name!r}; there are {', '.join(paper.tables)}")
     table = paper.tables[name]
@@ -139,7 +144,7 @@ def build(
             differences[metric] = Difference(value, low, high, paired(metric, *pair, SAMPLES))
         comparisons.append((comparison, differences))
     items = len(next(iter(read.values()))[0][0][measured[0]].items) if read else 0
-    return Built(paper, table, scale, origin, items, lines, comparisons), provenance
+    return Built(paper, table, scale, origin, items, split_items or items, lines, comparisons), provenance
 
 
 def _same_items(scores: dict[str, list[Path]], read: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ class Vocabulary:
 
     @classmethod
     def build(cls, captions: Iterable[Sequence[str]], min_count: int) -> "Vocabulary":
-        """The words seen at least `min_count` times in the tokenised *training* captions, most frequent first."""
+        """The words seen at least `min_count` times in the tokenised captions, most frequent first."""
         counts = Counter(token for caption in captions for token in caption)
         # A text that spells a special must not become that special, nor a second word of the same name.
         kept = [word for word, count in counts.items() if count >= min_count and word not in SPECIALS]

@@ -5,11 +5,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from captionrl.config import StagewisePhase
 from captionrl.decoding.rollout import Rollout, greedy, sample
 from captionrl.features.batch import Features
+from captionrl.models import Policy
 from captionrl.models.stackcap import StackCap
 from captionrl.objectives.stagewise import staged_advantage, staged_loss
 from captionrl.rewards.weighted import Rewards
+from captionrl.training.data import Data
 from captionrl.training.learners.reinforce import RewardLearner
 
 
@@ -17,6 +20,10 @@ class StagewiseLearner(RewardLearner):
     """Of each clip of a batch, a sample of every stage and a greedy caption of every fine one."""
 
     policy: StackCap
+
+    def __init__(self, policy: Policy, data: Data, phase: StagewisePhase, seed: int) -> None:
+        super().__init__(policy, data, phase, seed)
+        self.relative_to = phase.relative_to
 
     def loss(self, epoch: int, index: int) -> tuple[Tensor, dict[str, float]]:
         items, _ = self.pairs.batch(epoch, index)
@@ -31,7 +38,7 @@ class StagewiseLearner(RewardLearner):
             found.total.view(len(items), -1) for found in (coarse, best, own)
         )
         rewards = torch.cat([coarse_rewards, own_rewards], 1)
-        advantage = staged_advantage(rewards, greedy_rewards)
+        advantage = staged_advantage(rewards, greedy_rewards, self.relative_to)
         loss = staged_loss(rollout.log_probs.sum(1).view_as(advantage), advantage)
         last = torch.arange(len(fine) - 1, own_rewards.numel(), len(fine), device=self.device)
         statistics = {"loss": loss.item(), **self.diagnostics(rollout.select(last), own.select(last))}
