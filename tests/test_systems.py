@@ -61,6 +61,16 @@ def test_greedy_captions_are_compared_with_greedy_ones_and_those_of_look_ahead_w
     ]  # fmt: skip
 
 
+def test_a_rows_control_may_have_a_decoding_of_its_own():
+    overrides = table("joint.lookahead", "joint.greedy")
+    overrides["tables"]["t"]["rows"][0]["control"] = "value-network.lookahead"
+    paper = load(overrides)
+    assert "value-network.lookahead" in paper.systems_of("t")
+    overrides["tables"]["t"]["rows"][0]["control"] = "xe.lookahead"
+    with pytest.raises(UserError, match=r"rows\[0\].control: the value network of xe is not trained"):
+        load(overrides)
+
+
 def test_a_figure_shows_greedy_and_look_ahead_captions_as_they_were_predicted():
     figures = load(figure("xe", "joint.greedy", "joint.lookahead", "joint")).figures
     assert figures.captioners == [("coco-mini", "xe"), ("coco-mini", "joint")]

@@ -37,7 +37,9 @@ def stage_of(system: str) -> int | None:
 def decoded_as(run: str, system: str) -> str:
     """What has `run`'s weights and is compared with `system`: a set with a set, greedy captions with greedy ones.
 
-    All others are compared with a beam search's.
+    All others are compared with a beam search's. A `run` with a decoding of its own is compared as it is.
     """
     decoding = split_system(system)[1]
+    if split_system(run)[1]:
+        return run
     return f"{run}.{decoding}" if decoding in (*SETS, GREEDY) else run

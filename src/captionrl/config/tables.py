@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from captionrl.config.base import Strict, known
-from captionrl.config.systems import SETS, is_set
+from captionrl.config.systems import SETS, decoded_as, is_set
 
 if TYPE_CHECKING:
     from captionrl.config.paper import Paper
@@ -28,7 +28,9 @@ class Row(Strict):
     method: str
     run: str | None = None  # a system: see systems.py
     cited: list[float | None] | None = None
-    control: str | None = None  # the run that is its own compute-matched XE, where the table's is another model
+    # The run that is its own compute-matched control, where the table's is another model; decoded_as the row is, unless
+    # it names a decoding.
+    control: str | None = None
     note: str = ""
 
     def check(self, paper: Paper, table: Table, place: str) -> None:
@@ -38,8 +40,7 @@ class Row(Strict):
         if self.run is not None:
             table.check_system(paper, self.run, f"{place}.run")
         if self.control is not None:
-            known(self.control, paper.runs, f"{place}.control", "run")
-            paper.check_system(self.control, table.corpus, f"{place}.control")
+            table.check_system(paper, decoded_as(self.control, self.run or ""), f"{place}.control")
         if self.cited is not None and len(self.cited) != len(table.metrics):
             raise ValueError(f"{place}.cited: {len(self.cited)} numbers for {len(table.metrics)} metrics")
 
