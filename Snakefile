@@ -13,6 +13,7 @@ from snakemake.exceptions import WorkflowError
 from captionrl.config import (
     GREEDY,
     LOOKAHEAD,
+    RERANKED,
     BackbonePhase,
     find_papers,
     is_set,
@@ -90,7 +91,7 @@ wildcard_constraints:
     corpus="[a-z0-9-]+",
     paper="|".join(PAPERS),
     run="[a-z0-9-]+",
-    system=r"[a-z0-9-]+(\.(sample|beam-set|greedy|lookahead|stage[0-9]+))?",
+    system=r"[a-z0-9-]+(\.(sample|beam-set|greedy|lookahead|reranked|stage[0-9]+))?",
     phase="[a-z0-9-]+",
     seed="[0-9]+",
     table="[a-z0-9-]+",

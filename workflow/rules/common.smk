@@ -215,6 +215,8 @@ def decoding_option(wildcards):
         return "--beam 1"
     if decoding == LOOKAHEAD:
         return f"--beam {paper.beam} --look-ahead {paper.look_ahead}"
+    if decoding == RERANKED:
+        return f"--beam {paper.beam} --rerank"
     stage = stage_of(wildcards.system)
     return f"--beam {paper.beam}" + ("" if stage is None else f" --stage {stage}")
 

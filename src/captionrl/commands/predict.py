@@ -22,6 +22,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--stage", type=int, metavar="N", help=what)
     what = "look-ahead search: the weight of the log-probability in a beam's score; the value network has the rest"
     parser.add_argument("--look-ahead", type=arguments.proportion, metavar="WEIGHT", help=what)
+    what = "of the beam's captions, write the one that the model's image-text embedding finds nearest to the picture"
+    parser.add_argument("--rerank", action="store_true", help=what)
 
 
 def run(args: Namespace) -> None:
@@ -31,11 +33,13 @@ def run(args: Namespace) -> None:
         raise UserError("--stage: not together with --set, whose captions are the last stage's; leave one of them out")
     if args.look_ahead is not None and (args.set or args.stage is not None):
         raise UserError("--look-ahead: not together with --set or --stage; leave one of them out")
+    if args.rerank and (args.set or args.stage is not None or args.look_ahead is not None):
+        raise UserError("--rerank: not together with --set, --stage or --look-ahead; leave one of them out")
     arguments.check_one_each(args.checkpoint, out=args.out)
     for checkpoint, out in zip(args.checkpoint, args.out, strict=True):
         files = (checkpoint, args.captions, args.features, out)
         if args.set:
             predict_sets(*files, split=args.split, how=args.set, size=args.size, device=args.device)
         else:
-            split, beam, stage, look_ahead, device = args.split, args.beam, args.stage, args.look_ahead, args.device
-            predict(*files, split=split, beam=beam, device=device, stage=stage, look_ahead=look_ahead)
+            shared = {"split": args.split, "beam": args.beam, "device": args.device}
+            predict(*files, **shared, stage=args.stage, look_ahead=args.look_ahead, rerank=args.rerank)

@@ -57,6 +57,7 @@ from captionrl.config.sizes import (
 from captionrl.config.systems import (
     GREEDY,
     LOOKAHEAD,
+    RERANKED,
     SETS,
     decoded_as,
     is_described,
@@ -71,6 +72,7 @@ __all__ = [
     "LOOKAHEAD",
     "MODELS",
     "OBJECTIVES",
+    "RERANKED",
     "REWARDS",
     "SETS",
     "ActorCriticPhase",

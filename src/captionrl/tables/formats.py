@@ -173,8 +173,8 @@ def _legend(built: Built) -> str:
     seen = ", ".join(dict.fromkeys(line.features for line in built.lines if line.features not in ("", "none")))
     return (
         f"Ours: {corpus} ({built.scale} scale), {seen} features, {built.items} test items, {seeds}, "
-        f"{spread}; † differs from {built.table.baseline}{_controls(built)} (paired bootstrap, p < 0.05).{_decodings(built)} "
-        f"{printed}Corpus: {built.origin}.{absent}"
+        f"{spread}; † differs from {built.table.baseline}{_controls(built)} (paired bootstrap, p < 0.05)."
+        f"{_decodings(built)} {printed}Corpus: {built.origin}.{absent}"
     )
 
 
