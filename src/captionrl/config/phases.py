@@ -47,11 +47,6 @@ class Phase(Strict):
     clip_norm: Positive | None = None  # the norm of all gradients together, at most; after `clip`
 
     @property
-    def start_counts(self) -> bool:
-        """Whether the weights that it starts from may be its best, which are kept."""
-        return True
-
-    @property
     def trains_value_network(self) -> bool:
         """Whether what it trains can predict rewards afterwards."""
         return False
@@ -254,11 +249,6 @@ class EndToEndPhase(Phase):
     # are needed; null: all are kept.
     frames_at_once: PositiveInt | None = None
 
-    @property
-    def start_counts(self) -> bool:
-        """Where attributes are learned, the layer that predicts them may have been random before."""
-        return self.alpha == 1
-
     @model_validator(mode="after")
     def _check_augmentation(self) -> "EndToEndPhase":
         if self.cnn_rate == 0 and self.augmentation != Augmentation():
@@ -277,6 +267,7 @@ class MultitaskPhase(EndToEndPhase, PolicyPhase):
 
     objective: Literal["multitask"]
     samples: PositiveInt  # M of eq. 7, captions of each clip; 1: REINFORCE, more: REINFORCE+
+    per_word: bool = True  # log p of a caption is the mean over its words (eq. 2); false: their sum
 
 
 class BackbonePhase(Phase):

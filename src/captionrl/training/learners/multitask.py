@@ -84,7 +84,7 @@ class MultitaskLearner(EndToEndLearner, RewardLearner):
 
     def __init__(self, policy: EndToEnd, data: Data, phase: MultitaskPhase, seed: int) -> None:
         super().__init__(policy, data, phase, seed)
-        self.samples = phase.samples
+        self.samples, self.per_word = phase.samples, phase.per_word
 
     def features(self, items: list[str]) -> Features:
         """What the CNN makes of clips."""
@@ -96,7 +96,7 @@ class MultitaskLearner(EndToEndLearner, RewardLearner):
             rollout = sample(self.policy, self.policy.encode(visual).select(rows), self.max_tokens)
         rewards = self.rewards(rollout, [item for item in items for _ in range(self.samples)], visual, rows)
         baseline = self.greedy_rewards(visual, items)
-        loss = multi_sample_loss(rollout, rewards.total, baseline)
+        loss = multi_sample_loss(rollout, rewards.total, baseline, per_word=self.per_word)
         statistics = {"loss": loss.item(), **self.diagnostics(rollout, rewards)}
         return loss, {**statistics, "greedy_reward": baseline.mean().item(), **self.reward_cost()}
 
