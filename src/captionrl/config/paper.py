@@ -194,8 +194,8 @@ class Paper(Strict):
         """What may stand after a run's name and a dot; a run alone is its last stage's best captions."""
         sizes = self.sizes_of(run, corpus)
         stages = sizes.stages if isinstance(sizes, StackCapSizes) else 1
-        judged = [LOOKAHEAD, RERANKED] if self.model_of(run).value_network else []
-        return [*SETS, GREEDY, *judged, *(f"stage{stage}" for stage in range(stages - 1))]
+        guided = [LOOKAHEAD, RERANKED] if self.model_of(run).value_network else []
+        return [*SETS, GREEDY, *guided, *(f"stage{stage}" for stage in range(stages - 1))]
 
     def sizes_of(self, run: str, corpus: str) -> Sizes:
         """What a run's model reads of the sizes: the paper's, the corpus' over them, the run's over both."""

@@ -154,7 +154,9 @@ class EmbeddingPhase(Phase):
     """Pictures and captions learn to find each other in one space (Shi et al. eq. 5)."""
 
     objective: Literal["embedding"]
-    margin: Positive  # gamma: how much nearer a picture's own caption should be than others', in cosine
+    loss: Literal["ranking", "adjacent"] = "ranking"  # adjacent: eq. 5 as printed, which knows no other captions
+    # gamma. ranking: how much nearer a picture's own caption should be than others', in cosine; adjacent: a factor.
+    margin: Positive
 
 
 class ValuePhase(RewardPhase):
