@@ -326,6 +326,21 @@ def test_the_attribute_loss_by_hand():
     assert multitask_loss(None, attributes, 0).item() == 5
 
 
+def test_attributes_alone_choose_their_checkpoint(learner):
+    """By the geometric mean of the probabilities of what is true of validation clips; captions are scored beside it."""
+    one = learner("step1", alpha=0, cnn_rate=1)
+    one.module.eval()
+    with torch.no_grad():
+        scores = one.validate()
+        logits = torch.cat([one.policy.attributes(one.clips.batch([item])) for item in one.validation_items])
+    present = torch.tensor([one.present[item] for item in one.validation_items])
+    right = torch.where(present, logits, -logits)
+    assert one.metric == "val_attributes"
+    assert scores.keys() == {"val_cider", "val_attributes"}
+    assert scores["val_attributes"] == pytest.approx(100 * logsigmoid(right).mean().exp().item(), rel=1e-4)
+    assert learner("step1", alpha=0.5).metric == "val_cider"
+
+
 def test_what_a_phase_cannot_do_without_is_named(world, tmp_path):
     overrides = overlay(SEEING, {"runs": {"first": {"phases": ["step3"]}}})
     with pytest.raises(UserError, match="without --attributes"):

@@ -243,7 +243,7 @@ class Augmentation(Strict):
 class EndToEndPhase(Phase):
     """Of a captioner with a CNN in it: alpha * L_captions + (1 - alpha) * L_attributes (Li and Gong eq. 8)."""
 
-    alpha: Share = 1  # weight of the captions' loss; the rest is the attributes'
+    alpha: Share = 1  # weight of the captions' loss; the rest is the attributes'; 0: attributes choose the checkpoint
     cnn_rate: NotNegative = 0  # the CNN's share of the learning rate; 0: it is frozen
     attributes_rate: Positive = 1  # likewise that of the layer that predicts attributes
     augmentation: Augmentation = Augmentation()  # of what a CNN that learns sees
