@@ -1,9 +1,11 @@
-"""Lay the sample images and their captions out as COCO 2017 and Flickr8k have them. Images are linked."""
+"""Lay the sample images and captions out as COCO 2017, Karpathy's split and Flickr8k have them. Images are linked."""
 
 import csv
 import json
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+
+from captionrl.datasets.read import read_corpus
 
 
 def write_coco(sample: Path, raw: Path) -> None:
@@ -19,6 +21,21 @@ def write_coco(sample: Path, raw: Path) -> None:
         (raw / f"captions_{part}.json").write_text(json.dumps(document))
         for image in document["images"]:
             (raw / part / image["file_name"]).symlink_to(present[image["file_name"]])
+
+
+def write_karpathy(plain: Path, raw: Path) -> None:
+    """The same images, captions and splits in Karpathy's format."""
+    corpus = read_corpus("coco", plain)
+    images = []
+    for item in corpus.items:
+        media = PurePosixPath(item.media)
+        (raw / media.parent).mkdir(parents=True, exist_ok=True)
+        (raw / media).symlink_to((plain / media).resolve())
+        sentences = [{"raw": caption} for caption in corpus.captions[item.id]]
+        images.append(
+            {"filepath": str(media.parent), "filename": media.name, "split": item.split, "sentences": sentences}
+        )
+    (raw / "dataset_coco.json").write_text(json.dumps({"images": images}))
 
 
 def write_flickr8k(sample: Path, raw: Path) -> None:
@@ -44,4 +61,5 @@ def write_flickr8k(sample: Path, raw: Path) -> None:
 if __name__ == "__main__":
     samples, data = Path(sys.argv[1]).resolve(), Path(sys.argv[2])
     write_coco(samples / "coco", data / "coco")
+    write_karpathy(data / "coco", data / "coco-82k")
     write_flickr8k(samples / "flickr8k", data / "flickr8k")

@@ -215,6 +215,13 @@ def test_looking_ahead_is_for_single_captions_of_a_last_stage(refused, tmp_path,
     assert "--look-ahead: not together with --set or --stage; leave one of them out" in message
 
 
+@pytest.mark.parametrize("other", [("--set", "sample"), ("--stage", "0"), ("--look-ahead", "0.5")])
+def test_reranking_is_of_a_beam_search(refused, tmp_path, other):
+    files = [f"--{name}={tmp_path}" for name in ("checkpoint", "captions", "features", "out")]
+    message = refused("predict", *files, "--rerank", *other)
+    assert "--rerank: not together with --set, --stage or --look-ahead; leave one of them out" in message
+
+
 def test_a_users_mistake_is_one_line_without_a_traceback(refused, tmp_path):
     assert "vatex: neither a data set (charades, coco, " in refused("corpus", "vatex", "--raw", tmp_path)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from captionrl.config import load_paper
+from captionrl.config.phases import Augmentation
 from captionrl.errors import UserError
 
 E2E = Path(__file__).parents[1] / "papers/e2e"
@@ -22,8 +23,29 @@ def test_the_papers_own_numbers():
     )
     assert (paper.corpora["msvd"].max_frames, paper.corpora["msvd"].max_words + 1, paper.beam) == (5, 35, 3)
     assert [paper.phases[name].learning_rate for name in ("xe", "rfc", "rfc-plus", "e2e")] == [1e-4, 1e-6, 1e-6, 1e-6]
-    assert (step3.alpha, step3.batch * step3.gradient_accumulation_steps) == (0.95, paper.phases["xe"].batch)
+    assert (paper.phases["scratch"].learning_rate, paper.phases["scratch"].cnn_rate) == (1e-6, 1)  # "for other methods"
+    assert (step3.alpha, step3.per_word) == (0.95, True)
     assert [paper.phases[name].cnn_rate for name in ("xe", "rfc", "rfc-plus", "e2e")] == [0, 0, 0, 1]
+
+
+def test_what_the_paper_does_not_print_is_as_in_its_authors_code():
+    paper = load_paper(E2E, "paper")
+    steps = [paper.phases[name] for name in ("xe", "rfc-plus", "e2e")]
+    assert [step.epochs for step in steps] == [30, 30, 20]
+    assert [step.batch * step.gradient_accumulation_steps for step in steps] == [64, 256, 32]
+    assert [(step.clip, step.clip_norm) for step in steps] == [(None, 10), (None, 5), (None, 10)]
+    assert [step.samples for step in steps[1:]] == [8, 8]
+    assert not any(step.eos_in_reward for step in steps[1:])
+    assert paper.corpora["msvd"].min_count == 1
+
+
+def test_frames_are_varied_in_a_run_of_its_own_alone():
+    paper = load_paper(E2E, "paper")
+    plain = Augmentation()
+    varied = [name for name, phase in paper.phases.items() if phase.augmentation != plain]
+    assert varied == ["e2e-augmented"]
+    same = paper.phases["e2e-augmented"].model_copy(update={"augmentation": plain})
+    assert same == paper.phases["e2e"]
 
 
 @pytest.mark.parametrize("scale", ["paper", "mini"])

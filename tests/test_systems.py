@@ -46,6 +46,7 @@ def load(overrides, look_ahead=0.5, paper="policy_value"):
         ("xe.stage1", ("xe", "stage1"), False, 1, True),
         ("xe.greedy", ("xe", "greedy"), False, None, False),
         ("xe.lookahead", ("xe", "lookahead"), False, None, False),
+        ("xe.reranked", ("xe", "reranked"), False, None, False),
         ("xe.sample", ("xe", "sample"), True, None, False),
     ],
 )
@@ -59,6 +60,23 @@ def test_greedy_captions_are_compared_with_greedy_ones_and_those_of_look_ahead_w
     assert paper.systems_of("t") == [
         "joint", "xe", "compute-matched", "joint.greedy", "xe.greedy", "compute-matched.greedy", "joint.lookahead"
     ]  # fmt: skip
+
+
+def test_a_rows_control_may_have_a_decoding_of_its_own():
+    overrides = table("joint.lookahead", "joint.greedy")
+    overrides["tables"]["t"]["rows"][0]["control"] = "value-network.lookahead"
+    paper = load(overrides)
+    assert "value-network.lookahead" in paper.systems_of("t")
+    overrides["tables"]["t"]["rows"][0]["control"] = "xe.lookahead"
+    with pytest.raises(UserError, match=r"rows\[0\].control: the value network of xe is not trained"):
+        load(overrides)
+
+
+def test_only_runs_with_a_trained_embedding_rerank():
+    assert load(table("xe.reranked")).systems_of("t") == ["xe.reranked", "xe", "compute-matched"]
+    overrides = table("no-visual-input.reranked")
+    with pytest.raises(UserError, match="the embedding of no-visual-input is not trained; give a run with a phase"):
+        load(overrides)
 
 
 def test_a_figure_shows_greedy_and_look_ahead_captions_as_they_were_predicted():

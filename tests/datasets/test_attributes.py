@@ -35,6 +35,17 @@ def test_the_most_frequent_are_kept(captions):
     assert len(mine(captions, "dictionary", 2).listed) == 2
 
 
+def test_a_form_is_of_one_attribute_alone():
+    """Though the tagger sees "running" once as a noun."""
+    texts = [["a man", "is running"], ["the running of a man"], ["a woman is running"]]
+    tokens = {f"clip{i}": [" ".join(text).split()] for i, text in enumerate(texts)}
+    items = {"train": [Item(item, "train", None) for item in tokens], "val": [], "test": []}
+    listed = mine(Captions(items, {}, tokens), "dictionary", 10)
+    assert [(one.name, one.part, one.captions, one.forms) for one in listed.listed] == [
+        ("run", "verb", 3, ("running",)), ("man", "noun", 2, ("man",)), ("woman", "noun", 1, ("woman",))
+    ]  # fmt: skip
+
+
 def test_an_item_has_an_attribute_if_a_caption_has_one_of_its_forms(captions):
     listed = mine(captions, "dictionary", 10)
     has = dict(zip(listed.names, listed.of([["two", "men"], ["a", "red", "thing"]]), strict=True))

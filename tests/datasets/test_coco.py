@@ -108,6 +108,21 @@ def test_karpathys_restval_joins_train_and_captions_are_the_raw_ones(tmp_path):
     assert "Karpathy's split" in corpus.origin
 
 
+def test_coco_82k_is_karpathys_split_without_restval(tmp_path):
+    write(tmp_path / "dataset_coco.json", KARPATHY)
+    whole, corpus = read_corpus("coco", tmp_path), read_corpus("coco-82k", tmp_path)
+    assert corpus.items == [item for item in whole.items if item.id != "COCO_val2014_000000483108"]
+    assert corpus.captions == {item.id: whole.captions[item.id] for item in corpus.items}
+    assert (whole.origin, corpus.origin) == (
+        "dataset_coco.json: Karpathy's split, restval in train", "dataset_coco.json: Karpathy's split, restval left out"
+    )  # fmt: skip
+
+
+def test_coco_82k_needs_karpathys_file(tmp_path):
+    write_plain(tmp_path)
+    assert "dataset_coco.json: no such file, nor caption_datasets.zip" in refusal(read_corpus, "coco-82k", tmp_path)
+
+
 def test_karpathys_zip_gives_the_same_corpus(tmp_path):
     plain, zipped = tmp_path / "plain", tmp_path / "zipped"
     write(plain / "dataset_coco.json", KARPATHY)

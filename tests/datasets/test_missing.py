@@ -48,6 +48,7 @@ def test_what_serves_as_well_is_enough(tmp_path):
 def test_of_coco_one_of_two_sets_of_files_suffices(tmp_path):
     assert named("coco", tmp_path) == ["caption_datasets.zip", "train2014/", "val2014/"]
     (tmp_path / "captions_val2017.json").touch()
+    assert named("coco-82k", tmp_path) == ["caption_datasets.zip", "train2014/", "val2014/"]
     assert named("coco", tmp_path) == ["train2017/", "val2017/"]
     (tmp_path / "dataset_coco.json").touch()
     assert named("coco", tmp_path) == ["train2014/", "val2014/"]

@@ -9,6 +9,7 @@ from captionrl.datasets.prepare import prepare
 from captionrl.decoding.beam import beam_search
 from captionrl.decoding.distribution import log_probabilities
 from captionrl.decoding.lookahead import look_ahead
+from captionrl.decoding.rerank import nearest
 from captionrl.errors import UserError
 from captionrl.evaluation import predict as module
 from captionrl.evaluation.predict import predict, predict_sets
@@ -248,3 +249,30 @@ def test_look_ahead_captions_are_the_best_for_the_items_own_values(captions_of, 
 def test_without_a_value_network_nothing_can_look_ahead(captions_of):
     with pytest.raises(UserError, match=r"a\.safetensors: --look-ahead: the model has no value network; leave it out"):
         captions_of(look_ahead=0.5)
+
+
+def test_reranked_captions_are_those_of_the_beam_with_the_highest_reward(captions_of, world, actor_critic):
+    written = captions_of(checkpoint=actor_critic, rerank=True)
+    policy, metadata = load_checkpoint(actor_critic)
+    clips = FeatureBatches(world.load()[2], metadata.corpus_settings.max_frames, torch.device("cpu"))
+    for item, caption in written.items():
+        features = clips.batch([item])
+        tokens, _ = beam_search(policy, policy.encode(features), metadata.corpus_settings.max_words + 1, BEAM)
+        rewards = [policy.similarity(features, row.unsqueeze(0)).item() for row in tokens[0]]
+        best = tokens[0, rewards.index(max(rewards))]
+        assert caption == " ".join(metadata.vocabulary.decode(best.tolist()))
+    assert written != captions_of(checkpoint=actor_critic)
+
+
+def test_an_empty_place_of_the_beam_is_never_the_nearest():
+    tokens, scores = torch.tensor([[[4, 2], [0, 0]]]), torch.tensor([[-1.0, -torch.inf]])
+    directions = {4: [0.0, 1.0], 0: [1.0, 0.0]}
+    found = nearest(
+        torch.tensor([[1.0, 0.0]]), lambda rows: torch.tensor([directions[int(row[0])] for row in rows]), tokens, scores
+    )
+    assert found.tolist() == [[[4, 2]]]
+
+
+def test_without_an_embedding_nothing_can_be_reranked(captions_of):
+    with pytest.raises(UserError, match=r"--rerank: the model has no image-text embedding; leave it out"):
+        captions_of(rerank=True)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from captionrl.objectives.embedding import ranking_loss, ranks
+from captionrl.objectives.embedding import adjacent_loss, ranking_loss, ranks
 
 MARGIN = 0.3
 
@@ -51,6 +51,24 @@ def test_nothing_is_lost_when_all_margins_are_kept():
     own = torch.eye(4, dtype=torch.bool)
     assert ranking_loss(basis, basis, own, 1.0) == 0
     assert ranking_loss(basis, basis, own, 1.1).item() == pytest.approx(2 * 3 * 0.1)
+
+
+def test_eq_5_as_printed_asks_of_the_last_word_alone():
+    """Two pairs by hand: the last word takes the first caption away by 0.5, brings the second one nearer by 0.2."""
+    pictures = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    before = torch.tensor([[0.8, 0.6], [0.8, 0.6]])
+    after = torch.tensor([[0.3, 0.954], [0.6, 0.8]])
+    assert adjacent_loss(pictures, before, after, 0.4).item() == pytest.approx(0.4 * 0.5 / 2)
+
+
+def test_eq_5_as_printed_is_content_with_one_place_for_everything():
+    """Where the ranking loss is twice the margin for every other pair."""
+    one = normalize(torch.ones(4, 3), dim=-1).requires_grad_()
+    loss = adjacent_loss(one, one, one, 0.5)
+    (gradient,) = torch.autograd.grad(loss, one)
+    assert loss == 0
+    assert not gradient.any()
+    assert ranking_loss(one, one, torch.eye(4, dtype=torch.bool), 0.5).item() == pytest.approx(2 * 3 * 0.5)
 
 
 def test_captions_of_one_picture_are_no_rivals():

@@ -24,7 +24,10 @@ def curves(tmp_path):
             for seed in (1, 2):
                 path = tmp_path / "checkpoints" / corpus / "hrl" / name / phase / f"seed{seed}.csv"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(f"update,epoch,val_cider\n0,0.0,{seed}\n10,0.5,{seed + 0.5}\n20,1.0,{seed + 0.25}\n")
+                rows = [["update", "epoch", "val_cider"], [0, 0.0, seed], [10, 0.5, seed + 0.5], [20, 1.0, seed + 0.25]]
+                if phase == "rl":
+                    rows = [[*row, value] for row, value in zip(rows, ("train_reward", seed, 2, 3), strict=True)]
+                path.write_text("".join(",".join(map(str, row)) + "\n" for row in rows))
                 files.append(path)
     return list(dict.fromkeys(files))
 
@@ -60,9 +63,9 @@ def test_equal_tables_give_equal_bytes(tmp_path, curves):
 def test_a_curve_is_the_mean_over_seeds_and_goes_on_from_phase_to_phase(tmp_path, curves):
     write_metrics(PAPER, TABLES, curves, tmp_path / "metrics.json")
     assert (tmp_path / "curves/charades-mini-rl-baseline.csv").read_text() == (
-        "update,CIDEr-D,run,phase\n"
-        "0,1.5000,xe-baseline,xe\n10,2.0000,xe-baseline,xe\n20,1.7500,xe-baseline,xe\n"
-        "20,1.5000,rl-baseline,rl\n30,2.0000,rl-baseline,rl\n40,1.7500,rl-baseline,rl\n"
+        "update,CIDEr-D,train_reward,run,phase\n"
+        "0,1.5000,,xe-baseline,xe\n10,2.0000,,xe-baseline,xe\n20,1.7500,,xe-baseline,xe\n"
+        "20,1.5000,1.5000,rl-baseline,rl\n30,2.0000,2.0000,rl-baseline,rl\n40,1.7500,3.0000,rl-baseline,rl\n"
     )
 
 

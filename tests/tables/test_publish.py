@@ -70,6 +70,15 @@ def test_a_page_without_examples_says_nothing_of_how_they_are_chosen(tmp_path):
     assert "SHA-256" in figures.page(PAPER, "mini", dict.fromkeys(PAPER.figures.names, path))
 
 
+def test_learning_curves_are_published_and_found_on_the_page(results, tmp_path):
+    (results / "e2e/curves").mkdir()
+    (results / "e2e/curves/msvd-mini-e2e.csv").write_text("update,CIDEr-D,train_reward,run,phase\n")
+    publish(results, tmp_path / "docs/mini")
+    page = (tmp_path / "docs/mini/README.md").read_text()
+    assert "Learning curves as CSV, means over seeds: [msvd-mini-e2e](e2e/curves/msvd-mini-e2e.csv)" in page
+    assert (tmp_path / "docs/mini/e2e/curves/msvd-mini-e2e.csv").exists()
+
+
 def test_publishing_twice_gives_the_same_page(results, page, tmp_path):
     publish(results, tmp_path / "docs/mini")
     assert (tmp_path / "docs/mini/README.md").read_text() == page

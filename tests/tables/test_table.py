@@ -236,6 +236,15 @@ def test_a_row_with_a_control_of_its_own_is_tested_against_that_one(hrl_scores):
     }
 
 
+def test_the_legend_names_the_control_of_each_row(scores, hrl_scores, tmp_path):
+    write(*build(PAPER, "h", "mini", "", hrl_scores), tmp_path / "h.csv")
+    for suffix in (".md", ".tex"):
+        legend = (tmp_path / "h.csv").with_suffix(suffix).read_text().replace(r"$^\ddagger$", "‡")
+        assert ', ‡ from compute-matched, of "HRL" from hrl-16-compute-matched (paired' in legend
+        text = written(scores, tmp_path / "t.csv").with_suffix(suffix).read_text().replace(r"$^\ddagger$", "‡")
+        assert "‡ from compute-matched (paired bootstrap, p < 0.05). Paper:" in text
+
+
 def p_value(scores, metric, run, other):
     ours, theirs = ([read_scores(path)[0][metric].statistics for path in scores[name]] for name in (run, other))
     return paired(metric, ours, theirs, SAMPLES)

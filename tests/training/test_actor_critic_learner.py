@@ -137,6 +137,15 @@ class TestEmbedding:
         assert before <= 50  # of four pictures
         assert learner.validate()["val_recall"] >= 80
 
+    def test_eq_5_as_printed_falls_to_nothing_and_they_do_not_find_each_other(self, make, tmp_path):
+        learner, policy = make("embedding", loss="adjacent")
+        first = learner.loss(0, 0)[0].item()
+        set_trainable(learner, tmp_path, 80)
+        assert first > 0.005
+        assert learner.loss(80, 0)[0].item() < first / 50
+        assert learner.validate()["val_recall"] <= 60  # the ranking loss: 80 and more
+        assert isinstance(policy.similarity.captions(torch.tensor([[EOS]]), 1), torch.Tensor)  # a caption of one token
+
 
 class TestValue:
     def test_it_explains_rewards_of_captions_it_has_not_seen(self, make, tmp_path):

@@ -17,7 +17,7 @@ from captionrl.errors import UserError
 from captionrl.features.store import FeatureStore
 from captionrl.features.weights import find_weights
 from captionrl.models import Features, build_module
-from captionrl.objectives.multitask import attribute_loss, multitask_loss
+from captionrl.objectives.multitask import attribute_loss, multi_sample_loss, multitask_loss
 from captionrl.objectives.reinforce import policy_gradient_loss
 from captionrl.text.vocabulary import Vocabulary
 from captionrl.training.checkpoint import load_module
@@ -27,7 +27,7 @@ from captionrl.training.learners.multitask import MultitaskLearner, MultitaskXEL
 from captionrl.training.loop import Training
 
 CPU = torch.device("cpu")
-DECODER = ("visual.", "language.", "embedding.", "head.")
+DECODER = ("project.", "visual.", "language.", "embedding.", "head.")
 
 
 @pytest.fixture
@@ -97,15 +97,14 @@ def test_the_cnn_changes_in_step_3_and_only_there(world, tmp_path, monkeypatch):
     assert not module.training
 
 
-def test_where_attributes_are_taught_the_start_is_not_kept(world, tmp_path, monkeypatch):
-    """Its layer for attributes is random, so that it should not be the best by the score of captions alone."""
+def test_any_step_may_keep_its_start(world, tmp_path, monkeypatch):
+    """Also where attributes are taught: what they are predicted with takes no part in captions."""
     worse = count(0, -1)
     monkeypatch.setattr(learners.CaptionLearner, "validate", lambda self: {self.metric: float(next(worse))})
     overrides = overlay(SEEING, {"runs": {"first": {"phases": ["step3"]}}})
     out = world.train("first", "step3", tmp_path / "a.safetensors", overrides, **world.cnn())
     metadata = load_module(out)[1]
-    assert metadata.best_update == 3  # the first validation after the start
-    assert metadata.val_score == -1
+    assert (metadata.best_update, metadata.val_score) == (0, 0)
 
 
 @pytest.mark.parametrize("step", ["step1", "step3"])
@@ -122,7 +121,7 @@ def test_with_alpha_0_the_decoder_gets_no_gradient(learner, step):
     assert all(value is None for value in named(found, *DECODER).values())
     assert moved(named(found, "cnn."))
     assert moved(named(found, "attribute_head."))
-    assert moved(named(found, "project."))
+    assert all(value is None for value in named(found, "project.").values())  # the branch begins at the CNN's features
 
 
 @pytest.mark.parametrize("step", ["step1", "step3"])
@@ -160,9 +159,61 @@ def test_the_loss_of_m_samples_is_the_mean_of_m_losses_of_one(learner):
     for m in range(3):
         mine = rollout.select(torch.arange(m, 3 * len(items), 3))
         reward = many.rewards(mine, items, seen).total
-        losses.append(policy_gradient_loss(mine, (reward - baseline).unsqueeze(1)))
+        losses.append(policy_gradient_loss(mine, ((reward - baseline) / mine.lengths).unsqueeze(1)))
     assert len({round(one.item(), 6) for one in losses}) == 3
     assert loss.item() == pytest.approx(torch.stack(losses).mean().item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("per_word", [True, False])
+def test_the_log_probability_of_a_caption_is_the_mean_over_its_words(per_word):
+    """Two clips of two samples; eq. 7 with eq. 2 by hand, and its gradient of each word's log-probability."""
+    log_probs = torch.tensor([[-1.0, -2.0, -3.0], [-4.0, 0.0, 0.0], [-0.5, -0.25, 0.0], [-2.0, -2.0, -5.0]])
+    mask = torch.tensor([[1, 1, 1], [1, 0, 0], [1, 1, 0], [1, 1, 1]]).bool()
+    log_probs.requires_grad_()
+    rollout = decoding.Rollout(mask.long(), mask, log_probs, decoding.Extras(log_probs.unsqueeze(-1)), None)
+    rewards, greedy = torch.tensor([3.0, 1.0, 0.5, 2.0]), torch.tensor([1.0, 1.5])
+    advantages, words = [2.0, 0.0, -1.0, 0.5], ([3, 1, 2, 3] if per_word else [1, 1, 1, 1])
+    sums = [-6.0, -4.0, -0.75, -9.0]
+    expected = -sum(a * total / n for a, total, n in zip(advantages, sums, words, strict=True)) / 4
+    loss = multi_sample_loss(rollout, rewards, greedy, per_word=per_word)
+    loss.backward()
+    assert loss.item() == pytest.approx(expected)
+    for row, (advantage, number) in enumerate(zip(advantages, words, strict=True)):
+        assert log_probs.grad[row].tolist() == pytest.approx(
+            [-advantage / number / 4 * on for on in mask[row].tolist()]
+        )
+
+
+@pytest.mark.parametrize("per_word", [True, False])
+def test_a_phase_says_whether_captions_weigh_per_word(learner, per_word):
+    one = learner(**({} if per_word else {"per_word": False}))
+    items, tokens = one.pairs.batch(0, 0)
+    with mock.patch.object(learners, "multi_sample_loss", side_effect=multi_sample_loss) as loss:
+        one.caption_loss(one.policy.visual_features(one.clips.batch(items)), items, tokens)
+    assert loss.call_args.kwargs == {"per_word": per_word}
+
+
+def test_dropout_is_on_the_outputs_of_both_lstms_alone(learner):
+    """One linear layer follows the second one."""
+    policy = learner(drops=0.5).policy
+    dropped = {name: part.p for name, part in policy.named_modules() if isinstance(part, torch.nn.Dropout) and part.p}
+    assert dropped == {"seen": 0.5, "head.0": 0.5}
+    assert [type(part) for part in policy.head] == [torch.nn.Dropout, torch.nn.Linear]
+    assert (policy.head[1].in_features, policy.attribute_head.in_features) == (policy.visual.hidden_size, 128)
+    read = []
+    policy.language.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].data))
+    policy.train()
+    clips = Features(torch.randn(2, 3, 128), torch.ones(2, 3, dtype=torch.bool))
+    state = policy.encode(clips)
+    width = policy.visual.hidden_size
+    assert (
+        0.2 < (read[0][:, :width] == 0).float().mean() < 0.8
+    )  # what the second LSTM reads of the first, frame by frame
+    stepped = policy.step(torch.tensor([1, 1]), state, state).state
+    policy.eval()
+    whole = policy.step(torch.tensor([1, 1]), state, state).state
+    assert stepped.hidden1.equal(whole.hidden1)  # the state itself is not dropped
+    assert not stepped.hidden2.equal(whole.hidden2)
 
 
 @pytest.mark.parametrize("on", [False, True])
@@ -273,6 +324,21 @@ def test_the_attribute_loss_by_hand():
     assert multitask_loss(captions, attributes, 0.95).item() == pytest.approx(0.95 * 2 + 0.05 * 5)
     assert multitask_loss(captions, None, 1).item() == 2
     assert multitask_loss(None, attributes, 0).item() == 5
+
+
+def test_attributes_alone_choose_their_checkpoint(learner):
+    """By the geometric mean of the probabilities of what is true of validation clips; captions are scored beside it."""
+    one = learner("step1", alpha=0, cnn_rate=1)
+    one.module.eval()
+    with torch.no_grad():
+        scores = one.validate()
+        logits = torch.cat([one.policy.attributes(one.clips.batch([item])) for item in one.validation_items])
+    present = torch.tensor([one.present[item] for item in one.validation_items])
+    right = torch.where(present, logits, -logits)
+    assert one.metric == "val_attributes"
+    assert scores.keys() == {"val_cider", "val_attributes"}
+    assert scores["val_attributes"] == pytest.approx(100 * logsigmoid(right).mean().exp().item(), rel=1e-4)
+    assert learner("step1", alpha=0.5).metric == "val_cider"
 
 
 def test_what_a_phase_cannot_do_without_is_named(world, tmp_path):

@@ -10,7 +10,7 @@ CORPUS, SEED = "coco-mini", "seeds=[1]"
 FIGURE = {
     "title": "t",
     "corpus": "coco",
-    "methods": [{"method": name, "run": f"joint.{name}"} for name in ("greedy", "lookahead")],
+    "methods": [{"method": name, "run": f"joint.{name}"} for name in ("greedy", "lookahead", "reranked")],
 }
 OVERRIDES = {"policy_value": {"look_ahead": 0.25, "beam": 4, "figures": {"examples": {"f": FIGURE}}}}
 
@@ -26,6 +26,8 @@ def test_greedy_search_is_a_beam_of_one_and_look_ahead_has_its_weight(plan):
     ways = {line.out[0].parent.name: (line.beam, line.look_ahead, line.stage, line.set) for line in lines}
     assert ways["joint.greedy"] == (1, None, None, None)
     assert ways["joint.lookahead"] == (4, 0.25, None, None)
+    assert ways["joint.reranked"] == (4, None, None, None)
+    assert {line.out[0].parent.name: line.rerank for line in lines}["joint.reranked"]
 
 
 def test_length_normalisation_is_of_beams_alone(project):

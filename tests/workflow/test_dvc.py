@@ -15,16 +15,16 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
-from captionrl.config import load_paper
+from captionrl.config.load import resolve
 
 pytestmark = pytest.mark.slow  # two minutes: DVC and Make start processes of their own
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 FILES = {"mini": "dvc.yaml", "laptop": "laptop/dvc.yaml", "paper": "paper/dvc.yaml"}
-PAPERS = {  # by scale; of the mini scale, whose corpora are called -mini, as at the paper scale
+PAPERS = {  # by scale; corpora are called as in the papers' files
     scale: {
-        path.parent.name: load_paper(path.parent, "paper" if scale == "mini" else scale)
+        path.parent.name: resolve(path.parent, scale, None)
         for path in sorted((ROOT / "papers").glob(f"*/{scale}.yaml"))
     }
     for scale in FILES
@@ -48,7 +48,11 @@ WITHHELD = {
     "paper": {
         *("data/charades", "work/charades/captions", "work/charades/features"),
         *("data/msvd", "work/msvd/captions", "work/msvd/features", "work/msrvtt/features"),
-        *(path for name in ("msrvtt", "coco", "tgif") for path in (f"data/{name}", f"work/{name}/captions")),
+        *(
+            path
+            for name in ("msrvtt", "coco", "coco-82k", "tgif")
+            for path in (f"data/{name}", f"work/{name}/captions")
+        ),
     },
 }
 

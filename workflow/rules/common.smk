@@ -192,6 +192,8 @@ def decoding_option(wildcards):
         return "--beam 1"
     if decoding == LOOKAHEAD:
         return f"--beam {paper.beam} --look-ahead {paper.look_ahead}"
+    if decoding == RERANKED:
+        return f"--beam {paper.beam}{normalised} --rerank"
     stage = stage_of(wildcards.system)
     return f"--beam {paper.beam}{normalised}" + ("" if stage is None else f" --stage {stage}")
 

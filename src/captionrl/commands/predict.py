@@ -22,6 +22,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--stage", type=int, metavar="N", help=what)
     what = "look-ahead search: the weight of the log-probability in a beam's score; the value network has the rest"
     parser.add_argument("--look-ahead", type=arguments.proportion, metavar="WEIGHT", help=what)
+    what = "of the beam's captions, write the one that the model's image-text embedding finds nearest to the picture"
+    parser.add_argument("--rerank", action="store_true", help=what)
 
 
 def run(args: Namespace) -> None:
@@ -33,6 +35,8 @@ def run(args: Namespace) -> None:
         raise UserError("--look-ahead: not together with --set or --stage; leave one of them out")
     if args.length_normalised and (args.set == "sample" or args.look_ahead is not None):
         raise UserError("--length-normalised: only beam search ranks captions so; leave it out")
+    if args.rerank and (args.set or args.stage is not None or args.look_ahead is not None):
+        raise UserError("--rerank: not together with --set, --stage or --look-ahead; leave one of them out")
     arguments.check_one_each(args.checkpoint, out=args.out)
     shared = {"split": args.split, "device": args.device, "length_normalised": args.length_normalised}
     for checkpoint, out in zip(args.checkpoint, args.out, strict=True):
@@ -40,4 +44,4 @@ def run(args: Namespace) -> None:
         if args.set:
             predict_sets(*files, **shared, how=args.set, size=args.size)
         else:
-            predict(*files, **shared, beam=args.beam, stage=args.stage, look_ahead=args.look_ahead)
+            predict(*files, **shared, beam=args.beam, stage=args.stage, look_ahead=args.look_ahead, rerank=args.rerank)

@@ -23,7 +23,7 @@ from captionrl.config.phases import (
 )
 from captionrl.config.rewards import REWARDS
 from captionrl.config.sizes import Sizes, StackCapSizes
-from captionrl.config.systems import GREEDY, LOOKAHEAD, SETS, decoded_as, split_system
+from captionrl.config.systems import GREEDY, LOOKAHEAD, RERANKED, SETS, decoded_as, split_system
 from captionrl.config.tables import Leaderboard, Table
 from captionrl.dotted import is_dotted
 from captionrl.errors import UserError
@@ -167,6 +167,9 @@ class Paper(Strict):
         if decoding == LOOKAHEAD and not any(self.phases[at].trains_value_network for _, at in self.ancestry(run)):
             what = "give a run with a phase of objective value or actor-critic"
             raise ValueError(f"{place}: the value network of {run} is not trained; {what}")
+        if decoding == RERANKED and not self.has_phase(run, EmbeddingPhase):
+            what = "give a run with a phase of objective embedding"
+            raise ValueError(f"{place}: the embedding of {run} is not trained; {what}")
 
     def model_of(self, run: str) -> ModelSpec:
         return model_spec(self.runs[run].model)
@@ -175,8 +178,8 @@ class Paper(Strict):
         """What may stand after a run's name and a dot; a run alone is its last stage's best captions."""
         sizes = self.sizes_of(run, corpus)
         stages = sizes.stages if isinstance(sizes, StackCapSizes) else 1
-        lookahead = [LOOKAHEAD] if self.model_of(run).value_network else []
-        return [*SETS, GREEDY, *lookahead, *(f"stage{stage}" for stage in range(stages - 1))]
+        guided = [LOOKAHEAD, RERANKED] if self.model_of(run).value_network else []
+        return [*SETS, GREEDY, *guided, *(f"stage{stage}" for stage in range(stages - 1))]
 
     def sizes_of(self, run: str, corpus: str) -> Sizes:
         """What a run's model reads of the sizes: the paper's, the corpus' over them, the run's over both."""

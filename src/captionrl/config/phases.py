@@ -47,11 +47,6 @@ class Phase(Strict):
     clip_norm: Positive | None = None  # the norm of all gradients together, at most; after `clip`
 
     @property
-    def start_counts(self) -> bool:
-        """Whether the weights that it starts from may be its best, which are kept."""
-        return True
-
-    @property
     def trains_value_network(self) -> bool:
         """Whether what it trains can predict rewards afterwards."""
         return False
@@ -161,7 +156,9 @@ class EmbeddingPhase(Phase):
     """Pictures and captions learn to find each other in one space (Shi et al. eq. 5)."""
 
     objective: Literal["embedding"]
-    margin: Positive  # gamma: how much nearer a picture's own caption should be than others', in cosine
+    loss: Literal["ranking", "adjacent"] = "ranking"  # adjacent: eq. 5 as printed, which knows no other captions
+    # gamma. ranking: how much nearer a picture's own caption should be than others', in cosine; adjacent: a factor.
+    margin: Positive
 
 
 class ValuePhase(RewardPhase):
@@ -248,18 +245,13 @@ class Augmentation(Strict):
 class EndToEndPhase(Phase):
     """Of a captioner with a CNN in it: alpha * L_captions + (1 - alpha) * L_attributes (Li and Gong eq. 8)."""
 
-    alpha: Share = 1  # weight of the captions' loss; the rest is the attributes'
+    alpha: Share = 1  # weight of the captions' loss; the rest is the attributes'; 0: attributes choose the checkpoint
     cnn_rate: NotNegative = 0  # the CNN's share of the learning rate; 0: it is frozen
     attributes_rate: Positive = 1  # likewise that of the layer that predicts attributes
     augmentation: Augmentation = Augmentation()  # of what a CNN that learns sees
     # Activation checkpointing: so many frames' activations in memory at a time, all others computed again when they
     # are needed; null: all are kept.
     frames_at_once: PositiveInt | None = None
-
-    @property
-    def start_counts(self) -> bool:
-        """Where attributes are learned, the layer that predicts them may have been random before."""
-        return self.alpha == 1
 
     @model_validator(mode="after")
     def _check_augmentation(self) -> "EndToEndPhase":
@@ -279,6 +271,7 @@ class MultitaskPhase(EndToEndPhase, PolicyPhase):
 
     objective: Literal["multitask"]
     samples: PositiveInt  # M of eq. 7, captions of each clip; 1: REINFORCE, more: REINFORCE+
+    per_word: bool = True  # log p of a caption is the mean over its words (eq. 2); false: their sum
 
 
 class BackbonePhase(Phase):

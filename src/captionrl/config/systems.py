@@ -3,6 +3,7 @@
 RUN                 beam search, the best caption
 RUN.greedy          the most probable word at each step
 RUN.lookahead       beam search with the value network's prediction in the score
+RUN.reranked        of a beam search's captions the one that the run's image-text embedding finds nearest to the picture
 RUN.stage0          beam search over the words of Stack-Cap's coarse stage; RUN.stage1 of the next one, and so on
 RUN.sample          a set of captions an item, sampled
 RUN.beam-set        a set of captions an item, all that a beam search finds
@@ -10,7 +11,7 @@ RUN.beam-set        a set of captions an item, all that a beam search finds
 
 BEAM_SET = "beam-set"
 SETS = ("sample", BEAM_SET)  # several captions an item
-GREEDY, LOOKAHEAD = "greedy", "lookahead"
+GREEDY, LOOKAHEAD, RERANKED = "greedy", "lookahead", "reranked"
 
 
 def split_system(system: str) -> tuple[str, str]:
@@ -26,7 +27,7 @@ def is_set(system: str) -> bool:
 
 def is_described(system: str) -> bool:
     """Whether figures caption items with a system's weights, to show more than captions; of others they show files."""
-    return split_system(system)[1] not in (*SETS, GREEDY, LOOKAHEAD)
+    return split_system(system)[1] not in (*SETS, GREEDY, LOOKAHEAD, RERANKED)
 
 
 def stage_of(system: str) -> int | None:

@@ -29,7 +29,8 @@ class Row(Strict):
     method: str
     run: str | None = None  # a system: see systems.py
     cited: list[float | None] | None = None
-    # The run that is its own compute-matched XE, where the table's is another model; or a system of that run, a stage.
+    # The run that is its own compute-matched control, where the table's is another model; decoded as the row is, unless
+    # it names a decoding or a stage.
     control: str | None = None
     note: str = ""
 

@@ -19,7 +19,7 @@ HEADER = "attribute\tpart of speech\tcaptions\tclips\tforms"
 class Attribute:
     name: str  # the lemma
     part: str  # of speech, as it mostly is: noun, verb or adjective
-    captions: int  # of the training ones, those in which the tagger saw it: a form may be another lemma's, too
+    captions: int  # of the training ones, those in which the tagger saw it as a content word
     clips: int  # likewise
     forms: tuple[str, ...]  # tokens, the most frequent first
 

@@ -1,9 +1,10 @@
 """COCO captions (Chen et al., 2015): 123,287 images from Flickr, five captions or a few more each.
 
-The papers use Karpathy's split, `dataset_coco.json`: train and "restval" (113,287 images together) to train on, 5,000
-for validation, 5,000 for testing. Where that file is absent, COCO's own caption files of 2017 are read. COCO keeps
-the captions of its test images to itself, so the 5,000 images of `captions_val2017.json` are halved into validation
-and test: numbers on that split compare with nobody's. The corpus' `origin` says which of the two was read.
+The papers use Karpathy's split, `dataset_coco.json`: train (82,783 images) and "restval" (30,504) to train on, 5,000
+for validation, 5,000 for testing. The corpus coco-82k is that split without restval. Where that file is absent, COCO's
+own caption files of 2017 are read, for coco alone. COCO keeps the captions of its test images to itself, so the 5,000
+images of `captions_val2017.json` are halved into validation and test: numbers on that split compare with nobody's. The
+corpus' `origin` says which of the three was read.
 
 COCO's server scores captions of images that it lists in files of its own: `read_images`.
 """
@@ -36,6 +37,11 @@ def read(name: str, raw: Path) -> Corpus:
     karpathy = any((raw / file).is_file() for file in (KARPATHY, KARPATHY_ARCHIVE))
     plain = any((raw / file).is_file() for part in PARTS for file in (*_files(part), PARTS_ARCHIVE))
     return _read_plain(name, raw) if plain and not karpathy else _read_karpathy(name, raw)
+
+
+def read_without_restval(name: str, raw: Path) -> Corpus:
+    """Karpathy's file, plain or inside its zip, without the images of its split "restval": 82,783 to train on."""
+    return _read_karpathy(name, raw, restval=False)
 
 
 def read_captions_file(path: Path | str) -> dict[str, list[str]]:
@@ -82,7 +88,7 @@ def validation(ids: Iterable[str]) -> set[str]:
     return set(ranked[: len(ranked) // 2])
 
 
-def _read_karpathy(name: str, raw: Path) -> Corpus:
+def _read_karpathy(name: str, raw: Path, *, restval: bool = True) -> Corpus:
     data, place, file = read_annotation(raw, KARPATHY, KARPATHY_ARCHIVE)
     items: dict[str, Item] = {}
     captions: dict[str, list[str]] = {}
@@ -95,12 +101,15 @@ def _read_karpathy(name: str, raw: Path) -> Corpus:
             raise UserError(f"{at}.filename: {id} is listed twice; fetch the official file again")
         if split not in SPLITS:
             raise UserError(f"{at}.split: {split!r}; must be one of {', '.join(SPLITS)}")
+        if split == "restval" and not restval:
+            continue
         sentences = image.get("sentences")
         if not isinstance(sentences, list) or not sentences:
             raise UserError(f"{at}.sentences: must be a list of captions, at least one; caption {id} or drop it")
         items[id] = Item(id, SPLITS[split], f"{folder}/{media}")
         captions[id] = [text(sentence, "raw", f"{at}.sentences[{j}]") for j, sentence in enumerate(sentences)]
-    return Corpus(name, list(items.values()), captions, f"{KARPATHY}: Karpathy's split, restval in train", (file,))
+    origin = f"{KARPATHY}: Karpathy's split, restval {'in train' if restval else 'left out'}"
+    return Corpus(name, list(items.values()), captions, origin, (file,))
 
 
 def _read_plain(name: str, raw: Path) -> Corpus:

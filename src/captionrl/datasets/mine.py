@@ -27,6 +27,8 @@ def mine(
 ) -> Attributes:
     """The `most` most frequent lemmas of nouns, verbs and adjectives in the training captions, counted once a caption.
 
+    A form is of one lemma: that which it most often has as a content word of a training caption.
+
     `corenlp` reads parts of speech off CoreNLP's trees, and captions that it cannot parse by the dictionary, as
     `dictionary` does all of them; the other parameters are those of `datasets.segment.segment`.
     """
@@ -51,6 +53,12 @@ def _tags(tree: Tree) -> list[tuple[str, str]]:
 def _count(
     train: Mapping[str, Sequence[Sequence[str]]], content: Mapping[tuple[str, ...], list[Content | None]], most: int
 ) -> Attributes:
+    readings: dict[str, Counter[str]] = defaultdict(Counter)  # lemmas of each form
+    for tokens in (tuple(tokens) for texts in train.values() for tokens in texts):
+        for token, word in zip(tokens, content[tokens], strict=True):
+            if word:
+                readings[token][word[0]] += 1
+    lemma_of = {token: min(found, key=lambda lemma: (-found[lemma], lemma)) for token, found in readings.items()}
     counts: Counter[str] = Counter()  # captions, by lemma
     clips: Counter[str] = Counter()
     parts: dict[str, Counter[str]] = defaultdict(Counter)
@@ -58,11 +66,11 @@ def _count(
     for texts in train.values():
         of_clip = set()
         for tokens in map(tuple, texts):
-            words = [(token, *word) for token, word in zip(tokens, content[tokens], strict=True) if word]
-            for token, lemma, part in words:
-                parts[lemma][part] += 1
-                forms[lemma][token] += 1
-            lemmas = {lemma for _, lemma, _ in words}
+            words = [(token, word[1]) for token, word in zip(tokens, content[tokens], strict=True) if word]
+            for token, part in words:
+                parts[lemma_of[token]][part] += 1
+                forms[lemma_of[token]][token] += 1
+            lemmas = {lemma_of[token] for token, _ in words}
             counts.update(lemmas)
             of_clip |= lemmas
         clips.update(of_clip)

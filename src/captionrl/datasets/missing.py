@@ -14,15 +14,21 @@ def missing_files(name: str, raw: Path) -> list[str]:
     """
     entries = manifest().get(name, [])
     if name == "coco":
-        entries = _of_one_split(entries, raw)
+        entries = _of_one_split(raw)
+    elif name == "coco-82k":
+        entries, _ = _splits()
     return [_line(entry, raw) for entry in entries if not _is_there(entry, raw)]
 
 
-def _of_one_split(entries: list[Entry], raw: Path) -> list[Entry]:
-    """Of COCO's two sets of files, one of which suffices, the one that `coco.read` would read."""
-    plain = {coco.PARTS_ARCHIVE, *(f"{part}/" for part in coco.PARTS)}
-    others = [entry for entry in entries if entry.into in plain]
-    karpathy = [entry for entry in entries if entry.into not in plain]
+def _splits() -> tuple[list[Entry], list[Entry]]:
+    """COCO's two sets of files: Karpathy's split with the images of 2014, COCO's own with those of 2017."""
+    plain, entries = {coco.PARTS_ARCHIVE, *(f"{part}/" for part in coco.PARTS)}, manifest()["coco"]
+    return [entry for entry in entries if entry.into not in plain], [entry for entry in entries if entry.into in plain]
+
+
+def _of_one_split(raw: Path) -> list[Entry]:
+    """Of these two, one of which suffices, the one that `coco.read` would read."""
+    karpathy, others = _splits()
     return others if _is_there(others[0], raw) and not _is_there(karpathy[0], raw) else karpathy
 
 

@@ -10,6 +10,7 @@ from captionrl.errors import UserError
 READERS = {
     "charades": charades.read,
     "coco": coco.read,
+    "coco-82k": coco.read_without_restval,
     "flickr8k": flickr8k.read,
     "msrvtt": msrvtt.read,
     "msvd": msvd.read,

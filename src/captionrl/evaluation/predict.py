@@ -10,6 +10,7 @@ from torch import Tensor
 from captionrl.datasets.prepared import load_captions
 from captionrl.decoding.beam import beam_search
 from captionrl.decoding.lookahead import look_ahead as look_ahead_search
+from captionrl.decoding.rerank import nearest
 from captionrl.decoding.rollout import sample
 from captionrl.device import pick_device
 from captionrl.errors import UserError
@@ -36,16 +37,24 @@ def predict(
     length_normalised: bool = False,
     stage: int | None = None,
     look_ahead: float | None = None,
+    rerank: bool = False,
 ) -> None:
     """Write {item: caption} of every item of `split` to `out`; captions are words joined by a space.
 
     `length_normalised`: as of `beam_search`; look-ahead search has no such choice. `stage`: whose words, of a model
     that has stages, if not the last one's. `look_ahead`: the log-probability's weight in the beam's scores, of a model
-    with a value network, which has the rest (decoding/lookahead.py).
+    with a value network, which has the rest (decoding/lookahead.py). `rerank`: the caption of the beam that the model's
+    image-text embedding prefers (decoding/rerank.py).
     """
 
     def best(policy: Policy, features: Features, max_tokens: int) -> Tensor:
         memory = policy.encode(features)
+        if rerank:
+            embedding: Any = getattr(policy, "similarity", None)
+            if embedding is None:
+                raise UserError(f"{checkpoint}: --rerank: the model has no image-text embedding; leave it out")
+            found = beam_search(policy, memory, max_tokens, beam, length_normalised=length_normalised)
+            return nearest(embedding.pictures(features), embedding.captions, *found)
         if look_ahead is not None:
             value: Any = getattr(policy, "value", None)
             if value is None:

@@ -31,10 +31,12 @@ class Embedding(nn.Module):
         """Unit vectors [B, J]."""
         return normalize(self.picture(mean_frame(features.frames, features.mask)), dim=-1)
 
-    def captions(self, tokens: Tensor) -> Tensor:
-        """Unit vectors [B, J] of captions [B, T], </s> included, PAD beyond; each from its last word's state."""
+    def captions(self, tokens: Tensor, back: int = 0) -> Tensor:
+        """Unit vectors [B, J] of captions [B, T], </s> included, PAD beyond; each from the state of its last word, or
+        of the word `back` places before, its first one at the earliest.
+        """
         hidden, _ = self.lstm(self.words(tokens))
-        last = (tokens != PAD).sum(1) - 1
+        last = ((tokens != PAD).sum(1) - 1 - back).clamp(min=0)
         return self.direction(hidden[torch.arange(len(tokens), device=tokens.device), last])
 
     def direction(self, hidden: Tensor) -> Tensor:

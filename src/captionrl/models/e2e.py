@@ -1,7 +1,10 @@
 """S2VT with its CNN in it, and a head that predicts attributes (Li and Gong 2019, section 3.1; figure 2).
 
     frames -> CNN -> linear -> two LSTMs that read the frames, and then write the words
-                         \\-> mean over the frames -> linear, sigmoid: attributes, for training alone
+                 \\-> mean over the frames -> linear, sigmoid: attributes, for training alone
+
+Dropout is on the outputs of both LSTMs and nowhere else (section 4.1: "attached to each LSTM unit"), and one linear
+layer computes the words' logits.
 
 The CNN's batch normalisation always uses, and never changes, the statistics that it was pre-trained with; its scales
 and shifts learn with all other weights. So frames look the same in training and at test time, whatever else is in a
@@ -63,9 +66,12 @@ class EndToEnd(S2VT):
 
     def __init__(self, features: int, vocabulary: int, sizes: EndToEndSizes, backbone: str | None = None) -> None:
         """`backbone` of a frame store names the CNN; without one it can only take features [B, N, `features`]."""
-        super().__init__(features, vocabulary, sizes)
-        self.attribute_head = nn.Linear(sizes.projection, sizes.attributes)
-        initialise(self.attribute_head, sizes.init)
+        super().__init__(features, vocabulary, sizes.model_copy(update={"dropout": 0.0}))
+        self.seen = nn.Dropout(sizes.dropout)
+        self.head = nn.Sequential(nn.Dropout(sizes.dropout), nn.Linear(sizes.decoder, vocabulary))
+        self.attribute_head = nn.Linear(features, sizes.attributes)
+        for layer in (self.head, self.attribute_head):
+            initialise(layer, sizes.init)
         if backbone is not None:
             self.cnn = VisualEncoder(backbone.removesuffix(FRAMES))
 
@@ -85,6 +91,6 @@ class EndToEnd(S2VT):
         return super().encode(self.visual_features(features))
 
     def attributes(self, features: Features) -> Tensor:
-        """Logits [B, A] of the attributes of clips: of a linear layer on the mean of the projected frames."""
+        """Logits [B, A] of the attributes of clips: of a linear layer on the mean of the CNN's features."""
         visual = self.visual_features(features)
-        return self.attribute_head(mean_frame(self.project(visual.frames), visual.mask))
+        return self.attribute_head(mean_frame(visual.frames, visual.mask))

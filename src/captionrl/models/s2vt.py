@@ -28,13 +28,15 @@ class S2VT(Policy):
         self.project = nn.Sequential(nn.Linear(features, sizes.projection), nn.Dropout(sizes.dropout))
         self.embedding = WordEmbedding(vocabulary, sizes.embedding, sizes.dropout)
         self.visual = nn.LSTM(sizes.projection, sizes.decoder, batch_first=True)
+        self.seen: nn.Module = nn.Identity()  # what the language LSTM gets of the visual one's outputs
         self.language = nn.LSTM(sizes.decoder + sizes.embedding, sizes.decoder, batch_first=True)
         self.head = Head(sizes.decoder, sizes.embedding, vocabulary, sizes.dropout)
         initialise(self, sizes.init)
 
     def encode(self, features: Features) -> State:
         """Reading: the language LSTM gets no word yet, a zero where its embedding will be."""
-        seen, (hidden1, cell1) = run_lstm(self.visual, self.project(features.frames), features.mask)
+        outputs, (hidden1, cell1) = run_lstm(self.visual, self.project(features.frames), features.mask)
+        seen = self.seen(outputs)
         wordless = seen.new_zeros(*seen.shape[:2], self.language.input_size - seen.shape[-1])
         _, (hidden2, cell2) = run_lstm(self.language, torch.cat([seen, wordless], -1), features.mask)
         return State(hidden1[0], cell1[0], hidden2[0], cell2[0])
@@ -46,5 +48,7 @@ class S2VT(Policy):
         """Writing: the visual LSTM gets no frame any more, a zero where the frame was."""
         frameless = embedded.new_zeros(len(embedded), self.visual.input_size)
         hidden1, cell1 = lstm_step(self.visual, frameless, state.hidden1, state.cell1)
-        hidden2, cell2 = lstm_step(self.language, torch.cat([hidden1, embedded], -1), state.hidden2, state.cell2)
+        hidden2, cell2 = lstm_step(
+            self.language, torch.cat([self.seen(hidden1), embedded], -1), state.hidden2, state.cell2
+        )
         return Extras(hidden2), State(hidden1, cell1, hidden2, cell2)

@@ -17,6 +17,16 @@ def ranking_loss(pictures: Tensor, captions: Tensor, same: Tensor, margin: float
     return (among_captions + among_pictures).sum() / len(own)
 
 
+def adjacent_loss(pictures: Tensor, before: Tensor, after: Tensor, gamma: float) -> Tensor:
+    """Eq. 5 as it is printed: gamma max[0, h_{T-1}(S) . l(f) - h_T(S) . l(f)], averaged over pairs.
+
+    Unit vectors [B, J] of pictures, of their captions one word before the end, and of the whole captions. It asks of a
+    caption's last word that it brings the caption no farther from its picture, and nothing of any other caption: with
+    all captions, or all pictures, in one place it is 0 and has no gradient.
+    """
+    return gamma * ((before - after) * pictures).sum(-1).relu().mean()
+
+
 def ranks(cosines: Tensor, own: Tensor) -> Tensor:
     """The place [Q] of the best of each query's own answers among all, 0 the first; cosines and own [Q, A].
 

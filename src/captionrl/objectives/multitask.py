@@ -8,15 +8,19 @@ from captionrl.decoding.rollout import Rollout
 from captionrl.objectives.reinforce import policy_gradient_loss
 
 
-def multi_sample_loss(rollout: Rollout, rewards: Tensor, greedy_rewards: Tensor) -> Tensor:
+def multi_sample_loss(rollout: Rollout, rewards: Tensor, greedy_rewards: Tensor, *, per_word: bool = True) -> Tensor:
     """REINFORCE+ with M sampled captions of each clip against its greedy one, averaged over samples and clips:
 
         L_r = -1/M sum_m (r(s_m) - b) log p(s_m)                                                (eq. 7; eq. 6 if M = 1)
 
-    The rollout has the M captions of a clip one after the other, rewards [B * M]; b: greedy_rewards [B].
+    `per_word`: log p of a caption is the mean over its T words, </s> among them, as eq. 2 defines it; else it is their
+    sum, with which L_r has the gradient of the expected reward, and some T times the weight beside L_a (eq. 8). The
+    rollout has the M captions of a clip one after the other, rewards [B * M]; b: greedy_rewards [B].
     """
-    baseline = greedy_rewards.repeat_interleave(len(rewards) // len(greedy_rewards))
-    return policy_gradient_loss(rollout, (rewards - baseline).unsqueeze(1))
+    advantage = rewards - greedy_rewards.repeat_interleave(len(rewards) // len(greedy_rewards))
+    if per_word:
+        advantage = advantage / rollout.lengths
+    return policy_gradient_loss(rollout, advantage.unsqueeze(1))
 
 
 def attribute_loss(logits: Tensor, present: Tensor) -> Tensor:

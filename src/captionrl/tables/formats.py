@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from captionrl.config import split_system
 from captionrl.files import atomic, write_text
 from captionrl.tables.markup import barred, escaped
 from captionrl.tables.table import SHARES, Built, Difference, Line
@@ -169,14 +170,30 @@ def _legend(built: Built) -> str:
     missing = {metric: reason for line in built.lines for metric, reason in line.missing.items()}
     absent = "".join(f" {metric} is n/a: {reason}." for metric, reason in missing.items())
     printed = f"Paper: as printed, on {built.table.cited_corpus}. " if _cited(built) else ""
-    controlled = built.table.control or any(row.control for row in built.table.rows)
-    control = ", ‡ from its compute-matched XE" if controlled else ""
     seen = ", ".join(dict.fromkeys(line.features for line in built.lines if line.features not in ("", "none")))
     items = f"{built.items} test items"
     if 0 < built.items < built.split_items:
         items = f"{built.items} of the {built.split_items} test items (the others have no features)"
     return (
         f"Ours: {corpus} ({built.scale} scale), {seen} features, {items}, {seeds}, "
-        f"{spread}; † differs from {built.table.baseline}{control} (paired bootstrap, p < 0.05). "
-        f"{printed}Corpus: {built.origin}.{absent}"
+        f"{spread}; † differs from {built.table.baseline}{_controls(built)} (paired bootstrap, p < 0.05)."
+        f"{_decodings(built)} {printed}Corpus: {built.origin}.{absent}"
     )
+
+
+def _controls(built: Built) -> str:
+    """What ‡ means: the run that a row is tested against, and which rows have another one than the table's."""
+    rows: dict[str, list[str]] = {}  # methods, by control
+    for line in built.lines:
+        if line.cells and line.row.control not in (None, built.table.control):
+            rows.setdefault(str(line.row.control), []).append(f'"{line.row.method}"')
+    known = [f"from {built.table.control}"] if built.table.control else []
+    known += [f"of {' and '.join(methods)} from {control}" for control, methods in rows.items()]
+    return f", ‡ {', '.join(known)}" if known else ""
+
+
+def _decodings(built: Built) -> str:
+    """How the captions of baseline and control are made, where rows differ in it."""
+    if not any(split_system(line.row.run or "")[1] for line in built.lines):
+        return ""
+    return " Greedy captions and sets are tested against such, all others against beam search."

@@ -35,20 +35,28 @@ def read_tables(paths: Sequence[Path]) -> Metrics:
 
 
 def _curve(paper: Paper, corpus: str, run: str, files: Sequence[Path]) -> str:
-    """CSV of validation CIDEr-D, the mean over seeds, by updates since the run's first phase began."""
+    """CSV of validation CIDEr-D, the mean over seeds, by updates since the run's first phase began.
+
+    In reinforcement also of `train_reward`, that of greedy captions of training items.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["update", "CIDEr-D", "run", "phase"])
+    writer.writerow(["update", "CIDEr-D", "train_reward", "run", "phase"])
     start = 0
     for name, phase in paper.lineage(run):
         seeds = [_rows(path) for path in files if path.parts[-5:-1] == (corpus, paper.paper, name, phase)]
         if not seeds:
             raise UserError(f"{paper.paper}/{name}/{phase} on {corpus}: no validation curve; give its .csv too")
         for rows in zip(*seeds, strict=True):
-            mean = sum(float(row["val_cider"]) for row in rows) / len(rows)
-            writer.writerow([start + int(rows[0]["update"]), f"{mean:.4f}", name, phase])
+            means = [_mean(rows, key) for key in ("val_cider", "train_reward")]
+            writer.writerow([start + int(rows[0]["update"]), *means, name, phase])
         start += int(seeds[0][-1]["update"])
     return text.getvalue()
+
+
+def _mean(rows: Sequence[dict[str, str]], key: str) -> str:
+    """Over the rows of all seeds; nothing where they have no such column."""
+    return f"{sum(float(row[key]) for row in rows) / len(rows):.4f}" if key in rows[0] else ""
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

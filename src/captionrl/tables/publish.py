@@ -52,6 +52,8 @@ def page(results: Path) -> str:
             links = ", ".join(f"[{what}]({paper.name}/{path.name})" for path, what in beside if path.exists())
             text = decode_utf8(read_bytes(table), table).strip()
             lines += ["", f"### {paper.name}/{table.stem}", "", text, "", f"Files: {links}"]
+        if curves := [f"[{path.stem}]({paper.name}/curves/{path.name})" for path in sorted(paper.glob("curves/*.csv"))]:
+            lines += ["", f"Learning curves as CSV, means over seeds: {', '.join(curves)}"]
         for figure in sorted(paper.glob("*.png")):
             title = titles[paper].get(figure.stem, figure.stem)
             lines += ["", f"### {paper.name}/{figure.stem}", "", f"{title}.", ""]

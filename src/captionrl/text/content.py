@@ -18,11 +18,12 @@ STOP = (
     | word_set(
         "be have do can could will would may might must shall should get go come let seem someone somebody something "
         "anyone anybody anything everyone everybody everything nobody nothing he she it they we you i him them me us "
-        "himself herself itself themselves who which what whose where when while then there here not and or but as "
-        "if so very much more most other same such only just still also again own first second next last video clip "
+        "himself herself itself themselves that who which what whose where when while then there here not and or but "
+        "as if so very much more most other same such only just still also again own first second next last video clip "
         "scene part kind lot way time being doing having s t d ll re ve m"
     )
 )
+BE = word_set("am is are was were be been being 's 're 'm")
 
 Content = tuple[str, str]  # lemma, part of speech: noun, verb or adjective
 
@@ -36,18 +37,27 @@ def by_tags(tagged: Sequence[tuple[str, str]]) -> list[Content | None]:
 def by_dictionary(tokens: Sequence[str]) -> list[Content | None]:
     """Likewise, of lower-cased PTB tokens alone. A word that may be several things is what fits its neighbours."""
     parts: list[str] = []
+    progressive = False  # whether a verb in -ing goes on with a form of "be", over adverbs, commas and "and"
     for index, (token, after) in enumerate(pairwise([*tokens, "."])):
         known = list(_entry(token))
-        before = parts[-1] if parts else ""
-        parts.append(_choose(known, tokens[index - 1] if index else "", before, after) if known else "")
+        before, word_before = parts[-1] if parts else "", tokens[index - 1] if index else ""
+        if progressive and token.endswith("ing") and "VERB" in known:
+            parts.append("VERB")
+            continue
+        parts.append(_choose(token, known, word_before, before, after) if known else "")
+        joins = token in (",", "and", "or") or parts[-1] == "ADV" or token == "not"
+        progressive = token in BE or (progressive and joins)
     return [_lemma(token, part) for token, part in zip(tokens, parts, strict=True)]
 
 
-def _choose(known: Sequence[str], word_before: str, part_before: str, after: str) -> str:
+def _choose(token: str, known: Sequence[str], word_before: str, part_before: str, after: str) -> str:
     """The part of speech of a word that may be any of `known`, by the word before it, its part, and the word after."""
+    named = word_before in DETERMINERS or word_before in PREPOSITIONS or part_before == "ADJ"
+    if known == ["VERB"] and not token.endswith(("ing", "ed")) and word_before != "to":
+        object_of = part_before == "VERB" and word_before.endswith("ing")
+        return "NOUN" if named or object_of else "VERB"  # "in a pan", "a frying pan": no noun in the dictionary
     if len(known) == 1:
         return known[0]
-    named = word_before in DETERMINERS or word_before in PREPOSITIONS or part_before == "ADJ"
     if "ADV" in known and not named:
         return "ADV"  # "kicks it fast", not "a fast car"
     if "ADJ" in known and any(part in ("NOUN", "ADJ") for part in _entry(after)) and (named or "VERB" not in known):
@@ -70,8 +80,9 @@ def _entry(token: str) -> dict[str, tuple[str, ...]]:
 
 
 def _lemma(token: str, part: str) -> Content | None:
-    """The word itself is the lemma of what the dictionary does not have."""
+    """The word itself is the lemma of what the dictionary does not have; or the verb's, of a noun."""
     if part not in PARTS or not token.isalpha() or token in STOP:
         return None
-    lemma = _entry(token).get(part, (token,))[0]
+    entry = _entry(token)
+    lemma = entry.get(part, entry.get("VERB", (token,)) if part == "NOUN" else (token,))[0]
     return None if lemma in STOP else (lemma, PARTS[part])

@@ -170,7 +170,7 @@ class Training:
         with torch.no_grad():
             scores = self.learner.validate()
         score = scores[self.learner.metric]
-        if score > self.progress.best and (self.progress.update > 0 or self.phase.start_counts):
+        if score > self.progress.best:
             self.progress.best, self.progress.best_update = score, self.progress.update
             self.best_weights = _copy(self.learner.module.state_dict())
         if self.plateau:

@@ -134,9 +134,7 @@ def train_phase(paper: Paper, job: Job) -> None:
     with open_state(job.state, identity, title) as state:
         half = torch.bfloat16 if job.precision == "bfloat16" else None
         history = train(learner, phase, state, seed=job.seed, title=title, half=half)
-        first = 0 if phase.start_counts else 1
-        scored = (row for row in history if row["kind"] == "validation" and row["update"] >= first)
-        best = max(scored, key=lambda row: row[learner.metric])
+        best = max((row for row in history if row["kind"] == "validation"), key=lambda row: row[learner.metric])
         metadata = Metadata(
             **facts,
             paper=paper.paper,

@@ -33,7 +33,7 @@ class CaptionLearner:
 
     def validate(self) -> dict[str, float]:
         scores = [self.score(self.greedy(items), items) for items in chunks(self.validation_items, EVALUATION_BATCH)]
-        return {self.metric: 100 * torch.cat(scores).mean().item()}
+        return {CaptionLearner.metric: 100 * torch.cat(scores).mean().item()}
 
     def greedy(self, items: list[str]) -> Rollout:
         return greedy(self.policy, self.policy.encode(self.clips.batch(items)), self.max_tokens)

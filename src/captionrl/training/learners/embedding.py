@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from captionrl.config import EmbeddingPhase
 from captionrl.models.actor_critic import WithValueAndReward
-from captionrl.objectives.embedding import ranking_loss, ranks
+from captionrl.objectives.embedding import adjacent_loss, ranking_loss, ranks
 from captionrl.training.data import CaptionPairs, Data
 from captionrl.training.loop import ParameterGroups
 
@@ -30,7 +30,12 @@ class EmbeddingLearner:
         return [(list(self.module.parameters()), 1.0)]
 
     def loss(self, epoch: int, index: int) -> tuple[Tensor, dict[str, float]]:
-        loss = ranking_loss(*self._embed(self.pairs, epoch, index), self.phase.margin)
+        if self.phase.loss == "ranking":
+            loss = ranking_loss(*self._embed(self.pairs, epoch, index), self.phase.margin)
+        else:
+            items, tokens = self.pairs.batch(epoch, index)
+            before, after = (self.similarity.captions(tokens.to(self.device), back) for back in (1, 0))
+            loss = adjacent_loss(self.similarity.pictures(self.clips.batch(items)), before, after, self.phase.margin)
         return loss, {"loss": loss.item()}
 
     def validate(self) -> dict[str, float]:

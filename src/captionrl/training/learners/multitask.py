@@ -1,5 +1,6 @@
 """A captioner learns with its CNN, from captions and from attributes (Li and Gong 2019, section 3.2)."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 
@@ -13,8 +14,8 @@ from captionrl.features.batch import Features
 from captionrl.models.e2e import EndToEnd
 from captionrl.objectives.multitask import attribute_loss, multi_sample_loss, multitask_loss
 from captionrl.objectives.xe import xe_loss
-from captionrl.training.data import Data, FeatureBatches, FrameBatches, pad_features
-from captionrl.training.learners.captioner import CaptionLearner
+from captionrl.training.data import EVALUATION_BATCH, Data, FeatureBatches, FrameBatches, pad_features
+from captionrl.training.learners.captioner import CaptionLearner, chunks
 from captionrl.training.learners.reinforce import RewardLearner
 from captionrl.training.loop import ParameterGroups
 
@@ -35,7 +36,10 @@ class EndToEndLearner(CaptionLearner):
         if phase.alpha < 1:
             assert data.attributes is not None
             tokens, listed = data.captions.tokens, data.attributes
-            self.present = {item.id: listed.of(tokens[item.id]) for item in data.captions.items["train"]}
+            items = [item.id for split in ("train", "val") for item in data.captions.items[split]]
+            self.present = {item: listed.of(tokens[item]) for item in items}
+        if phase.alpha == 0:
+            self.metric = "val_attributes"
 
     def parameter_groups(self) -> ParameterGroups:
         cnn, attribute_head = list(self.policy.cnn.parameters()), list(self.policy.attribute_head.parameters())
@@ -43,6 +47,17 @@ class EndToEndLearner(CaptionLearner):
         captioner = [parameter for parameter in self.module.parameters() if id(parameter) not in others]
         phase = self.end_to_end
         return [(captioner, 1.0), (attribute_head, phase.attributes_rate), (cnn, phase.cnn_rate)]
+
+    def validate(self) -> dict[str, float]:
+        """Scores of captions; of attributes, where nothing else is learned: 100 exp(-L_a), the geometric mean of the
+        probabilities, in per cent, of what is true of validation clips.
+        """
+        scores = super().validate()
+        if self.end_to_end.alpha > 0:
+            return scores
+        parts = chunks(self.validation_items, EVALUATION_BATCH)
+        logits = torch.cat([self.policy.attributes(self.clips.batch(items)) for items in parts])
+        return {**scores, self.metric: 100 * math.exp(-self._attribute_loss(logits, self.validation_items).item())}
 
     def loss(self, epoch: int, index: int) -> tuple[Tensor, dict[str, float]]:
         items, tokens = self.pairs.batch(epoch, index)
@@ -52,14 +67,18 @@ class EndToEndLearner(CaptionLearner):
         if self.end_to_end.alpha > 0:
             captions, statistics = self.caption_loss(visual, items, tokens)
         if self.end_to_end.alpha < 1:
-            present = torch.tensor([self.present[item] for item in items], device=self.device)
-            attributes = attribute_loss(self.policy.attributes(visual)[:, : present.shape[1]], present)
+            attributes = self._attribute_loss(self.policy.attributes(visual), items)
             statistics["attribute_loss"] = attributes.item()
         return multitask_loss(captions, attributes, self.end_to_end.alpha), statistics
 
     @abstractmethod
     def caption_loss(self, visual: Features, items: list[str], tokens: Tensor) -> tuple[Tensor, dict[str, float]]:
         """The loss of captions of clips that the CNN has seen; `tokens` [B, T] are the training captions."""
+
+    def _attribute_loss(self, logits: Tensor, items: list[str]) -> Tensor:
+        """L_a of clips; the branch [B, A] may have places for more attributes than are listed."""
+        present = torch.tensor([self.present[item] for item in items], device=self.device)
+        return attribute_loss(logits[:, : present.shape[1]], present)
 
     def _see(self, items: list[str], epoch: int, index: int) -> Features:
         """What the CNN sees of a batch; meanwhile threads read the next one's frames."""
@@ -84,7 +103,7 @@ class MultitaskLearner(EndToEndLearner, RewardLearner):
 
     def __init__(self, policy: EndToEnd, data: Data, phase: MultitaskPhase, seed: int) -> None:
         super().__init__(policy, data, phase, seed)
-        self.samples = phase.samples
+        self.samples, self.per_word = phase.samples, phase.per_word
 
     def features(self, items: list[str]) -> Features:
         """What the CNN makes of clips."""
@@ -96,7 +115,7 @@ class MultitaskLearner(EndToEndLearner, RewardLearner):
             rollout = sample(self.policy, self.policy.encode(visual).select(rows), self.max_tokens)
         rewards = self.rewards(rollout, [item for item in items for _ in range(self.samples)], visual, rows)
         baseline = self.greedy_rewards(visual, items)
-        loss = multi_sample_loss(rollout, rewards.total, baseline)
+        loss = multi_sample_loss(rollout, rewards.total, baseline, per_word=self.per_word)
         statistics = {"loss": loss.item(), **self.diagnostics(rollout, rewards)}
         return loss, {**statistics, "greedy_reward": baseline.mean().item(), **self.reward_cost()}
 
