@@ -78,7 +78,7 @@ def test_every_parameter_of_a_captioner_with_an_init_starts_uniform_within_the_b
             drawn[name] = torch.cat([enter, *others])
     for name, values in drawn.items():
         assert values.abs().max() <= 0.1, name
-        assert values.unique().numel() == values.numel(), name  # biases too are drawn
+        assert values.unique().numel() > 0.99 * values.numel(), name  # biases too are drawn
     everything = torch.cat(list(drawn.values()))
     shares = torch.histc(everything, bins=4, min=-0.1, max=0.1) / len(everything)
     torch.testing.assert_close(shares, torch.full((4,), 0.25), atol=0.05, rtol=0)
