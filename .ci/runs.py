@@ -1,13 +1,13 @@
-"""Print the checkpoint, of seed 1, of each run that papers' tables have, on request too: runs.py SCALE PAPER..."""
+"""Print the checkpoint, of seed 1, of each run that the papers' tables have, on request too: runs.py SCALE."""
 
 import sys
 from pathlib import Path
 
-from captionrl.config import load_paper
+from captionrl.config import find_papers, load_paper
 
-scale, *names = sys.argv[1:]
-for name in names:
-    paper = load_paper(Path("papers", name), scale)
+(scale,) = sys.argv[1:]
+for place in find_papers(scale):
+    paper = load_paper(Path(place), scale)
     runs = {(paper.tables[table].corpus, run) for table in paper.tables for run in paper.runs_of(table)}
     for corpus, run in sorted(runs):
-        print(f"checkpoints/{corpus}/{name}/{run}/{paper.runs[run].phases[-1]}/seed1.safetensors")
+        print(f"checkpoints/{corpus}/{paper.paper}/{run}/{paper.runs[run].phases[-1]}/seed1.safetensors")
