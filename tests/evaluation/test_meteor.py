@@ -1,6 +1,7 @@
 """METEOR's aggregation is the jar's, and the pruned paraphrase table changes no statistic."""
 
 import gzip
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -84,12 +85,25 @@ def test_the_pruned_table_changes_no_statistic(monkeypatch, tmp_path):
     pruned = meteor_statistics(references, hypotheses)
     np.testing.assert_array_equal(pruned, meteor_statistics(references, hypotheses, table=PARAPHRASES))
     assert pruned[:, 16:20].sum() > 0  # paraphrases did match
-    # A truncated table must not pass for a whole one.
+    # A truncated table does not pass for a whole one: in the cache it is made anew.
     table = pruned_paraphrases(text for item in references for text in item)
     assert table.parent == tmp_path / "captionrl"
-    table.write_bytes(table.read_bytes()[:1000])
+    cut = tmp_path / "cut.gz"
+    cut.write_bytes(table.read_bytes()[:1000])
     with pytest.raises(UserError, match="Meteor"):
-        meteor_statistics(references, hypotheses)
+        meteor_statistics(references, hypotheses, table=cut)
+    for rest in (b"", cut.read_bytes()):
+        table.write_bytes(rest)
+        np.testing.assert_array_equal(meteor_statistics(references, hypotheses), pruned)
+
+
+def test_a_user_without_a_home_has_the_whole_table(monkeypatch):
+    def home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", home)
+    assert pruned_paraphrases(["a man"]) == PARAPHRASES
 
 
 def test_without_a_writable_cache_the_whole_table_serves(monkeypatch, tmp_path):
