@@ -76,6 +76,6 @@ def _is_whole(table: Path) -> bool:
         with gzip.open(table) as file:
             while file.read(1 << 20):
                 pass
+        return table.stat().st_size > 0  # of nothing gzip reads nothing
     except (OSError, EOFError, zlib.error):
         return False
-    return True
