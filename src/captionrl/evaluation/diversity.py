@@ -14,6 +14,7 @@ from importlib.metadata import version
 import numpy as np
 
 import captionrl
+from captionrl.config.tables import SET_METRICS
 from captionrl.datasets.corpus import split_hash
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import Array, aggregate
@@ -22,8 +23,6 @@ from captionrl.evaluation.results import Result
 from captionrl.rewards import Bleu, CiderD, DocumentFrequencies
 from captionrl.rewards.ngrams import ORDERS
 from captionrl.text.vocabulary import SPECIALS
-
-SET_METRICS = ("CIDEr-D", "CIDEr-D-first", "Div-1", "Div-2", "mBleu-4", "mBleu-4-corpus", "self-CIDEr")
 
 Tokens = Sequence[str]  # of a caption
 Sets = Sequence[Sequence[Tokens]]  # S captions of each item
