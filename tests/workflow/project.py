@@ -109,6 +109,7 @@ class Project:
     def plan(self, *arguments: str, config: tuple[str, ...] = ()) -> Plan:
         status, output = self.snakemake("--dry-run", *arguments, config=config)
         assert status == 0, output
+        assert "Exception" not in output, output  # not even of a rule that Snakemake tries and passes over
         return Plan(output)
 
     def pretend_all_is_done(self, target: str, config: tuple[str, ...]) -> None:

@@ -85,6 +85,9 @@ rule table:
         f"work/log/table/{SCALE}/{{paper}}-{{table}}.log",
     benchmark:
         f"work/benchmark/table/{SCALE}/{{paper}}-{{table}}.tsv"
+    wildcard_constraints:
+        table="[a-z0-9-]+"
+        + "".join(f"(?<!/{paper}/{board})" for paper in PAPERS for board in PAPERS[paper].leaderboards),
     params:
         scale=SCALE,
         code=code_version("table"),
