@@ -20,6 +20,7 @@ from typing import IO, Any
 from captionrl.errors import UserError
 from captionrl.files import fingerprint, read_json, write_json
 
+IDENTITY = "identity.json"  # in a state's directory: its title, and all that determines the result
 PATIENCE = 30.0  # seconds that another process may take to end; one that was killed a moment ago is still at it
 
 
@@ -31,15 +32,15 @@ def open_state(states: Path, identity: dict[str, Any], title: str, patience: flo
     """
     directory = states / fingerprint(identity)
     with _locked(directory, patience):
-        if not (directory / "identity.json").exists():
-            write_json(directory / "identity.json", {"title": title, **identity})
+        if not (directory / IDENTITY).exists():
+            write_json(directory / IDENTITY, {"title": title, **identity})
         yield directory
 
 
 def list_states(states: Path) -> list[dict[str, Any]]:
     """The work whose state is kept, oldest first: directory, title, bytes, days since saved, who is at it."""
     rows = []
-    for identity in states.rglob("identity.json"):
+    for identity in states.rglob(IDENTITY):
         files = [path for path in identity.parent.rglob("*") if path.is_file()]
         rows.append(
             {

@@ -29,7 +29,8 @@ def test_no_room_for_the_state(world, xe, small_disk, tmp_path, monkeypatch, cap
     complaint = f"captionrl train: {state}: No space left on device; make room and run the same command again"
     assert capfd.readouterr().err.splitlines()[-1] == complaint
     assert state.read_bytes() == before
-    assert sorted(path.name for path in state.parent.iterdir()) == ["identity.json", "lock", "state.pt"]
+    kept = sorted(path.name for path in state.parent.iterdir())
+    assert kept == ["history.jsonl", "identity.json", "lock", "state.pt", "tensorboard"]
     assert not out.exists()
 
     filler.unlink()

@@ -228,7 +228,7 @@ def states(tmp_path, world):
     for seed in (1, 2):
         world.train("xe-baseline", "xe", tmp_path / f"{seed}.safetensors", SHORT, seed=seed)
     (old,) = (path.parent for path in tmp_path.glob("state/*/identity.json") if read_json(path)["seed"] == 2)
-    for path in old.iterdir():
+    for path in old.rglob("*"):
         os.utime(path, (time.time() - 40 * 86400,) * 2)
     return tmp_path / "state"
 
@@ -237,7 +237,7 @@ def test_states_are_listed_oldest_first(states):
     old, new = list_states(states)
     assert [row["title"][-6:] for row in (old, new)] == ["seed 2", "seed 1"]
     assert (old["days"], new["days"]) == (40, 0)
-    assert old["bytes"] == sum(path.stat().st_size for path in (states / old["directory"]).iterdir())
+    assert old["bytes"] == sum(p.stat().st_size for p in (states / old["directory"]).rglob("*") if p.is_file())
 
 
 def test_pruning_deletes_the_untouched_states(states):

@@ -270,7 +270,8 @@ def test_nothing_of_killed_attempts_is_left(world, tmp_path):
     for moment in ("writing the state", "renaming the state"):
         assert attempt(train, out, MOMENTS[moment][0]) == -signal.SIGKILL
     train(out)
-    assert sorted(path.name for path in state_file(out).parent.iterdir()) == ["identity.json", "lock", "state.pt"]
+    kept = sorted(path.name for path in state_file(out).parent.iterdir())
+    assert kept == ["history.jsonl", "identity.json", "lock", "state.pt", "tensorboard"]
 
 
 @pytest.mark.slow

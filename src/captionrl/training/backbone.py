@@ -96,7 +96,7 @@ def train_backbone(images: Path, out: Path, states: Path, *, phase: BackbonePhas
         learner = AttributeLearner(network, frames.where(~held_back), frames.where(held_back), phase, seed)
         history = train(learner, phase, state, seed=seed, title=title)
         sweep(out.parent, f"{out.stem}.*")
-        write_metrics(out, history)
+        write_metrics(out, history, state)
         save_mini(network, out)
         write_provenance(out, identity | {"sha256": sha256(out)}, hours=history[-1]["seconds"] / 3600)
 

@@ -9,9 +9,10 @@ import math
 import pickle
 import sys
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ from captionrl.interrupt import Interrupted, stop_flag
 from captionrl.progress import progress
 from captionrl.training.diagnostics import fall
 from captionrl.training.optimiser import ParameterGroups, Plateau, make_optimiser, share_of_rate
+from captionrl.training.records import LiveHistory
 
 LOG_ROWS = 10  # rows of training statistics between two validations
 SAVING = 0.01  # the share of the time that may go into saving the state: what KILL costs is a hundred times a save
@@ -44,6 +46,13 @@ class Learner(Protocol):
 
     def validate(self) -> dict[str, float]:
         """Scores on validation items."""
+
+
+@runtime_checkable
+class WritesCaptions(Protocol):
+    """A learner that shows what it writes."""
+
+    examples: dict[str, str]  # captions of a few validation items, as the last validation found them
 
 
 @dataclass
@@ -78,7 +87,7 @@ def train(
     next_save = time.monotonic()  # when to save next
     items = phase.batch * phase.gradient_accumulation_steps
     bar = progress(total=total, initial=run.progress.update, title=title, unit="item", unit_scale=items)
-    with bar, stop_flag() as stopped:
+    with closing(run.live), bar, stop_flag() as stopped:
         if run.progress.update == 0:
             run.validate()
         while not run.done:
@@ -118,6 +127,7 @@ class Training:
         self.history: list[dict[str, Any]] = []
         self._sums: dict[str, list[float]] = {}  # of statistics since the last logged row: sum, number
         self._restore()
+        self.live = LiveHistory(directory, self.history, total=self.total, metric=learner.metric)
 
     @property
     def done(self) -> bool:
@@ -177,6 +187,8 @@ class Training:
             self.plateau.step(score)
             self._set_rates(max(0, self.progress.update - 1))
         self.progress.seconds += time.monotonic() - began
+        if isinstance(self.learner, WritesCaptions):
+            self._add({"kind": "captions", "update": self.progress.update, "captions": self.learner.examples})
         self._log("validation", scores)
         return scores
 
@@ -189,7 +201,7 @@ class Training:
             group["lr"] = rate * share
 
     def _log(self, kind: str, numbers: dict[str, float]) -> None:
-        self.history.append(
+        self._add(
             {
                 "kind": kind,
                 "update": self.progress.update,
@@ -199,6 +211,10 @@ class Training:
                 **numbers,
             }
         )
+
+    def _add(self, row: dict[str, Any]) -> None:
+        self.history.append(row)
+        self.live.add(row)
 
     def save(self) -> float:
         """Write the whole state, in one instant; return the seconds it took."""

@@ -152,7 +152,7 @@ def train_phase(paper: Paper, job: Job) -> None:
             code=identity["code"],
         )
         sweep(job.out.parent, f"{job.out.stem}.*")
-        write_metrics(job.out, history)
+        write_metrics(job.out, history, state)
         write_provenance(job.out, identity, hours=history[-1]["seconds"] / 3600)
         save_checkpoint(job.out, module, metadata, _beside(learner, module))
 

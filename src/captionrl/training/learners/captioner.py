@@ -11,16 +11,20 @@ from captionrl.text.punctuation import PUNCTUATION
 from captionrl.training.data import EVALUATION_BATCH, CaptionPairs, Data
 from captionrl.training.loop import ParameterGroups
 
+EXAMPLES = 4  # captions shown at a validation
+
 
 class CaptionLearner:
     """The policy, its data, and CIDEr-D of greedy captions on validation items."""
 
     metric = "val_cider"
+    examples: dict[str, str]
 
     def __init__(self, policy: Policy, data: Data, phase: Phase, seed: int) -> None:
         assert data.clips is not None
         self.policy, self.clips, self.device = policy.to(data.device), data.clips, data.device
         self.module: nn.Module = nn.ModuleDict({"policy": self.policy})
+        self.vocabulary = data.vocabulary
         self.max_tokens = data.max_words + 1  # </s>
         self.pairs = CaptionPairs(data, "train", phase.batch, seed)
         self.batches = len(self.pairs)
@@ -32,7 +36,13 @@ class CaptionLearner:
         return [(list(self.module.parameters()), 1.0)]
 
     def validate(self) -> dict[str, float]:
-        scores = [self.score(self.greedy(items), items) for items in chunks(self.validation_items, EVALUATION_BATCH)]
+        scores = []
+        self.examples = {}
+        for items in chunks(self.validation_items, EVALUATION_BATCH):
+            rollout = self.greedy(items)
+            scores.append(self.score(rollout, items))
+            for item, tokens in zip(items[: EXAMPLES - len(self.examples)], rollout.tokens.tolist(), strict=False):
+                self.examples[item] = " ".join(self.vocabulary.decode(tokens))
         return {CaptionLearner.metric: 100 * torch.cat(scores).mean().item()}
 
     def greedy(self, items: list[str]) -> Rollout:
