@@ -55,10 +55,11 @@ def test_tensorboard_has_numbers_captions_and_settings(xe):
 
 
 def test_a_line_that_is_being_written_is_not_read(tmp_path):
-    live = LiveHistory(tmp_path, [], total=10, metric="score")
+    live = LiveHistory(tmp_path, [], title="a/b seed 1", total=10, metric="score")
     live.add({"kind": "train", "update": 5, "seconds": 10.0, "loss": 2.0})
     live.close()
     whole = (tmp_path / "history.jsonl").read_text()
+    assert [path.name for path in (tmp_path / "tensorboard/a/b seed 1").iterdir()]
     (tmp_path / "history.jsonl").write_text(whole + '{"kind": "tra')
     assert read_history(tmp_path) == (
         {"total": 10, "metric": "score"},

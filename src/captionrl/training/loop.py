@@ -9,6 +9,7 @@ import math
 import pickle
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +88,9 @@ def train(
     next_save = time.monotonic()  # when to save next
     items = phase.batch * phase.gradient_accumulation_steps
     bar = progress(total=total, initial=run.progress.update, title=title, unit="item", unit_scale=items)
-    with closing(run.live), bar, stop_flag() as stopped:
+    live = LiveHistory(state, run.history, title=title, total=total, metric=learner.metric)
+    with closing(live), bar, stop_flag() as stopped:
+        run.seen = live.add
         if run.progress.update == 0:
             run.validate()
         while not run.done:
@@ -127,7 +130,7 @@ class Training:
         self.history: list[dict[str, Any]] = []
         self._sums: dict[str, list[float]] = {}  # of statistics since the last logged row: sum, number
         self._restore()
-        self.live = LiveHistory(directory, self.history, total=self.total, metric=learner.metric)
+        self.seen: Callable[[dict[str, Any]], None] | None = None  # is given each row of the history as it is made
 
     @property
     def done(self) -> bool:
@@ -214,7 +217,8 @@ class Training:
 
     def _add(self, row: dict[str, Any]) -> None:
         self.history.append(row)
-        self.live.add(row)
+        if self.seen:
+            self.seen(row)
 
     def save(self) -> float:
         """Write the whole state, in one instant; return the seconds it took."""

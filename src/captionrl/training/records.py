@@ -29,11 +29,13 @@ class LiveHistory:
     both anew from the rows of its state: rows since the last save will come again.
     """
 
-    def __init__(self, directory: Path, history: Sequence[dict[str, Any]], *, total: int, metric: str) -> None:
+    def __init__(
+        self, directory: Path, history: Sequence[dict[str, Any]], *, title: str, total: int, metric: str
+    ) -> None:
         from torch.utils.tensorboard import SummaryWriter  # slow to import
 
         shutil.rmtree(directory / BOARD, ignore_errors=True)
-        self.board = SummaryWriter(str(directory / BOARD), flush_secs=SECONDS)
+        self.board = SummaryWriter(str(directory / BOARD / title), flush_secs=SECONDS)
         if (directory / IDENTITY).exists():
             settings = json.dumps(read_json(directory / IDENTITY), indent=1)
             self.board.add_text("settings", indent(settings, "    "))  # Markdown's code
@@ -108,7 +110,7 @@ def write_metrics(out: Path, history: list[dict[str, Any]], state: Path) -> None
     with writing(board):
         shutil.rmtree(board, ignore_errors=True)
         board.mkdir()
-        for events in (state / BOARD).iterdir():
+        for events in (path for path in (state / BOARD).rglob("*") if path.is_file()):
             (board / events.name).write_bytes(events.read_bytes())
 
 
