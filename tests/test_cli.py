@@ -173,6 +173,8 @@ def test_the_installed_command_runs():
         (["corpus", "msrvtt", "--raw", ".", "--min-count", "0"], "--min-count: '0' is not a positive integer"),
         (["corpus", "msrvtt", "--raw", ".", "--min-count", "two"], "--min-count: 'two' is not a positive integer"),
         (["render", "msrvtt-mini", "--raw", ".", "--workers", "-1"], "--workers: '-1' is not a positive integer"),
+        (["features", "--part", "5/4"], "--part: '5/4' is not K/N with K from 1 to N"),
+        (["features", "--part", "half"], "--part: 'half' is not K/N with K from 1 to N"),
         (["train", "hrl/xe-baseline", "--corpus", "msrvtt"], "'hrl/xe-baseline' is not 3 names with / between them"),
         (["train", "hrl/xe-baseline/xe", "--corpus", "m", *TRAIN, "--seed", "one"], "--seed: invalid int value: 'one'"),
         (

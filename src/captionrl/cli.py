@@ -22,7 +22,7 @@ from captionrl.errors import UserError
 
 GROUPS = {
     "Data": "render check-data download corpus segment attributes",
-    "Features": "backbone features features-import features-export frames annotations",
+    "Features": "backbone features features-join features-import features-export frames annotations",
     "Training": "train watch",
     "Evaluation": "predict evaluate submit boundaries goals retrieval value recognition",
     "Tables and figures": "table leaderboard metrics figures compare publish",

@@ -214,6 +214,24 @@ def test_a_table_is_made_and_gpu_rules_alone_hold_a_gpu(cluster, project):
     assert rules == {"gpu": GPU_RULES, "no gpu": CPU_RULES}
 
 
+def test_features_extracted_by_four_jobs_one_of_them_killed_are_those_of_one_job(cluster, project):
+    store = project.path / "work/msrvtt-mini/features/mini.h5"
+    files = (store, store.with_suffix(".json"))
+    of_one_job, jobs_before = [path.read_bytes() for path in files], len(cluster.jobs())
+    for path in files:
+        path.unlink()
+    shutil.rmtree(project.path / "work/state/features")
+    logs = project.path / "work/log/features/parts"
+    config = ["--set-threads", "features=1", *MINI, "extraction_jobs=4", "--", str(store.relative_to(project.path))]
+    with project.submitted(project.path / "parts.log", *OFTEN, *config) as success:
+        wait_until(lambda: any(log.read_text() for log in logs.rglob("*.log")))  # the one that has the GPU
+        cluster.ask("scancel", "--signal=KILL", f"{cluster.running('features')}.0")
+        success()
+    assert [path.read_bytes() for path in files] == of_one_job
+    ended = [job["State"] for job in cluster.jobs()[jobs_before:] if job["Comment"].startswith("rule_features_")]
+    assert sorted(ended) == [*["COMPLETED"] * 4, "FAILED"]
+
+
 def test_a_training_preempted_stopped_and_killed_goes_on_to_the_same_weights(cluster, project, train, undisturbed):
     """Preemption and TERM let it save, KILL does not: the fourth attempt goes on where the third began.
 

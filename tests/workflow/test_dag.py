@@ -251,6 +251,16 @@ def test_imported_features_are_a_backbone(new_project):
     (folder / "train/video0.npy").write_text("an array")
 
 
+def test_an_extraction_by_several_jobs_is_their_parts_joined(project):
+    store = "work/msrvtt-mini/features/mini.h5"
+    plan = project.plan("--printshellcmds", store, config=("extraction_jobs=3",))
+    assert (plan.jobs["features"], plan.jobs["join_features"]) == (3, 1)
+    parts = {line.part: line.out for line in (parsed("features", words) for words in plan.commands["features"])}
+    assert sorted(parts) == [(1, 3), (2, 3), (3, 3)]
+    (join,) = (parsed("features-join", words) for words in plan.commands["features-join"])
+    assert (join.parts, join.out) == ([parts[number, 3] for number in (1, 2, 3)], Path(store))
+
+
 def test_features_that_params_do_not_name_are_one_line(project):
     config = ('overrides={"hrl":{"backbone":"own:clip"}}',)
     status, output = project.snakemake("--dry-run", "results/mini/hrl/table1.csv", config=config)

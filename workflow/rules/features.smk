@@ -154,20 +154,25 @@ rule test_features:
         " --workers {threads} {params.precision} --device {params.device} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
+JOBS = PARAMS.extraction_jobs
+PLACE = f"features/parts/{{part}}-of-{JOBS}" if JOBS > 1 else "features"  # of what a job extracts
+
+
 rule features:
     input:
         raw="data/{corpus}/raw.json",
         captions=captions_for_items,
         weights=weights_of,
     output:
-        store="work/{corpus}/features/{backbone}.h5",
-        manifest="work/{corpus}/features/{backbone}.json",
+        store=(temp if JOBS > 1 else str)(f"work/{{corpus}}/{PLACE}/{{backbone}}.h5"),
+        manifest=(temp if JOBS > 1 else str)(f"work/{{corpus}}/{PLACE}/{{backbone}}.json"),
     log:
-        "work/log/features/{corpus}-{backbone}.log",
+        f"work/log/{PLACE}/{{corpus}}-{{backbone}}.log",
     benchmark:
-        "work/benchmark/features/{corpus}-{backbone}.tsv"
+        f"work/benchmark/{PLACE}/{{corpus}}-{{backbone}}.tsv"
     wildcard_constraints:
         backbone="|".join(map(re.escape, EXTRACTED)),
+        part="[0-9]+",
     threads: 2 if SMALL else 8
     resources:
         gpu=1,
@@ -184,13 +189,52 @@ rule features:
         code=lambda wildcards: code_version("features", spec_of(wildcards).loader),
         fps=lambda wildcards: fps_of(wildcards.corpus, BACKBONE_OF[wildcards.backbone]),
         allowed_failures=PARAMS.allowed_failures,
+        part=lambda wildcards: f"--part {wildcards.part}/{JOBS}" if JOBS > 1 else "",
     message:
         "Extracting {wildcards.backbone} features of {wildcards.corpus}"
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl features --backbone {params.backbone} {params.weights}"
         " --raw data/{wildcards.corpus} --captions {params.captions} --out {output.store} --fps {params.fps}"
         " --allowed-failures {params.allowed_failures} --workers {threads} {params.precision} --device {params.device}"
-        " 2> >(trap '' TERM INT; exec tee {log} >&2)"
+        " {params.part} 2> >(trap '' TERM INT; exec tee {log} >&2)"
+
+
+if JOBS > 1:
+
+    rule join_features:
+        # Parts are deleted once they are joined: what they depend on stands here, too.
+        input:
+            raw="data/{corpus}/raw.json",
+            captions=captions_for_items,
+            weights=weights_of,
+            stores=expand(f"work/{{{{corpus}}}}/{PLACE}/{{{{backbone}}}}.h5", part=range(1, JOBS + 1)),
+            manifests=expand(f"work/{{{{corpus}}}}/{PLACE}/{{{{backbone}}}}.json", part=range(1, JOBS + 1)),
+        output:
+            store="work/{corpus}/features/{backbone}.h5",
+            manifest="work/{corpus}/features/{backbone}.json",
+        log:
+            "work/log/join_features/{corpus}-{backbone}.log",
+        benchmark:
+            "work/benchmark/join_features/{corpus}-{backbone}.tsv"
+        wildcard_constraints:
+            backbone="|".join(map(re.escape, EXTRACTED)),
+        resources:
+            mem_mb=2000,
+            runtime=6 * 60,
+        params:
+            captions=lambda wildcards, input: folder(input.captions),
+            code=code_version("features-join"),
+            extraction=lambda wildcards: code_version("features", spec_of(wildcards).loader),
+            precision=EXTRACTION_PRECISION,
+            installed=lambda wildcards, input: installed_weights(BACKBONE_OF[wildcards.backbone], input.weights),
+            record=lambda wildcards: record_of(spec_of(wildcards)),
+            fps=lambda wildcards: fps_of(wildcards.corpus, BACKBONE_OF[wildcards.backbone]),
+            allowed_failures=PARAMS.allowed_failures,
+        message:
+            "Joining the parts of {output.store}"
+        shell:
+            "exec captionrl features-join --parts {input.stores} --captions {params.captions} --out {output.store}"
+            " --allowed-failures {params.allowed_failures} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 rule frames:

@@ -53,6 +53,14 @@ def names(number: int) -> Callable[[str], tuple[str, ...]]:
     return split
 
 
+def part(text: str) -> tuple[int, int]:
+    """The type of K/N, part K of N."""
+    numbers = [int(number) for number in text.split("/") if number.isdecimal()]
+    if len(numbers) != 2 or not 1 <= numbers[0] <= numbers[1]:
+        raise ArgumentTypeError(f"{text!r} is not K/N with K from 1 to N")
+    return numbers[0], numbers[1]
+
+
 def weights_file(text: str) -> Path | str:
     """The type of a file of weights, or RANDOM."""
     from captionrl.config.backbones import RANDOM

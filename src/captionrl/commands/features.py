@@ -20,6 +20,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     items = parser.add_mutually_exclusive_group(required=True)
     items.add_argument("--captions", type=Path, help="a prepared corpus, to extract its items")
     items.add_argument("--images", type=Path, help="an image list of COCO 2014, with or without captions, instead")
+    what = "K/N: the K-th of N parts of the items alone, for jobs side by side; `captionrl features-join` joins them"
+    parser.add_argument("--part", type=arguments.part, metavar="K/N", help=what)
     arguments.paths(parser, raw="the data set's files", out="the store (.h5); .json is written beside it")
     arguments.shared(parser, *arguments.EXTRACTION, "precision", "device")
 
@@ -30,6 +32,7 @@ def run(args: Namespace) -> None:
     from captionrl.datasets.manifest import present
     from captionrl.device import pick_device
     from captionrl.features.backbones import load_backbone
+    from captionrl.features.join import part_of
     from captionrl.features.weights import find_weights
 
     weights = find_weights(args.backbone, args.weights)
@@ -38,6 +41,8 @@ def run(args: Namespace) -> None:
         present(media.values(), args.raw)
     else:
         media = media_of(args.captions)
+    if args.part:
+        media = part_of(media, *args.part)
     backbone = load_backbone(args.backbone, weights, pick_device(args.device), args.precision)
     if backbone.random:
         print(f"captionrl features: {args.backbone} with random weights: for tests alone", file=sys.stderr)

@@ -23,6 +23,7 @@ class Params(Strict):
     precision: Literal["float32", "bfloat16"] = "float32"  # that trainings compute in; weights are float32 always
     mini_backbone: Literal["shipped", "trained"] = "shipped"  # the package's weights, or those of the rule backbone
     extraction_precision: Literal["float32", "bfloat16"] = "float32"  # that backbones compute features in
+    extraction_jobs: Annotated[int, Field(ge=1)] = 1  # that share the items of a corpus whose features they extract
     weights: dict[Backbone, str] = Field(default={})  # {backbone: the file of its weights, or random for a test}
     allowed_failures: Annotated[int, Field(ge=0)] = 0  # missing or broken videos before a corpus fails
     features: dict[Name, PathOrMore] = Field(default={})  # {NAME: path} of features that are the backbone own:NAME

@@ -109,7 +109,8 @@ def extract(
             _fill(shards, backbone, fps, attributes, workers or len(os.sched_getaffinity(0)))
         failures = {item: cause for shard in shards for item, cause in shard.failures.items()}
         if len(failures) > allowed_failures:
-            raise UserError(_complaint(failures, len(items), allowed_failures))
+            fix = "repair or fetch their files and run again, the others are kept"
+            raise UserError(complaint(failures, len(items), allowed_failures, fix))
         sweep(out.parent, f"{out.stem}.*")
         summary = write_store(out, (pair for shard in shards for pair in shard.read()), attributes)
         summary["failures"] = failures
@@ -117,14 +118,12 @@ def extract(
     return summary
 
 
-def _complaint(failures: dict[str, str], items: int, allowed: int) -> str:
+def complaint(failures: Mapping[str, str], items: int, allowed: int, fix: str) -> str:
+    """Too many of `items` items failed: which {item: cause}, and what to do."""
     lines = [f"  {item}: {cause}" for item, cause in islice(failures.items(), SHOWN)]
     if len(failures) > SHOWN:
         lines.append(f"  ... and {len(failures) - SHOWN} more")
-    return (
-        f"{len(failures)} of {items} items have no features ({allowed} may fail); repair or fetch their files and run "
-        "again, the others are kept:\n" + "\n".join(lines)
-    )
+    return f"{len(failures)} of {items} items have no features ({allowed} may fail); {fix}:\n" + "\n".join(lines)
 
 
 class Shard:
