@@ -69,6 +69,21 @@ def test_a_curve_is_the_mean_over_seeds_and_goes_on_from_phase_to_phase(tmp_path
     )
 
 
+def test_a_third_phase_goes_on_from_the_second(tmp_path):
+    paper = load_paper(ROOT / "papers/e2e", "mini")
+    files = []
+    for corpus, run in paper.figures.learners:
+        for name, phase in paper.lineage(run):
+            path = tmp_path / "checkpoints" / corpus / "e2e" / name / phase / "seed1.csv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("update,val_cider\n0,1.0\n10,2.0\n")
+            files.append(path)
+    write_metrics(paper, [], list(dict.fromkeys(files)), tmp_path / "metrics.json")
+    with open(tmp_path / "curves/msvd-mini-e2e.csv", encoding="utf-8") as file:
+        rows = [(int(row["update"]), row["phase"]) for row in csv.DictReader(file)]
+    assert rows == [(0, "xe"), (10, "xe"), (10, "rfc-plus"), (20, "rfc-plus"), (20, "e2e"), (30, "e2e")]
+
+
 def test_a_missing_curve_is_named(tmp_path, curves):
     rest = [path for path in curves if "rl-baseline" not in path.parts]
     with pytest.raises(UserError, match="hrl/rl-baseline/rl on charades-mini: no validation curve"):
