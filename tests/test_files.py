@@ -6,11 +6,14 @@ import json
 import os
 
 import pytest
+import torch
 
 from captionrl.errors import UserError
+from captionrl.features.backbones import MiniResNet, save_mini
+from captionrl.features.store import write_store
 from captionrl.features.weights import read_weights
 from captionrl.files import atomic, decode_utf8, fingerprint, parse_json, read_bytes, read_json, sha256, write_json
-from captionrl.training.checkpoint import load_module
+from captionrl.training.checkpoint import Metadata, load_module, save_checkpoint
 
 
 def write_half(path):
@@ -47,6 +50,21 @@ def test_until_the_end_readers_see_the_old_content(tmp_path):
         assert path.read_text() == "new"
     assert path.read_text() == "newer"
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_the_umask_alone_says_who_may_read_a_file(tmp_path, mask, mode):
+    """Whatever a library thinks of it."""
+    paths = [tmp_path / name for name in ("a.json", "mini.safetensors", "store.h5", "a.safetensors")]
+    before = os.umask(mask)
+    try:
+        write_json(paths[0], {})
+        save_mini(MiniResNet({"place": 3}), paths[1])
+        write_store(paths[2], [], {})
+        save_checkpoint(paths[3], torch.nn.Linear(1, 1), Metadata(**dict.fromkeys(Metadata.__annotations__)))
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in paths} == {mode}
 
 
 def test_a_body_that_writes_nothing_is_an_error(tmp_path):

@@ -1,5 +1,6 @@
 """What files from the internet claim of themselves: titles, codecs, lengths, geometry, names."""
 
+import io
 from fractions import Fraction
 from itertools import product
 from pathlib import Path
@@ -195,6 +196,24 @@ def test_an_avif_is_one_picture(tmp_path):
 def test_pictures_that_would_be_taken_for_films_are_refused(tmp_path, head, kind):
     (tmp_path / "still").write_bytes(head + bytes(100))
     assert refusal(tmp_path / "still") == f"a {kind} picture; convert it to JPEG"
+
+
+def test_an_mp3_with_a_cover_is_no_film(tmp_path):
+    """What every shop's songs have: an ID3 tag with a JPEG before the sound."""
+    with av.open(str(tmp_path / "plain.mp3"), "w") as container:
+        stream = container.add_stream("libmp3lame", rate=44100)
+        sound = av.AudioFrame.from_ndarray(np.zeros((2, 44100), np.float32), format="fltp", layout="stereo")
+        sound.sample_rate = 44100
+        for frame in (sound, None):
+            container.mux(stream.encode(frame))
+    picture = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(picture, "JPEG")
+    body = b"\0image/jpeg\0\x03\0" + picture.getvalue()  # Latin-1, its type, a front cover, no description
+    frame = b"APIC" + len(body).to_bytes(4, "big") + b"\0\0" + body
+    size = bytes(len(frame) >> shift & 0x7F for shift in (21, 14, 7, 0))
+    sound = (tmp_path / "plain.mp3").read_bytes()
+    (tmp_path / "song.mp3").write_bytes(b"ID3\x03\0\0" + size + frame + sound[sound.index(b"\xff\xfb") :])
+    assert refusal(tmp_path / "song.mp3") == "no video stream"
 
 
 @pytest.mark.skipif(not CASES.is_dir(), reason="no ../shared/cases beside the project")
