@@ -1,6 +1,7 @@
 """What files from the internet claim of themselves: titles, codecs, lengths, geometry, names."""
 
 import io
+import os
 from fractions import Fraction
 from itertools import product
 from pathlib import Path
@@ -141,6 +142,11 @@ def test_a_name_is_no_url(tmp_path, name):
     assert len(list(sample_frames(film(tmp_path / "a.mp4", SECOND).rename(tmp_path / name)))) == 3
     Image.new("L", (8, 8)).save(tmp_path / "12:30.gif")
     assert len(list(sample_frames(tmp_path / "12:30.gif"))) == 1
+
+
+def test_a_named_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    assert refusal(tmp_path / "pipe.mp4") == "a named pipe, which would be waited for; give a file"
 
 
 def test_pixels_that_are_no_squares(tmp_path):

@@ -46,6 +46,8 @@ def sample_frames(
     """
     path = Path(path)
     try:
+        if path.is_fifo():
+            raise MediaError(path, "a named pipe, which would be waited for; give a file")
         with open(path, "rb") as file:
             head = file.read(64)
         if not head:

@@ -104,9 +104,9 @@ class JavaProcess:
 
 
 def _lines(output: bytes) -> list[str]:
-    """The lines of an output, without those about options that the environment gives: every JVM repeats them."""
+    """The lines of an output that say something: of options that the environment gives, every JVM repeats them."""
     lines = (line.strip() for line in output.decode("utf-8", "replace").splitlines())
-    return [line for line in lines if line and not line.startswith("Picked up ")]
+    return [line for line in lines if line and not line.startswith(("Picked up ", "Error occurred during init"))]
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
