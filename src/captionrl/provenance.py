@@ -50,7 +50,7 @@ def _run(command: str) -> ast.FunctionDef:
 def commit() -> str:
     """The git commit of the checkout, with "+" when files differ from it; of an installed package its version.
 
-    Where git knows none it is "unknown"; git's reason, which names the mend where there is one, goes to stderr.
+    Where git knows none it is "unknown"; git's reason, with git's own advice, goes to stderr.
     """
     snakefile = PACKAGE / "pipeline/Snakefile"  # in a checkout a link
     if snakefile.is_file() and not snakefile.is_symlink():

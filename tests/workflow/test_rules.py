@@ -76,7 +76,7 @@ def test_a_rule_depends_on_the_code_of_its_own_command(rule):
 
 def test_the_environment_may_lie_below_any_folder(project):
     """The prefix of every rule's shell line: names with quotes, spaces and signs that bash would read."""
-    folder = "/home/o'brien/a \"b\" $HOME;/bin"
+    folder = '/home/o\'brien/a "b" $HOME;/bin'
 
     def show_prefix(_: object) -> None:
         sys.executable = f"{folder}/python"
@@ -88,7 +88,7 @@ def test_the_environment_may_lie_below_any_folder(project):
     (prefix,) = re.findall(r"^PREFIX (.+)$", output, re.MULTILINE)
     for variables, first in (({}, folder), ({"APPTAINER_CONTAINER": "it's.sif"}, "/bin")):
         environment = {"PATH": "/bin:/usr/bin", **variables}
-        command = ["bash", "-c", f"{prefix} echo \"$PATH\""]
+        command = ["bash", "-c", f'{prefix} echo "$PATH"']
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         assert done.stdout.startswith(f"{first}:")
 

@@ -14,6 +14,7 @@ from captionrl.errors import UserError
 
 # All that zipfile raises on a damaged, encrypted or exotically compressed file.
 BAD_ZIP = (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, OSError)
+MOST = 2**30  # bytes of a member that is read into memory; the largest of a data set's is a fifth of it
 BAD_TAR = (tarfile.TarError, zlib.error, EOFError, OSError)
 
 
@@ -28,12 +29,17 @@ def members(archive: Path) -> list[str]:
 
 
 def read_member(archive: Path, name: str) -> bytes:
-    """The bytes of the one member called `name`, in whatever folder of the zip; nothing is written to disk."""
+    """The bytes of the one member called `name`, in whatever folder of the zip; nothing is written to disk.
+
+    Raises UserError where there is not just one, where it cannot be unpacked, and for more than MOST bytes.
+    """
     found = [member for member in members(archive) if member == name or PurePosixPath(member).name == name]
     if len(found) != 1:
         raise UserError(f"{archive}: must hold one {name}, but holds {len(found) or 'none'}; fetch it again")
     try:
         with zipfile.ZipFile(archive) as file:
+            if (size := file.getinfo(found[0]).file_size) > MOST:  # zipfile reads no more than what it says
+                raise UserError(f"{archive}: {name}: claims {size:,} bytes, more than {MOST:,}; do not use this file")
             return file.read(found[0])
     except BAD_ZIP as error:
         raise UserError(f"{archive}: {name}: cannot be unpacked ({error}); fetch the archive again") from None

@@ -38,7 +38,8 @@ def find_weights(backbone: str, given: Path | str | None, neighbour: Path | None
         return _installed(source)
     elif source:
         path = source.path
-        fix = f"make it with `snakemake {path}` in the project's folder and run this there, or name another with --weights"
+        fix = f"make it with `snakemake {path}` in the project's folder and run this there"
+        fix += ", or name another with --weights"
         folders = neighbour.resolve().parents if neighbour else ()
         if elsewhere := next((folder / path for folder in folders if (folder / path).is_file()), None):
             fix = f"add --weights {shlex.quote(str(elsewhere))}"
