@@ -325,6 +325,33 @@ cli.main()
     assert (done.returncode, done.stderr) == (status, said)
 
 
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("bytearray(10**13)", "a MemoryError"),
+        ("import numpy; numpy.ones(10**12)", "Unable to allocate 7.28 TiB"),
+        ("import torch; torch.ones(10**12)", "you tried to allocate 4000000000000 bytes"),
+    ],
+)
+def test_where_memory_runs_out_a_line_says_so(statement, said):
+    code = f"""
+import sys
+from captionrl import cli
+def run(args):
+    {statement}
+cli.load_command("schema").run = run
+sys.argv = ["captionrl", "schema", "--out", "."]
+cli.main()
+"""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, preexec_fn=limit)
+    assert done.returncode == 1
+    assert re.fullmatch(rf"captionrl schema: not enough memory \(.*{re.escape(said)}.*\); close .*\n", done.stderr)
+
+
 def test_nobody_reads_on():
     """`captionrl … | true`, with all that it prints in one buffer."""
     call = f"{sys.executable} -c 'from captionrl.cli import main; main()' config hrl --scale mini"

@@ -4,6 +4,9 @@ import errno
 import hashlib
 import json
 import os
+import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +15,18 @@ from captionrl.errors import UserError
 from captionrl.features.backbones import MiniResNet, save_mini
 from captionrl.features.store import write_store
 from captionrl.features.weights import read_weights
-from captionrl.files import atomic, decode_utf8, fingerprint, parse_json, read_bytes, read_json, sha256, write_json
+from captionrl.files import (
+    atomic,
+    atomic_folder,
+    decode_utf8,
+    fingerprint,
+    parse_json,
+    read_bytes,
+    read_json,
+    sha256,
+    sweep,
+    write_json,
+)
 from captionrl.training.checkpoint import Metadata, load_module, save_checkpoint
 
 
@@ -138,6 +152,56 @@ def test_an_error_of_the_disk_names_the_file(tmp_path, reason):
         raise OSError(reason, os.strerror(reason))
     assert raised.value.filename == str(path)
     assert path.read_text() == "old"
+
+
+def test_a_folder_that_may_not_be_written_is_said_to_be_that_of_the_file():
+    folder = Path(tempfile.mkdtemp())  # others may not even look into pytest's
+    path = folder / "table.csv"
+    path.write_text("old")
+    folder.chmod(0o555)
+    user = os.geteuid()
+    os.seteuid(user or 65534)  # root may write everywhere
+    try:
+        with pytest.raises(PermissionError) as raised:
+            write_json(path, {})
+    finally:
+        os.seteuid(user)
+        folder.chmod(0o755)
+    assert raised.value.filename == str(path)  # not the temporary one
+    assert path.read_text() == "old"
+    shutil.rmtree(folder)
+
+
+def test_a_folder_that_vanishes_meanwhile_is_made_anew_by_the_next_attempt(tmp_path):
+    path = tmp_path / "results/table.csv"
+    with pytest.raises(FileNotFoundError) as raised, atomic(path) as temporary:
+        temporary.write_text("new")
+        shutil.rmtree(path.parent)
+    assert raised.value.filename == str(path)
+    write_json(path, {})
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_new_folder_is_whole_or_not_there(tmp_path):
+    path = tmp_path / "deep/features"
+    with pytest.raises(OSError, match="No space left") as raised, atomic_folder(path) as folder:
+        (folder / "a.npy").write_text("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / "a.npy"))
+    assert raised.value.filename == str(path)
+    assert list(path.parent.iterdir()) == []
+    with atomic_folder(path) as folder:
+        (folder / "a.npy").write_text("whole")
+        assert not path.exists()
+    assert [found.name for found in path.parent.rglob("*")] == ["features", "a.npy"]
+
+
+def test_what_killed_processes_left_is_swept(tmp_path):
+    (tmp_path / ".123.a.tensorboard").mkdir()
+    (tmp_path / ".123.a.tensorboard/events").touch()
+    for name in (".77.a.safetensors", ".123.b.safetensors", "a.safetensors", ".a.safetensors"):
+        (tmp_path / name).touch()
+    sweep(tmp_path, "a.*")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".123.b.safetensors", ".a.safetensors", "a.safetensors"]
 
 
 def test_a_file_that_may_not_be_read_is_not_said_to_be_absent(tmp_path):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from captionrl.errors import UserError
-from captionrl.files import fingerprint, read_json, write_json
+from captionrl.files import fingerprint, read_json, write_json, writing
 
 PATIENCE = 30.0  # seconds that another process may take to end; one that was killed a moment ago is still at it
 
@@ -46,7 +46,7 @@ def list_states(states: Path) -> list[dict[str, Any]]:
                 "directory": str(identity.parent.relative_to(states)),
                 "title": read_json(identity)["title"],
                 "bytes": sum(path.stat().st_size for path in files),
-                "days": round((time.time() - max(path.stat().st_mtime for path in files)) / 86400, 2),
+                "days": round(max(0.0, time.time() - max(path.stat().st_mtime for path in files)) / 86400, 2),
                 "holder": _holder(identity.parent),
             }
         )
@@ -86,9 +86,10 @@ def _locked(directory: Path, patience: float) -> Iterator[None]:
             waiting = True
         time.sleep(0.2)
     with file:
-        file.truncate(0)
-        json.dump({"process": os.getpid(), "host": socket.gethostname(), "job": os.environ.get("SLURM_JOB_ID")}, file)
-        file.flush()
+        with writing(directory / "lock"):
+            file.truncate(0)
+            facts = {"process": os.getpid(), "host": socket.gethostname(), "job": os.environ.get("SLURM_JOB_ID")}
+            os.write(file.fileno(), json.dumps(facts).encode())  # not into a buffer, which closing would write again
         yield
 
 

@@ -1,6 +1,5 @@
 """Archives from the internet: members are read by name; unpacking trusts nothing."""
 
-import os
 import shutil
 import stat
 import tarfile
@@ -11,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from captionrl.errors import UserError
+from captionrl.files import atomic_folder
 
 # All that zipfile raises on a damaged, encrypted or exotically compressed file.
 BAD_ZIP = (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, OSError)
@@ -52,29 +52,30 @@ def unpack(archive: Path, into: Path) -> None:
     """
     if into.exists():
         raise UserError(f"{into}: exists already; remove it to unpack {archive} again")
-    into.parent.mkdir(parents=True, exist_ok=True)
-    temporary = into.with_name(f".{os.getpid()}.{into.name}")
-    temporary.mkdir()
-    try:
-        for name, content in _contents(archive):
-            path = PurePosixPath(name)
-            # A backslash or a drive letter is a path only on Windows; no archive we know has either.
-            if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or "\0" in name:
-                raise UserError(f"{archive}: {name!r}: points outside the archive; do not use this file")
-            target = temporary / path
-            if content is None:
-                target.mkdir(parents=True, exist_ok=True)
-                continue
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if target.exists():
-                raise UserError(f"{archive}: {name!r}: is in the archive twice; do not use this file")
-            with content, open(target, "wb") as file:
-                shutil.copyfileobj(content, file, 1 << 20)
-        os.rename(temporary, into)
-    except (*BAD_ZIP, *BAD_TAR) as error:
-        raise UserError(f"{archive}: cannot be unpacked ({error}); fetch it again") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with atomic_folder(into) as temporary:
+        try:
+            _unpack(archive, temporary)
+        except (*BAD_ZIP, *BAD_TAR) as error:
+            if isinstance(error, OSError) and error.errno:  # the disk's
+                raise
+            raise UserError(f"{archive}: cannot be unpacked ({error}); fetch it again") from None
+
+
+def _unpack(archive: Path, into: Path) -> None:
+    for name, content in _contents(archive):
+        path = PurePosixPath(name)
+        # A backslash or a drive letter is a path only on Windows; no archive we know has either.
+        if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or "\0" in name:
+            raise UserError(f"{archive}: {name!r}: points outside the archive; do not use this file")
+        target = into / path
+        if content is None:
+            target.mkdir(parents=True, exist_ok=True)
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            raise UserError(f"{archive}: {name!r}: is in the archive twice; do not use this file")
+        with content, open(target, "wb") as file:
+            shutil.copyfileobj(content, file, 1 << 20)
 
 
 def _contents(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:

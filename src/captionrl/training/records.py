@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from captionrl.files import write_json, write_text, writing
+from captionrl.files import atomic_folder, write_json, write_text
 from captionrl.provenance import commit
 
 
@@ -24,15 +24,30 @@ def write_metrics(out: Path, history: list[dict[str, Any]]) -> None:
     writer.writerows(rows)
     write_text(out.with_suffix(".csv"), text.getvalue())
 
-    from torch.utils.tensorboard import SummaryWriter  # slow to import
-
     events = out.with_suffix(".tensorboard")
-    shutil.rmtree(events, ignore_errors=True)
-    with writing(events), SummaryWriter(str(events)) as board:
+    with atomic_folder(events) as folder:
+        _write_events(folder / "events.out.tfevents.captionrl", history)
+        shutil.rmtree(events, ignore_errors=True)
+
+
+def _write_events(path: Path, history: list[dict[str, Any]]) -> None:
+    """TensorBoard's file of scalars, a row's time being its seconds of training.
+
+    Its own writer works in a thread, whose errors are tracebacks.
+    """
+    from tensorboard.compat.proto.event_pb2 import Event  # slow to import
+    from tensorboard.summary.writer.record_writer import RecordWriter
+    from torch.utils.tensorboard.summary import scalar
+
+    with open(path, "wb") as file:
+        writer = RecordWriter(file)
+        writer.write(Event(file_version="brain.Event:2").SerializeToString())
         for row in history:
             for name, value in row.items():
                 if name not in ("kind", "update"):
-                    board.add_scalar(f"{row['kind']}/{name}", value, row["update"])
+                    summary = scalar(f"{row['kind']}/{name}", value)
+                    event = Event(wall_time=row["seconds"], step=row["update"], summary=summary)
+                    writer.write(event.SerializeToString())
 
 
 def write_provenance(out: Path, identity: dict[str, Any], hours: float) -> None:
