@@ -458,5 +458,16 @@ def test_state_prune_deletes_only_the_untouched(command_line, states):
     assert list(states.iterdir()) == []
 
 
+def test_state_prune_by_size_deletes_the_oldest(command_line, states):
+    """Of two states of 1 MiB and a little."""
+    prune = "state", "prune", "--state", states, "--days", "1000", "--gib"
+    assert command_line(*prune, "0.01")[1] == "0 deleted\n"
+    out = command_line(*prune, 1.5 / 1024)[1]
+    assert "old" in out
+    assert out.endswith("\n1 deleted\n")
+    assert command_line(*prune, "0")[1].splitlines()[-1] == "1 deleted"
+    assert list(states.iterdir()) == []
+
+
 def test_no_states_is_no_error(command_line, tmp_path):
     assert command_line("state", "list", "--state", tmp_path / "none")[:2] == (0, "0 kept\n")

@@ -174,9 +174,14 @@ def test_a_folder_that_may_not_be_written_is_said_to_be_that_of_the_file():
 
 def test_a_folder_that_vanishes_meanwhile_is_made_anew_by_the_next_attempt(tmp_path):
     path = tmp_path / "results/table.csv"
-    with pytest.raises(FileNotFoundError) as raised, atomic(path) as temporary:
-        temporary.write_text("new")
-        shutil.rmtree(path.parent)
+
+    def write() -> None:
+        with atomic(path) as temporary:
+            temporary.write_text("new")
+            shutil.rmtree(path.parent)
+
+    with pytest.raises(FileNotFoundError) as raised:
+        write()
     assert raised.value.filename == str(path)
     write_json(path, {})
     assert list(path.parent.iterdir()) == [path]
@@ -184,9 +189,14 @@ def test_a_folder_that_vanishes_meanwhile_is_made_anew_by_the_next_attempt(tmp_p
 
 def test_a_new_folder_is_whole_or_not_there(tmp_path):
     path = tmp_path / "deep/features"
-    with pytest.raises(OSError, match="No space left") as raised, atomic_folder(path) as folder:
-        (folder / "a.npy").write_text("half")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / "a.npy"))
+
+    def write_half() -> None:
+        with atomic_folder(path) as folder:
+            (folder / "a.npy").write_text("half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / "a.npy"))
+
+    with pytest.raises(OSError, match="No space left") as raised:
+        write_half()
     assert raised.value.filename == str(path)
     assert list(path.parent.iterdir()) == []
     with atomic_folder(path) as folder:

@@ -7,6 +7,7 @@ it again, and no other command does.
 import errno
 import fcntl
 import json
+import math
 import os
 import shutil
 import socket
@@ -53,11 +54,16 @@ def list_states(states: Path) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -row["days"])
 
 
-def prune_states(states: Path, days: float) -> list[dict[str, Any]]:
-    """Delete the states not touched for `days` days, but for those that a process is at; return them."""
+def prune_states(states: Path, days: float, most: float = math.inf) -> list[dict[str, Any]]:
+    """Delete the states not touched for `days` days, then the oldest until the rest has at most `most` bytes.
+
+    Those that a process is at stay. Returns what was deleted.
+    """
     pruned = []
-    for row in list_states(states):
-        if row["days"] >= days:
+    rows = list_states(states)
+    left = sum(row["bytes"] for row in rows)
+    for row in rows:
+        if row["days"] >= days or left > most:
             directory = states / row["directory"]
             with suppress(UserError), _locked(directory, patience=0):
                 for path in directory.iterdir():  # the lock last
@@ -67,6 +73,7 @@ def prune_states(states: Path, days: float) -> list[dict[str, Any]]:
                         path.unlink()
                 (directory / "lock").unlink()
                 pruned.append(row)
+                left -= row["bytes"]
             with suppress(OSError):  # somebody begins anew at this moment
                 directory.rmdir()  # not before the lock is closed: on NFS an open file stays in its directory
     return pruned

@@ -4,8 +4,8 @@ By default four kills of short trainings of HRL. By hand, with `pytest -s -m slo
 
     CAPTIONRL_KILLS=50           as many kills
     CAPTIONRL_SEED=7             at other moments
-    CAPTIONRL_PAPERS="sle hrl"   all jobs of these papers, in place of HRL's trainings; .ci/smoke.yaml says how long they
-                                 train. What is finished before the last kill is compared, removed and made again.
+    CAPTIONRL_PAPERS="sle hrl"   all jobs of these papers, in place of HRL's trainings; as long as .ci/smoke.yaml
+                                 says. What is finished before the last kill is compared, removed and made again.
 """
 
 import json
@@ -23,7 +23,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from project import BIN, ROOT, Project
+from project import BIN, ROOT
 
 KILLS = int(os.environ.get("CAPTIONRL_KILLS", "4"))
 SEED = int(os.environ.get("CAPTIONRL_SEED", "1"))
@@ -37,7 +37,12 @@ else:
 BEFORE = ["work/msrvtt-mini/captions/metadata.json"]
 TARGETS = PAPERS or ["checkpoints/msrvtt-mini/hrl/hrl-16/hrl/seed1.safetensors"]
 MADE = ("data", "work", "checkpoints", "results", ".snakemake")
-COMPARED = ("checkpoints/**/*.safetensors", "work/*-mini/features/*", "work/*-mini/predictions/**/*.json", "results/**/*.csv")
+COMPARED = (
+    "checkpoints/**/*.safetensors",
+    "work/*-mini/features/*",
+    "work/*-mini/predictions/**/*.json",
+    "results/**/*.csv",
+)
 
 
 def start(project: Path, *targets: str) -> subprocess.Popen:
@@ -56,7 +61,11 @@ def jobs(project: Path) -> dict[int, str]:
     found = {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            first, program, command, *_ = [*(entry / "cmdline").read_bytes().split(b"\0"), b"", b""]  # a zombie has none
+            first, program, command, *_ = [
+                *(entry / "cmdline").read_bytes().split(b"\0"),
+                b"",
+                b"",
+            ]  # a zombie has none
             here = os.path.samefile(entry / "cwd", project)
         except (OSError, ValueError):
             continue  # it has just ended

@@ -54,7 +54,9 @@ def _fetch_from(url: str, entry: Entry, part: Path, opener: Callable[..., Any]) 
         try:
             _transfer(url, entry, part, opener)
         except (OSError, http.client.HTTPException) as error:
-            if file_size(part) > before and not _of_the_disk(error, part):  # a connection that brought something is worth another try
+            if file_size(part) > before and not _of_the_disk(
+                error, part
+            ):  # a connection that brought something is worth another try
                 continue
             raise
         if not (fault := verify(entry, part)):
