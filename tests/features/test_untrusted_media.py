@@ -88,6 +88,18 @@ def test_whatever_a_library_raises_is_that_files_fault(tmp_path, monkeypatch, fa
     assert refusal(path).startswith(f"cannot be read ({type(fault).__name__}: ")
 
 
+def test_memory_that_runs_out_is_no_files_fault(tmp_path, monkeypatch):
+    """Else `allowed_failures` would leave a whole clip out."""
+
+    def decode(*_: object) -> None:
+        raise MemoryError
+
+    path = film(tmp_path / "a.mp4", SECOND)
+    monkeypatch.setattr(video, "_sample", decode)
+    with pytest.raises(MemoryError):
+        list(sample_frames(path))
+
+
 def test_a_gap_of_a_day_is_refused_with_what_is_claimed(tmp_path):
     assert refusal(film(tmp_path / "gap.mkv", [*SECOND, 95443.0])) == (
         "it claims to last 95443 s, more than 10000 frames at 3 a second; cut it, or repair its time stamps"
