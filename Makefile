@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup table1 test test-all adopt publish clean
+.PHONY: setup table1 test test-all audit adopt publish clean
 
 setup: $(VENV)/.ready
 
@@ -34,6 +34,12 @@ test: setup
 
 test-all: setup
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "slow or not slow"
+
+# Known holes of what requirements.lock pins, by the database that PyPI serves (docs/security.md).
+audit:
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement requirements.lock
 
 # After `git clone`, `dvc checkout` or `dvc exp apply`: pull what was pushed, and have Snakemake take it for its own.
 # SCALE=laptop, SCALE=paper: the files of that folder's dvc.lock instead of those of dvc.lock.

@@ -58,8 +58,8 @@ if workflow.nodes is not None:
 
 # Rules call `captionrl` of the environment that Snakemake itself runs in; in a container of their own, the container's.
 shell.prefix(
-    f"[ \"$APPTAINER_CONTAINER\" != '{os.environ.get('APPTAINER_CONTAINER', '')}' ]"
-    f" || export PATH='{Path(sys.executable).parent}':$PATH; set -euo pipefail; "
+    f'[ "$APPTAINER_CONTAINER" != {shlex.quote(os.environ.get("APPTAINER_CONTAINER", ""))} ]'
+    f" || export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; set -euo pipefail; "
 )
 
 try:

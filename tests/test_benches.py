@@ -54,6 +54,17 @@ def test_memory_is_measured_in_every_setting(tmp_path):
 
 
 @pytest.mark.slow
+def test_long_use_is_drawn(tmp_path):
+    files = ["--json", tmp_path / "rows.json", "--draw", tmp_path / "long.png"]
+    command = [sys.executable, BENCH / "long.py", "--items", "64", "--updates", "8", *files]
+    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=300).stdout
+    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert [row["what"] for row in rows] == ["features", "train", "predict"]
+    assert all(f"| {row['what']} |" in printed and min(row["mib"]) > 0 for row in rows)
+    assert Image.open(tmp_path / "long.png").width > 500
+
+
+@pytest.mark.slow
 def test_where_the_time_goes_is_drawn(tmp_path):
     run("parts", "--json", tmp_path / "before.json")
     run("parts", "--before", tmp_path / "before.json", "--draw", tmp_path / "parts.png")

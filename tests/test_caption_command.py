@@ -172,8 +172,20 @@ def test_absent_weights_name_the_rule_that_makes_them(refused, checkpoint, tmp_p
     path = checkpoint(backbone=backbone)
     monkeypatch.chdir(tmp_path)
     file = BACKBONES[backbone].weights.path
-    assert f"{file}: no such file; make it with `snakemake {file}`" in refused(path, weights=None)
+    fix = f"make it with `snakemake {file}` in the project's folder and run this there, or name another with --weights"
+    assert f"{file}: no such file; {fix}" in refused(path, weights=None)
     assert "elsewhere.pth: no such file" in refused(path, weights=tmp_path / "elsewhere.pth")
+
+
+def test_in_another_folder_the_projects_own_weights_are_named(refused, world, checkpoint, tmp_path, monkeypatch):
+    file = BACKBONES["resnet152"].weights.path
+    path = checkpoint(backbone="resnet152")
+    monkeypatch.chdir(tmp_path)
+    there = world.root / file
+    there.parent.mkdir(parents=True)
+    there.touch()
+    monkeypatch.setattr("captionrl.features.weights.Path.is_file", lambda path: path == there)
+    assert f"{file}: no such file; add --weights {there}\n" in refused(path, weights=None)
 
 
 def test_the_mini_backbones_weights_are_the_packages(refused, checkpoint, monkeypatch, tmp_path):

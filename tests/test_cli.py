@@ -327,6 +327,33 @@ cli.main()
     assert (done.returncode, done.stderr) == (status, said)
 
 
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("bytearray(10**13)", "a MemoryError"),
+        ("import numpy; numpy.ones(10**12)", "Unable to allocate 7.28 TiB"),
+        ("import torch; torch.ones(10**12)", "you tried to allocate 4000000000000 bytes"),
+    ],
+)
+def test_where_memory_runs_out_a_line_says_so(statement, said):
+    code = f"""
+import sys
+from captionrl import cli
+def run(args):
+    {statement}
+cli.load_command("schema").run = run
+sys.argv = ["captionrl", "schema", "--out", "."]
+cli.main()
+"""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, preexec_fn=limit)
+    assert done.returncode == 1
+    assert re.fullmatch(rf"captionrl schema: not enough memory \(.*{re.escape(said)}.*\); close .*\n", done.stderr)
+
+
 def test_nobody_reads_on():
     """`captionrl … | true`, with all that it prints in one buffer."""
     call = f"{sys.executable} -c 'from captionrl.cli import main; main()' config hrl --scale mini"
@@ -392,6 +419,15 @@ def test_score_prints_every_metric(command_line, captions):
     assert f"{report['METEOR']['value']:.2f}" in text
 
 
+@pytest.mark.parametrize(("items", "warnings"), [(1, 1), (2, 0)])
+def test_of_one_item_scores_come_with_a_warning(command_line, captions, monkeypatch, items, warnings):
+    score = {"value": 0.0, "low": 0.0, "high": 0.0, "signature": "s", "n": items}
+    monkeypatch.setattr("captionrl.evaluation.score_files.score_files", lambda *_: {"CIDEr-D": score})
+    status, out, err = command_line("score", *captions)
+    assert (status, out.splitlines()[0]) == (0, "CIDEr-D    0.00  [0.00, 0.00]")
+    assert err.count("captionrl score: of one item CIDEr-D is 0 whatever it says") == err.count("\n") == warnings
+
+
 @pytest.fixture
 def states(tmp_path):
     """The states of an old and of a new training."""
@@ -421,6 +457,17 @@ def test_state_prune_deletes_only_the_untouched(command_line, states):
     assert "new" in out
     assert "old" not in out
     assert command_line("state", "prune", "--state", states, "--days", "1")[1].splitlines()[-1] == "1 deleted"
+    assert list(states.iterdir()) == []
+
+
+def test_state_prune_by_size_deletes_the_oldest(command_line, states):
+    """Of two states of 1 MiB and a little."""
+    prune = "state", "prune", "--state", states, "--days", "1000", "--gib"
+    assert command_line(*prune, "0.01")[1] == "0 deleted\n"
+    out = command_line(*prune, 1.5 / 1024)[1]
+    assert "old" in out
+    assert out.endswith("\n1 deleted\n")
+    assert command_line(*prune, "0")[1].splitlines()[-1] == "1 deleted"
     assert list(states.iterdir()) == []
 
 

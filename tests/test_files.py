@@ -4,13 +4,30 @@ import errno
 import hashlib
 import json
 import os
+import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
+import torch
 
 from captionrl.errors import UserError
+from captionrl.features.backbones import MiniResNet, save_mini
+from captionrl.features.store import write_store
 from captionrl.features.weights import read_weights
-from captionrl.files import atomic, decode_utf8, fingerprint, parse_json, read_bytes, read_json, sha256, write_json
-from captionrl.training.checkpoint import load_module
+from captionrl.files import (
+    atomic,
+    atomic_folder,
+    decode_utf8,
+    fingerprint,
+    parse_json,
+    read_bytes,
+    read_json,
+    sha256,
+    sweep,
+    write_json,
+)
+from captionrl.training.checkpoint import Metadata, load_module, save_checkpoint
 
 
 def write_half(path):
@@ -47,6 +64,21 @@ def test_until_the_end_readers_see_the_old_content(tmp_path):
         assert path.read_text() == "new"
     assert path.read_text() == "newer"
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_the_umask_alone_says_who_may_read_a_file(tmp_path, mask, mode):
+    """Whatever a library thinks of it."""
+    paths = [tmp_path / name for name in ("a.json", "mini.safetensors", "store.h5", "a.safetensors")]
+    before = os.umask(mask)
+    try:
+        write_json(paths[0], {})
+        save_mini(MiniResNet({"place": 3}), paths[1])
+        write_store(paths[2], [], {})
+        save_checkpoint(paths[3], torch.nn.Linear(1, 1), Metadata(**dict.fromkeys(Metadata.__annotations__)))
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in paths} == {mode}
 
 
 def test_a_body_that_writes_nothing_is_an_error(tmp_path):
@@ -120,6 +152,66 @@ def test_an_error_of_the_disk_names_the_file(tmp_path, reason):
         raise OSError(reason, os.strerror(reason))
     assert raised.value.filename == str(path)
     assert path.read_text() == "old"
+
+
+def test_a_folder_that_may_not_be_written_is_said_to_be_that_of_the_file():
+    folder = Path(tempfile.mkdtemp())  # others may not even look into pytest's
+    path = folder / "table.csv"
+    path.write_text("old")
+    folder.chmod(0o555)
+    user = os.geteuid()
+    os.seteuid(user or 65534)  # root may write everywhere
+    try:
+        with pytest.raises(PermissionError) as raised:
+            write_json(path, {})
+    finally:
+        os.seteuid(user)
+        folder.chmod(0o755)
+    assert raised.value.filename == str(path)  # not the temporary one
+    assert path.read_text() == "old"
+    shutil.rmtree(folder)
+
+
+def test_a_folder_that_vanishes_meanwhile_is_made_anew_by_the_next_attempt(tmp_path):
+    path = tmp_path / "results/table.csv"
+
+    def write() -> None:
+        with atomic(path) as temporary:
+            temporary.write_text("new")
+            shutil.rmtree(path.parent)
+
+    with pytest.raises(FileNotFoundError) as raised:
+        write()
+    assert raised.value.filename == str(path)
+    write_json(path, {})
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_new_folder_is_whole_or_not_there(tmp_path):
+    path = tmp_path / "deep/features"
+
+    def write_half() -> None:
+        with atomic_folder(path) as folder:
+            (folder / "a.npy").write_text("half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / "a.npy"))
+
+    with pytest.raises(OSError, match="No space left") as raised:
+        write_half()
+    assert raised.value.filename == str(path)
+    assert list(path.parent.iterdir()) == []
+    with atomic_folder(path) as folder:
+        (folder / "a.npy").write_text("whole")
+        assert not path.exists()
+    assert [found.name for found in path.parent.rglob("*")] == ["features", "a.npy"]
+
+
+def test_what_killed_processes_left_is_swept(tmp_path):
+    (tmp_path / ".123.a.tensorboard").mkdir()
+    (tmp_path / ".123.a.tensorboard/events").touch()
+    for name in (".77.a.safetensors", ".123.b.safetensors", "a.safetensors", ".a.safetensors"):
+        (tmp_path / name).touch()
+    sweep(tmp_path, "a.*")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".123.b.safetensors", ".a.safetensors", "a.safetensors"]
 
 
 def test_a_file_that_may_not_be_read_is_not_said_to_be_absent(tmp_path):

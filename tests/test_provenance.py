@@ -39,7 +39,7 @@ for name in ("features", "frames", "train", "predict", "figures"):
 
 
 def forget():
-    for function in (code_version, sources, provenance._read, provenance._file):  # all that look at files
+    for function in (code_version, sources, commit, provenance._read, provenance._file):  # all that look at files
         function.cache_clear()
 
 
@@ -185,20 +185,45 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """Where the package seems to be."""
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path)
+    forget()
+    yield tmp_path
+    forget()
+
+
 @pytest.mark.skipif(shutil.which("git") is None, reason="no git on this machine")
-def test_the_commit_says_whether_files_differ_from_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(provenance, "PACKAGE", tmp_path)
-    git(tmp_path, "init", "-q")
-    (tmp_path / "a.py").write_text("1")
-    git(tmp_path, "add", ".")
-    git(tmp_path, "commit", "-qm", "one")
-    git(tmp_path, "tag", "-am", "one", "v1")  # a tag must not take the hash's place
-    assert commit() == git(tmp_path, "rev-parse", "HEAD")[:12]
-    (tmp_path / "a.py").write_text("2")
-    assert commit() == git(tmp_path, "rev-parse", "HEAD")[:12] + "+"
+def test_the_commit_says_whether_files_differ_from_it(checkout):
+    git(checkout, "init", "-q")
+    (checkout / "a.py").write_text("1")
+    git(checkout, "add", ".")
+    git(checkout, "commit", "-qm", "one")
+    git(checkout, "tag", "-am", "one", "v1")  # a tag must not take the hash's place
+    assert commit() == git(checkout, "rev-parse", "HEAD")[:12]
+    (checkout / "a.py").write_text("2")
+    commit.cache_clear()
+    assert commit() == git(checkout, "rev-parse", "HEAD")[:12] + "+"
 
 
-def test_outside_git_the_commit_is_unknown(tmp_path, monkeypatch):
-    monkeypatch.setattr(provenance, "PACKAGE", tmp_path)
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+@pytest.mark.skipif(shutil.which("git") is None, reason="no git on this machine")
+def test_an_unknown_commit_has_gits_reason_and_mend_once_in_one_line(checkout, monkeypatch, capfd):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(checkout.parent))
+    for reasons in (
+        ["not a git repository"],
+        ["dubious ownership in repository at", f"git config --global --add safe.directory {checkout}"],
+    ):
+        assert (commit(), commit()) == ("unknown", "unknown")
+        (line,) = capfd.readouterr().err.splitlines()
+        assert line.startswith("captionrl: the commit is recorded as unknown (fatal: ")
+        assert all(reason in line for reason in reasons), line
+        git(checkout, "init", "-q")
+        monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # as a container that mounts another user's clone
+        commit.cache_clear()
+
+
+def test_without_git_the_commit_is_unknown_and_a_line_says_so(checkout, monkeypatch, capfd):
+    monkeypatch.setenv("PATH", str(checkout))
     assert commit() == "unknown"
+    assert capfd.readouterr().err == "captionrl: the commit is recorded as unknown (git: No such file or directory)\n"

@@ -31,6 +31,11 @@ GROUPS = {
 }
 COMMANDS = tuple(" ".join(GROUPS.values()).split())
 OPTION = re.compile(r"-(?!\d*\.?\d+$)[^ ]+")  # what argparse takes for an option: neither a number nor with a space
+NO_MEMORY = (
+    re.compile(  # in what is raised where memory runs out: by torch on a CPU and on a GPU, by the loader, for threads
+        "can't allocate memory|out of memory|failed to map segment|can't start new thread", re.IGNORECASE
+    )
+)
 OUTPUTS = ("out", "manifest")  # the options that name what a command writes
 
 
@@ -131,6 +136,13 @@ def main() -> None:
     except BrokenPipeError:  # `| head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
+    except (MemoryError, RuntimeError, ImportError) as error:
+        if not isinstance(error, MemoryError) and not NO_MEMORY.search(str(error)):
+            raise
+        reason = (str(error) or "a MemoryError").splitlines()[0]
+        fix = "close other programs, or ask for more (Snakemake: mem_mb), and run the same command again"
+        print(f"captionrl {args.command}: not enough memory ({reason}); {fix}", file=sys.stderr)
+        sys.exit(1)
     except OSError as error:  # no space, no permission: the system's own words, and the file's name
         fix = "; make room and run the same command again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         where = f"{error.filename}: " if error.filename else ""

@@ -1,8 +1,10 @@
 """Reading and writing files so that nothing is ever half-written, and every complaint names its file."""
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +22,7 @@ def atomic(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary = _beside(path)
     try:
         with writing(path):
             yield temporary
@@ -32,20 +34,41 @@ def atomic(path: Path | str) -> Iterator[Path]:
 
 
 @contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; on success it is renamed to `path`, which must not be there by then."""
+    temporary = _beside(path)
+    try:
+        with writing(path):
+            temporary.mkdir(parents=True)
+            yield temporary
+            os.rename(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{os.getpid()}.{path.name}")
+
+
+@contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Let an error of the disk name `path`: a write that failed names no file."""
+    """Let an error of the disk name `path`: a write that failed names no file, or the temporary one."""
     try:
         yield
     except OSError as error:
-        if error.errno is None or error.filename is not None:
+        if error.filename is not None and not Path(error.filename).is_relative_to(_beside(path)):
             raise
-        raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
+        number = error.errno or errno.EIO  # what a library says in its own words has none
+        raise OSError(number, os.strerror(error.errno) if error.errno else str(error), str(path)) from None
 
 
 def sweep(directory: Path, names: str = "*") -> None:
     """Remove what processes killed inside `atomic` left of files so named; only where no other can be writing them."""
     for leftover in directory.glob(f".[0-9]*.{names}"):
-        leftover.unlink(missing_ok=True)
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink(missing_ok=True)
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -9,6 +9,7 @@ Modules are those of this package, and of the current folder those that YAML nam
 import ast
 import hashlib
 import subprocess
+import sys
 from collections.abc import Iterator, Set
 from functools import cache
 from importlib.metadata import version
@@ -45,16 +46,24 @@ def _run(command: str) -> ast.FunctionDef:
     return next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "run")
 
 
+@cache
 def commit() -> str:
-    """The git commit of the checkout, with "+" when files differ from it; of an installed package its version."""
+    """The git commit of the checkout, with "+" when files differ from it; of an installed package its version.
+
+    Where git knows none it is "unknown"; git's reason, with git's own advice, goes to stderr.
+    """
     snakefile = PACKAGE / "pipeline/Snakefile"  # in a checkout a link
     if snakefile.is_file() and not snakefile.is_symlink():
         return f"captionrl {version('captionrl')}"
     try:
         command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
         return subprocess.run(command, cwd=PACKAGE, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+    except OSError as error:
+        reason = f"git: {error.strerror}"
+    except subprocess.CalledProcessError as error:
+        reason = " ".join(error.stderr.split())
+    print(f"captionrl: the commit is recorded as unknown ({reason})", file=sys.stderr)
+    return "unknown"
 
 
 def _closure(modules: Set[str]) -> frozenset[Path]:

@@ -7,6 +7,7 @@ it again, and no other command does.
 import errno
 import fcntl
 import json
+import math
 import os
 import shutil
 import socket
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from captionrl.errors import UserError
-from captionrl.files import fingerprint, read_json, write_json
+from captionrl.files import fingerprint, read_json, write_json, writing
 
 IDENTITY = "identity.json"  # in a state's directory: its title, and all that determines the result
 PATIENCE = 30.0  # seconds that another process may take to end; one that was killed a moment ago is still at it
@@ -47,18 +48,23 @@ def list_states(states: Path) -> list[dict[str, Any]]:
                 "directory": str(identity.parent.relative_to(states)),
                 "title": read_json(identity)["title"],
                 "bytes": sum(path.stat().st_size for path in files),
-                "days": round((time.time() - max(path.stat().st_mtime for path in files)) / 86400, 2),
+                "days": round(max(0.0, time.time() - max(path.stat().st_mtime for path in files)) / 86400, 2),
                 "holder": _holder(identity.parent),
             }
         )
     return sorted(rows, key=lambda row: -row["days"])
 
 
-def prune_states(states: Path, days: float) -> list[dict[str, Any]]:
-    """Delete the states not touched for `days` days, but for those that a process is at; return them."""
+def prune_states(states: Path, days: float, most: float = math.inf) -> list[dict[str, Any]]:
+    """Delete the states not touched for `days` days, then the oldest until the rest has at most `most` bytes.
+
+    Those that a process is at stay. Returns what was deleted.
+    """
     pruned = []
-    for row in list_states(states):
-        if row["days"] >= days:
+    rows = list_states(states)
+    left = sum(row["bytes"] for row in rows)
+    for row in rows:
+        if row["days"] >= days or left > most:
             directory = states / row["directory"]
             with suppress(UserError), _locked(directory, patience=0):
                 for path in directory.iterdir():  # the lock last
@@ -68,6 +74,7 @@ def prune_states(states: Path, days: float) -> list[dict[str, Any]]:
                         path.unlink()
                 (directory / "lock").unlink()
                 pruned.append(row)
+                left -= row["bytes"]
             with suppress(OSError):  # somebody begins anew at this moment
                 directory.rmdir()  # not before the lock is closed: on NFS an open file stays in its directory
     return pruned
@@ -87,9 +94,10 @@ def _locked(directory: Path, patience: float) -> Iterator[None]:
             waiting = True
         time.sleep(0.2)
     with file:
-        file.truncate(0)
-        json.dump({"process": os.getpid(), "host": socket.gethostname(), "job": os.environ.get("SLURM_JOB_ID")}, file)
-        file.flush()
+        with writing(directory / "lock"):
+            file.truncate(0)
+            facts = {"process": os.getpid(), "host": socket.gethostname(), "job": os.environ.get("SLURM_JOB_ID")}
+            os.write(file.fileno(), json.dumps(facts).encode())  # not into a buffer, which closing would write again
         yield
 
 

@@ -91,6 +91,19 @@ def test_members_are_read_by_name(tmp_path):
         read_member(tmp_path / "a.zip", "twice")
 
 
+def test_a_member_that_would_fill_the_memory_is_not_read(tmp_path, monkeypatch):
+    make_zip(tmp_path / "a.zip", "a.json")
+    data = (tmp_path / "a.zip").read_bytes()
+    size = len("content of a.json").to_bytes(4, "little")
+    at = data.rindex(b"PK\x01\x02") + 24  # in the list of members at the end
+    assert data[at : at + 4] == size
+    (tmp_path / "a.zip").write_bytes(data[:at] + (2**31).to_bytes(4, "little") + data[at + 4 :])
+    with pytest.raises(UserError) as error:
+        read_member(tmp_path / "a.zip", "a.json")
+    fault = "a.json: claims 2,147,483,648 bytes, more than 1,073,741,824; do not use this file"
+    assert str(error.value) == f"{tmp_path / 'a.zip'}: {fault}"
+
+
 def test_damaged_zips_are_named(tmp_path):
     make_zip(tmp_path / "a.zip", "data.json")
     data = bytearray((tmp_path / "a.zip").read_bytes())

@@ -1,5 +1,6 @@
 import hashlib
 import re
+import resource
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -150,6 +151,22 @@ def test_an_older_digest_serves_where_nobody_tells_another(tmp_path, site):
     assert fetch(entry(site, "file", sha256=None, sha1=right), tmp_path).read_bytes() == CONTENT
     with pytest.raises(UserError, match=r"has SHA-1 [0-9a-f]{40}, not 0000"):
         fetch(entry(site, "file", sha256=None, sha1=40 * "0", into="other"), tmp_path)
+
+
+def test_a_full_disk_is_not_blamed_on_the_network(tmp_path, site):
+    """What is there is kept, and the next attempt goes on with it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_001, hard))
+    try:
+        with pytest.raises(OSError, match="File too large") as raised:
+            fetch(entry(site, "file", "mirror"), tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    part = tmp_path / "deep/w.pth.part"
+    assert raised.value.filename == str(part)
+    assert (part.stat().st_size, len(site.requests)) == (100_001, 1)
+    assert fetch(entry(site, "file"), tmp_path).read_bytes() == CONTENT
+    assert site.requests[1] == ("/file", "bytes=100001-")
 
 
 def test_a_wrong_file_already_there_is_neither_used_nor_replaced(tmp_path, site):

@@ -93,6 +93,17 @@ def test_faulty_hypotheses_are_one_line_with_file_and_place(tmp_path, content, p
     assert place in str(error.value)
 
 
+def test_results_may_be_json_lines(tmp_path):
+    lines = [json.dumps({"image_id": id, "caption": text}) for id, text in ((1, "one"), (2, ""))]
+    for text in ("\n".join(lines), "\ufeff" + "\r\n\r\n".join(lines) + "\r\n"):
+        assert read_hypotheses(written(tmp_path, text.encode())) == {"1": "one", "2": ""}
+    path = written(tmp_path, "\n".join([*lines, '{"image_id": 3,']).encode())
+    with pytest.raises(UserError) as error:
+        read_hypotheses(path)
+    assert str(error.value).startswith(f"{path}: line 3, column ")
+    assert "neither one JSON value nor one a line" in str(error.value)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"none\.json: no such file"):
         read_references(tmp_path / "none.json")

@@ -1,6 +1,7 @@
 """METEOR's aggregation is the jar's, and the pruned paraphrase table changes no statistic."""
 
 import gzip
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import aggregate, without_perfect_chunks
 from captionrl.evaluation.meteor import meteor_statistics
+from captionrl.text import meteor
 from captionrl.text.java import run_java
 from captionrl.text.meteor import METEOR_JAR, PARAPHRASES, pruned_paraphrases, stdio_options
 from captionrl.text.ptb import tokenize
@@ -95,6 +97,21 @@ def test_the_pruned_table_changes_no_statistic(monkeypatch, tmp_path):
     for rest in (b"", cut.read_bytes()):
         table.write_bytes(rest)
         np.testing.assert_array_equal(meteor_statistics(references, hypotheses), pruned)
+
+
+def test_of_the_tables_in_the_cache_those_used_last_are_kept(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(meteor, "KEPT", 2)
+    monkeypatch.setattr(meteor, "PARAPHRASES", tmp_path / "table.gz")
+    monkeypatch.setattr(meteor, "run_java", lambda *_, **__: "a man")
+    with gzip.open(tmp_path / "table.gz", "wb") as table:
+        table.write(b"0.5\na man\na boy\n")
+    first, second = pruned_paraphrases(["a man"]), pruned_paraphrases(["the man"])
+    for age, path in enumerate((first, second)):
+        os.utime(path, (age, age))
+    assert pruned_paraphrases(["a man"]) == first  # used again
+    third = pruned_paraphrases(["one man"])
+    assert set(tmp_path.glob("captionrl/*")) == {first, third}
 
 
 def test_a_user_without_a_home_has_the_whole_table(monkeypatch):

@@ -1,5 +1,7 @@
 """What files from the internet claim of themselves: titles, codecs, lengths, geometry, names."""
 
+import io
+import os
 from fractions import Fraction
 from itertools import product
 from pathlib import Path
@@ -86,6 +88,18 @@ def test_whatever_a_library_raises_is_that_files_fault(tmp_path, monkeypatch, fa
     assert refusal(path).startswith(f"cannot be read ({type(fault).__name__}: ")
 
 
+def test_memory_that_runs_out_is_no_files_fault(tmp_path, monkeypatch):
+    """Else `allowed_failures` would leave a whole clip out."""
+
+    def decode(*_: object) -> None:
+        raise MemoryError
+
+    path = film(tmp_path / "a.mp4", SECOND)
+    monkeypatch.setattr(video, "_sample", decode)
+    with pytest.raises(MemoryError):
+        list(sample_frames(path))
+
+
 def test_a_gap_of_a_day_is_refused_with_what_is_claimed(tmp_path):
     assert refusal(film(tmp_path / "gap.mkv", [*SECOND, 95443.0])) == (
         "it claims to last 95443 s, more than 10000 frames at 3 a second; cut it, or repair its time stamps"
@@ -142,6 +156,11 @@ def test_a_name_is_no_url(tmp_path, name):
     assert len(list(sample_frames(tmp_path / "12:30.gif"))) == 1
 
 
+def test_a_named_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    assert refusal(tmp_path / "pipe.mp4") == "a named pipe, which would be waited for; give a file"
+
+
 def test_pixels_that_are_no_squares(tmp_path):
     path = film(tmp_path / "wide.mp4", SECOND, aspect=Fraction(2, 1))
     _, whole = next(sample_frames(path))
@@ -195,6 +214,24 @@ def test_an_avif_is_one_picture(tmp_path):
 def test_pictures_that_would_be_taken_for_films_are_refused(tmp_path, head, kind):
     (tmp_path / "still").write_bytes(head + bytes(100))
     assert refusal(tmp_path / "still") == f"a {kind} picture; convert it to JPEG"
+
+
+def test_an_mp3_with_a_cover_is_no_film(tmp_path):
+    """What every shop's songs have: an ID3 tag with a JPEG before the sound."""
+    with av.open(str(tmp_path / "plain.mp3"), "w") as container:
+        stream = container.add_stream("libmp3lame", rate=44100)
+        sound = av.AudioFrame.from_ndarray(np.zeros((2, 44100), np.float32), format="fltp", layout="stereo")
+        sound.sample_rate = 44100
+        for frame in (sound, None):
+            container.mux(stream.encode(frame))
+    picture = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(picture, "JPEG")
+    body = b"\0image/jpeg\0\x03\0" + picture.getvalue()  # Latin-1, its type, a front cover, no description
+    frame = b"APIC" + len(body).to_bytes(4, "big") + b"\0\0" + body
+    size = bytes(len(frame) >> shift & 0x7F for shift in (21, 14, 7, 0))
+    sound = (tmp_path / "plain.mp3").read_bytes()
+    (tmp_path / "song.mp3").write_bytes(b"ID3\x03\0\0" + size + frame + sound[sound.index(b"\xff\xfb") :])
+    assert refusal(tmp_path / "song.mp3") == "no video stream"
 
 
 @pytest.mark.skipif(not CASES.is_dir(), reason="no ../shared/cases beside the project")

@@ -68,9 +68,22 @@ def test_what_the_jvm_says_of_itself_is_passed_on_and_what_the_environment_gives
     jar = pycocoevalcap_file("tokenizer/stanford-corenlp-3.4.1.jar")
     monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-XX:+ShowCodeDetailsInExceptionMessages")
     assert tokenize(["a man"]) == [["a", "man"]]
-    monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-XX:+NoSuchThing")
-    with pytest.raises(UserError, match=r"exited with 1: .*NoSuchThing"):
-        run_java(jar, "edu.stanford.nlp.process.PTBTokenizer", [], "a", timeout=60)
+    for option, said in (("-XX:+NoSuchThing", "NoSuchThing"), ("-Xms3g", "heap size")):  # above OPTIONS' -Xmx
+        monkeypatch.setenv("JAVA_TOOL_OPTIONS", option)
+        with pytest.raises(UserError, match=rf"PTBTokenizer exited with 1: .*{said}"):
+            run_java(jar, "edu.stanford.nlp.process.PTBTokenizer", [], "a", timeout=60)
+
+
+def test_a_jvm_that_is_killed_in_the_middle_is_named(monkeypatch, tmp_path):
+    """As a machine does that runs out of memory."""
+    java = tmp_path / "java"
+    java.write_text("#!/bin/sh\nhead -c 4 > /dev/null\nkill -KILL $$\n")
+    java.chmod(0o755)
+    monkeypatch.setattr("captionrl.text.java.JAVA", java)
+    with pytest.raises(UserError) as error:
+        tokenize(["a man runs", "a dog"])
+    assert "stanford-corenlp-3.4.1.jar: " in str(error.value)
+    assert str(error.value).endswith("was ended by SIGKILL; run again, with more memory if it was short")
 
 
 def test_a_java_program_that_dies_or_hangs_is_a_clean_error():

@@ -1,5 +1,6 @@
 """What every rule must have: read from the rules' text, and asked of Snakemake's own tools."""
 
+import contextlib
 import os
 import re
 import signal
@@ -8,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import snakemake.cli
+from snakemake.shell import shell
 
 ROOT = Path(__file__).parents[2]
 FILES = [ROOT / "Snakefile", *sorted(ROOT.glob("workflow/rules/*.smk"))]
@@ -69,6 +72,25 @@ def test_a_rule_depends_on_the_code_of_its_own_command(rule):
         COMPUTING[rule],
         re.MULTILINE,
     )
+
+
+def test_the_environment_may_lie_below_any_folder(project):
+    """The prefix of every rule's shell line: names with quotes, spaces and signs that bash would read."""
+    folder = '/home/o\'brien/a "b" $HOME;/bin'
+
+    def show_prefix(_: object) -> None:
+        sys.executable = f"{folder}/python"
+        with contextlib.suppress(SystemExit):
+            snakemake.cli.main(["--list-rules", "--quiet", "all"])
+        print(f"PREFIX {shell._process_prefix}")
+
+    _, output = project.fork(show_prefix, None)
+    (prefix,) = re.findall(r"^PREFIX (.+)$", output, re.MULTILINE)
+    for variables, first in (({}, folder), ({"APPTAINER_CONTAINER": "it's.sif"}, "/bin")):
+        environment = {"PATH": "/bin:/usr/bin", **variables}
+        command = ["bash", "-c", f'{prefix} echo "$PATH"']
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout.startswith(f"{first}:")
 
 
 COMMAND = """

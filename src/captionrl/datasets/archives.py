@@ -1,6 +1,5 @@
 """Archives from the internet: members are read by name; unpacking trusts nothing."""
 
-import os
 import shutil
 import stat
 import tarfile
@@ -11,9 +10,11 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from captionrl.errors import UserError
+from captionrl.files import atomic_folder
 
 # All that zipfile raises on a damaged, encrypted or exotically compressed file.
 BAD_ZIP = (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, OSError)
+MOST = 2**30  # bytes of a member that is read into memory; the largest of a data set's is a fifth of it
 BAD_TAR = (tarfile.TarError, zlib.error, EOFError, OSError)
 
 
@@ -28,12 +29,17 @@ def members(archive: Path) -> list[str]:
 
 
 def read_member(archive: Path, name: str) -> bytes:
-    """The bytes of the one member called `name`, in whatever folder of the zip; nothing is written to disk."""
+    """The bytes of the one member called `name`, in whatever folder of the zip; nothing is written to disk.
+
+    Raises UserError where there is not just one, where it cannot be unpacked, and for more than MOST bytes.
+    """
     found = [member for member in members(archive) if member == name or PurePosixPath(member).name == name]
     if len(found) != 1:
         raise UserError(f"{archive}: must hold one {name}, but holds {len(found) or 'none'}; fetch it again")
     try:
         with zipfile.ZipFile(archive) as file:
+            if (size := file.getinfo(found[0]).file_size) > MOST:  # zipfile reads no more than what it says
+                raise UserError(f"{archive}: {name}: claims {size:,} bytes, more than {MOST:,}; do not use this file")
             return file.read(found[0])
     except BAD_ZIP as error:
         raise UserError(f"{archive}: {name}: cannot be unpacked ({error}); fetch the archive again") from None
@@ -46,29 +52,30 @@ def unpack(archive: Path, into: Path) -> None:
     """
     if into.exists():
         raise UserError(f"{into}: exists already; remove it to unpack {archive} again")
-    into.parent.mkdir(parents=True, exist_ok=True)
-    temporary = into.with_name(f".{os.getpid()}.{into.name}")
-    temporary.mkdir()
-    try:
-        for name, content in _contents(archive):
-            path = PurePosixPath(name)
-            # A backslash or a drive letter is a path only on Windows; no archive we know has either.
-            if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or "\0" in name:
-                raise UserError(f"{archive}: {name!r}: points outside the archive; do not use this file")
-            target = temporary / path
-            if content is None:
-                target.mkdir(parents=True, exist_ok=True)
-                continue
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if target.exists():
-                raise UserError(f"{archive}: {name!r}: is in the archive twice; do not use this file")
-            with content, open(target, "wb") as file:
-                shutil.copyfileobj(content, file, 1 << 20)
-        os.rename(temporary, into)
-    except (*BAD_ZIP, *BAD_TAR) as error:
-        raise UserError(f"{archive}: cannot be unpacked ({error}); fetch it again") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with atomic_folder(into) as temporary:
+        try:
+            _unpack(archive, temporary)
+        except (*BAD_ZIP, *BAD_TAR) as error:
+            if isinstance(error, OSError) and error.errno:  # the disk's
+                raise
+            raise UserError(f"{archive}: cannot be unpacked ({error}); fetch it again") from None
+
+
+def _unpack(archive: Path, into: Path) -> None:
+    for name, content in _contents(archive):
+        path = PurePosixPath(name)
+        # A backslash or a drive letter is a path only on Windows; no archive we know has either.
+        if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or "\0" in name:
+            raise UserError(f"{archive}: {name!r}: points outside the archive; do not use this file")
+        target = into / path
+        if content is None:
+            target.mkdir(parents=True, exist_ok=True)
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            raise UserError(f"{archive}: {name!r}: is in the archive twice; do not use this file")
+        with content, open(target, "wb") as file:
+            shutil.copyfileobj(content, file, 1 << 20)
 
 
 def _contents(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from captionrl.datasets.manifest import Entry, file_size, source, verify
 from captionrl.errors import UserError
+from captionrl.files import writing
 
 
 def fetch(entry: Entry, directory: Path, *, opener: Callable[..., Any] = urllib.request.urlopen) -> Path:
@@ -35,9 +36,12 @@ def fetch(entry: Entry, directory: Path, *, opener: Callable[..., Any] = urllib.
         try:
             _fetch_from(url, entry, part, opener)
         except (OSError, http.client.HTTPException) as error:
+            if _of_the_disk(error, part):
+                raise
             faults.append(f"{url}: {' '.join(str(error).split()) or type(error).__name__}")
             continue
-        os.replace(part, target)
+        with writing(target):
+            os.replace(part, target)
         return target
     raise UserError(f"{target}: could not be fetched ({'; '.join(faults)}); put {entry.url} there by hand")
 
@@ -49,8 +53,10 @@ def _fetch_from(url: str, entry: Entry, part: Path, opener: Callable[..., Any]) 
         before = file_size(part)
         try:
             _transfer(url, entry, part, opener)
-        except (OSError, http.client.HTTPException):
-            if file_size(part) > before:  # a connection that brought something is worth another try
+        except (OSError, http.client.HTTPException) as error:
+            if file_size(part) > before and not _of_the_disk(
+                error, part
+            ):  # a connection that brought something is worth another try
                 continue
             raise
         if not (fault := verify(entry, part)):
@@ -59,6 +65,11 @@ def _fetch_from(url: str, entry: Entry, part: Path, opener: Callable[..., Any]) 
         if not inherited:
             raise OSError(f"what came {fault}")
         inherited = False  # the bytes of an earlier attempt may be at fault: once more, from nothing
+
+
+def _of_the_disk(error: Exception, part: Path) -> bool:
+    """Whether it is not the network's."""
+    return isinstance(error, OSError) and error.filename == str(part)
 
 
 def _transfer(url: str, entry: Entry, part: Path, opener: Callable[..., Any]) -> None:
@@ -80,15 +91,18 @@ def _transfer(url: str, entry: Entry, part: Path, opener: Callable[..., Any]) ->
         if entry.bytes and end != entry.bytes:
             raise OSError(f"the server offers {end:,} bytes, not {entry.bytes:,}")
         with (
-            open(part, "ab" if resumed else "wb") as file,
+            open(part, "ab" if resumed else "wb", buffering=0) as file,
             tqdm(total=end, initial=file.tell(), desc=entry.name, unit="B", unit_scale=True, disable=None) as bar,
         ):
             while block := response.read(1 << 16):
                 if end is not None and file.tell() + len(block) > end:
                     raise OSError(f"the server sends more than the {end:,} bytes it announced")
-                file.write(block)
+                with writing(part):
+                    rest = memoryview(block)
+                    while rest:  # a nearly full disk takes a part
+                        rest = rest[file.write(rest) :]
                 bar.update(len(block))
-            file.flush()
-            os.fsync(file.fileno())
+            with writing(part):
+                os.fsync(file.fileno())
             if end is not None and file.tell() < end:
                 raise OSError(f"the connection was cut at {file.tell():,} of {end:,} bytes")

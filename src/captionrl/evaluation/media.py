@@ -64,7 +64,7 @@ def load_captioner(checkpoint: Path, weights: Path | str | None, device: str) ->
         mine = "import those of your files (`captionrl features import --like`) and use `captionrl predict`, or "
         fix = f"{mine if is_imported(metadata.backbone) else ''}give a checkpoint trained on a backbone's"
         raise UserError(f"{checkpoint}: {fault}; {fix}")
-    found = find_weights(metadata.backbone, weights)
+    found = find_weights(metadata.backbone, weights, checkpoint)
     backbone = load_backbone(metadata.backbone, found, where)
     if backbone.weights_sha256 != metadata.backbone_sha256:
         raise UserError(

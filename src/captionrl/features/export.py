@@ -1,7 +1,5 @@
 """The features of a store in numpy's files, for other programs."""
 
-import os
-import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +8,7 @@ import numpy as np
 
 from captionrl.errors import UserError
 from captionrl.features.store import FeatureStore
-from captionrl.files import atomic
+from captionrl.files import atomic, atomic_folder
 
 
 def export_features(path: Path, out: Path) -> FeatureStore:
@@ -31,15 +29,9 @@ def export_features(path: Path, out: Path) -> FeatureStore:
     elif out.exists():
         raise UserError(f"{out}: exists already; remove it, or name another folder")
     else:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        folder = out.with_name(f".{os.getpid()}.{out.name}")
-        folder.mkdir()
-        try:
+        with atomic_folder(out) as folder:
             for item, array in _arrays(store):
                 np.save(folder / f"{item}.npy", array, allow_pickle=False)
-            os.rename(folder, out)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
     return store
 
 

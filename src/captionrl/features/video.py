@@ -46,6 +46,8 @@ def sample_frames(
     """
     path = Path(path)
     try:
+        if path.is_fifo():
+            raise MediaError(path, "a named pipe, which would be waited for; give a file")
         with open(path, "rb") as file:
             head = file.read(64)
         if not head:
@@ -58,7 +60,7 @@ def sample_frames(
             return
         with av.open(url(path), metadata_errors="ignore") as container:
             yield from _sample(path, container, fps, resize)
-    except MediaError:
+    except (MediaError, MemoryError):  # the latter is no fault of the file, whose size is bounded
         raise
     except av.InvalidDataError:
         raise MediaError(path, "no video that can be read (another kind of file, or its index is cut off)") from None

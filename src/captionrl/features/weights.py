@@ -1,6 +1,7 @@
 """Files of backbones' weights: where they are, and how they are read. Nothing that a file could run is run."""
 
 import pickle
+import shlex
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,10 +23,11 @@ def spec_of(backbone: str) -> BackboneSpec:
         raise UserError(str(error)) from None
 
 
-def find_weights(backbone: str, given: Path | str | None) -> Path | str:
+def find_weights(backbone: str, given: Path | str | None, neighbour: Path | None = None) -> Path | str:
     """The file of a backbone's weights: `given`, else what a package brings or a rule has downloaded. RANDOM stays.
 
-    Raises UserError where there is none, or another one than the package should bring.
+    Raises UserError where there is none, or another one than the package should bring. It names the file of that name
+    in the project of `neighbour`, a file, if there is one there.
     """
     source = spec_of(backbone).weights
     if given == RANDOM:
@@ -35,7 +37,12 @@ def find_weights(backbone: str, given: Path | str | None) -> Path | str:
     elif isinstance(source, Installed):
         return _installed(source)
     elif source:
-        path, fix = source.path, f"make it with `snakemake {source.path}`, or name another with --weights"
+        path = source.path
+        fix = f"make it with `snakemake {path}` in the project's folder and run this there"
+        fix += ", or name another with --weights"
+        folders = neighbour.resolve().parents if neighbour else ()
+        if elsewhere := next((folder / path for folder in folders if (folder / path).is_file()), None):
+            fix = f"add --weights {shlex.quote(str(elsewhere))}"
     else:
         fix = f"name their file with --weights, or try it with --weights {RANDOM}"
         raise UserError(f"{backbone}: has no weights of its own; {fix}")

@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import subprocess
 import tempfile
 import weakref
@@ -44,6 +45,9 @@ def run_java(jar: Path, main_class: str, arguments: Sequence[str], text: str, ti
     # METEOR prints the stack trace of a table that it could not read, then goes on without it and exits with 0.
     # What prevents a JVM from starting it writes to its output.
     said = _lines(process.stderr) or (_lines(process.stdout) if process.returncode else [])
+    if process.returncode < 0:
+        how = signal.Signals(-process.returncode).name
+        raise UserError(f"{jar.name}: {main_class} was ended by {how}; run again, with more memory if it was short")
     if process.returncode or any("Exception" in line for line in said):
         complaint = said[0] if said else "no message"
         raise UserError(f"{jar.name}: {main_class} exited with {process.returncode}: {complaint}")
@@ -104,9 +108,9 @@ class JavaProcess:
 
 
 def _lines(output: bytes) -> list[str]:
-    """The lines of an output, without those about options that the environment gives: every JVM repeats them."""
+    """The lines of an output that say something: of options that the environment gives, every JVM repeats them."""
     lines = (line.strip() for line in output.decode("utf-8", "replace").splitlines())
-    return [line for line in lines if line and not line.startswith("Picked up ")]
+    return [line for line in lines if line and not line.startswith(("Picked up ", "Error occurred during init"))]
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

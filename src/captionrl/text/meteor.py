@@ -5,6 +5,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from captionrl.files import atomic, fingerprint
@@ -25,6 +26,7 @@ def score_line(references: Sequence[str], hypothesis: str) -> str:
     return " ||| ".join(["SCORE", *(text.replace("|||", "") for text in [*references, hypothesis])])
 
 
+KEPT = 32  # pruned tables in the cache, of some megabytes each
 _LONGEST_PHRASE = 7  # words, in the jar's table
 
 
@@ -32,9 +34,9 @@ def pruned_paraphrases(captions: Iterable[str]) -> Path:
     """The jar's paraphrase table without the pairs of which neither side occurs in `captions`, the references.
 
     Such a pair never matches a word of a reference, so scores stay what they are (tested); but loading the whole table
-    (5.3 million pairs) is most of the jar's run time. Kept in the user's cache directory, since the references of
-    a corpus are scored against many times; where that cannot be written, the whole table is returned. The jar's own
-    FilterParaphrase does not serve: it drops punctuation, which coco-caption's METEOR matches.
+    (5.3 million pairs) is most of the jar's run time. The KEPT used last are kept in the user's cache directory, since
+    the references of a corpus are scored against many times; where that cannot be written, the whole table is returned.
+    The jar's own FilterParaphrase does not serve: it drops punctuation, which coco-caption's METEOR matches.
     """
     captions = sorted(set(captions))
     try:
@@ -43,6 +45,8 @@ def pruned_paraphrases(captions: Iterable[str]) -> Path:
         return PARAPHRASES
     pruned = cache / f"paraphrase-en-{fingerprint([PARAPHRASES.stat().st_size, captions])}.gz"
     if _is_whole(pruned):
+        with suppress(OSError):
+            os.utime(pruned)
         return pruned
 
     # What the jar will make of the captions: it re-tokenises them ("u.s." becomes "us").
@@ -65,9 +69,17 @@ def pruned_paraphrases(captions: Iterable[str]) -> Path:
                 one, other = next(table), next(table)
                 if one in phrases or other in phrases:
                     kept.write(probability + one + other)
+        _forget(cache)
     except OSError:
         return PARAPHRASES
     return pruned
+
+
+def _forget(cache: Path) -> None:
+    """Remove the tables used longest ago, but for KEPT."""
+    tables = sorted(cache.glob("paraphrase-en-*.gz"), key=lambda path: path.stat().st_mtime)
+    for table in tables[:-KEPT]:
+        table.unlink(missing_ok=True)
 
 
 def _is_whole(table: Path) -> bool:

@@ -13,33 +13,40 @@ from pathlib import Path
 from textwrap import indent
 from typing import Any
 
-from captionrl.files import read_json, write_json, write_text, writing
+from captionrl.files import atomic_folder, read_json, write_json, write_text, writing
 from captionrl.provenance import commit
 from captionrl.state import IDENTITY
 
 HISTORY = "history.jsonl"  # both in the state's directory
 BOARD = "tensorboard"
-SECONDS = 10  # until TensorBoard sees a new row at the latest
+EVENTS = "events.out.tfevents.captionrl"
 
 
 class LiveHistory:
     """The history of a running training as it grows, in its state's directory: JSON lines, and events for TensorBoard.
 
     The first line says how many updates there will be at most, and which score counts. A training that goes on writes
-    both anew from the rows of its state: rows since the last save will come again.
+    both anew from the rows of its state: rows since the last save will come again. An event's time is the seconds of
+    training. TensorBoard's own writer is not used: it works in a thread, whose errors are tracebacks.
     """
 
     def __init__(
         self, directory: Path, history: Sequence[dict[str, Any]], *, title: str, total: int, metric: str
     ) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # slow to import
+        from tensorboard.compat.proto.event_pb2 import Event  # slow to import
+        from tensorboard.summary.writer.record_writer import RecordWriter
 
+        self.lines, self.events, self.seconds = directory / HISTORY, directory / BOARD / title / EVENTS, 0.0
         shutil.rmtree(directory / BOARD, ignore_errors=True)
-        self.board = SummaryWriter(str(directory / BOARD / title), flush_secs=SECONDS)
+        with writing(self.events):
+            self.events.parent.mkdir(parents=True)
+            self.writer = RecordWriter(open(self.events, "wb"))  # noqa: SIM115 - both open while the training runs
+            self.writer.write(Event(file_version="brain.Event:2").SerializeToString())
+        with writing(self.lines):
+            self.file = open(self.lines, "w", encoding="utf-8")  # noqa: SIM115
         if (directory / IDENTITY).exists():
             settings = json.dumps(read_json(directory / IDENTITY), indent=1)
-            self.board.add_text("settings", indent(settings, "    "))  # Markdown's code
-        self.file = open(directory / HISTORY, "w", encoding="utf-8")  # noqa: SIM115 - open while the training runs
+            self._show({"settings": indent(settings, "    ")}, update=0)  # Markdown's code
         self._write({"total": total, "metric": metric})
         for row in history:
             self.add(row)
@@ -47,21 +54,30 @@ class LiveHistory:
     def add(self, row: dict[str, Any]) -> None:
         """Numbers are shown as KIND/NAME, captions as captions/ITEM."""
         self._write(row)
-        for name, value in row.items():
-            if name == "captions":
-                for item, caption in value.items():
-                    self.board.add_text(f"captions/{item}", caption, row["update"])
-            elif name not in ("kind", "update"):
-                self.board.add_scalar(f"{row['kind']}/{name}", value, row["update"])
+        self.seconds = row.get("seconds", self.seconds)
+        numbers = {f"{row['kind']}/{name}": value for name, value in row.items() if isinstance(value, float)}
+        captions = {f"captions/{item}": caption for item, caption in row.get("captions", {}).items()}
+        self._show(numbers | captions, row["update"])
 
     def close(self) -> None:
         self.file.close()
-        self.board.close()
+        self.writer.close()
 
     def _write(self, row: dict[str, Any]) -> None:
-        with writing(Path(self.file.name)):
+        with writing(self.lines):
             self.file.write(json.dumps(row, ensure_ascii=False) + "\n")
             self.file.flush()
+
+    def _show(self, values: dict[str, float | str], update: int) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from torch.utils.tensorboard.summary import scalar, text
+
+        with writing(self.events):
+            for tag, value in values.items():
+                summary = text(tag, value) if isinstance(value, str) else scalar(tag, value)
+                event = Event(wall_time=self.seconds, step=update, summary=summary)
+                self.writer.write(event.SerializeToString())
+            self.writer.flush()
 
 
 def read_history(directory: Path) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
@@ -107,11 +123,10 @@ def write_metrics(out: Path, history: list[dict[str, Any]], state: Path) -> None
     writer.writerows(rows)
     write_text(out.with_suffix(".csv"), text.getvalue())
     board = out.with_suffix(".tensorboard")
-    with writing(board):
+    with atomic_folder(board) as folder:
+        for events in (state / BOARD).rglob(EVENTS):
+            (folder / EVENTS).write_bytes(events.read_bytes())
         shutil.rmtree(board, ignore_errors=True)
-        board.mkdir()
-        for events in (path for path in (state / BOARD).rglob("*") if path.is_file()):
-            (board / events.name).write_bytes(events.read_bytes())
 
 
 def write_provenance(out: Path, identity: dict[str, Any], hours: float) -> None:
