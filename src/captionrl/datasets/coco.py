@@ -34,9 +34,14 @@ LISTS = {  # what the server wants captions of, and COCO's zip that holds it
 
 def read(name: str, raw: Path) -> Corpus:
     """Karpathy's file, plain or inside its zip; else both caption files of COCO 2017, plain or inside theirs."""
+    return _read_plain(name, raw) if is_2017(raw) else _read_karpathy(name, raw)
+
+
+def is_2017(raw: Path) -> bool:
+    """Whether COCO's own caption files are there, and Karpathy's is not."""
     karpathy = any((raw / file).is_file() for file in (KARPATHY, KARPATHY_ARCHIVE))
     plain = any((raw / file).is_file() for part in PARTS for file in (*_files(part), PARTS_ARCHIVE))
-    return _read_plain(name, raw) if plain and not karpathy else _read_karpathy(name, raw)
+    return plain and not karpathy
 
 
 def read_without_restval(name: str, raw: Path) -> Corpus:
