@@ -225,6 +225,13 @@ def test_gifs_come_from_their_list_and_some_may_be_gone(toy, site):
         fetch("gifs")
     with pytest.raises(UserError, match="1 files are gone"):
         fetch("gifs")
+    need = downloads.Need(Path("data/gifs"), manifest()["gifs"][0])
+    assert need.bytes == 0  # of 1,000
+    Path("data/gifs/gifs.gone.tsv").unlink()
+    Path("data/gifs/gifs/g0.gif").unlink()
+    assert need.bytes == 1000 * 2 // 6
+    with pytest.raises(UserError, match="1 files are gone"):
+        fetch("gifs")
     fetch("gifs", allowed_failures=1)
     assert contents("data/gifs/gifs") == GIFS
 
@@ -254,7 +261,7 @@ def test_killed_at_any_time_the_same_command_ends_with_the_same_files(toy, site)
         "print('ready', flush=True); input()\n"
         "download({g: Path('data', g) for g in ('toy', 'tar')}, ['toy'], client=CLIENT)"
     )
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
     kills = 0
     for attempt in range(100):
         command = [sys.executable, "-c", script]

@@ -135,7 +135,7 @@ def _contents(archive: Path) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]
             if not (member.isreg() or member.isdir()):
                 raise UserError(f"{archive}: {member.name!r}: a link or a device; do not use this file")
             yield member.name, member.size, partial(_member, tar, member) if member.isreg() else None
-            tar.members.clear()  # of which it keeps every one
+            tar.members.clear()  # type: ignore[attr-defined] # of which it keeps every one
 
 
 def _member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from captionrl.datasets.archives import unpack
-from captionrl.datasets.listed import check_gone, fetch_listed
+from captionrl.datasets.listed import check_gone, fetch_listed, files_of, missing
 from captionrl.datasets.manifest import Entry, file_size, manifest, record_of, recorded, verify
 from captionrl.datasets.missing import FOLDERS, entries_of, is_there, line
 from captionrl.datasets.transfer import CLIENT, Client, fetch, forget
@@ -40,8 +40,12 @@ class Need:
     @property
     def bytes(self) -> int:
         """To transfer, as far as anybody knows."""
-        part = self.raw / f"{self.entry.file}.part"
-        return max(0, self.entry.size - file_size(part)) if self.transferred else 0
+        if not self.transferred:
+            return 0
+        if self.entry.listed and all((self.raw / name).is_file() for name in self.entry.listed):
+            listed = len(list(files_of(self.entry, self.raw)))
+            return self.entry.size * len(missing(self.entry, self.raw)) // max(1, listed)
+        return max(0, self.entry.size - file_size(self.raw / f"{self.entry.file}.part"))
 
 
 def needs(raw_of: Mapping[str, Path], only: str | None = None) -> list[Need]:
@@ -175,11 +179,11 @@ def _not_accepted(wanted: Sequence[Need], accepted: Collection[str]) -> str | No
     if strange := set(accepted) - known:
         raise UserError(f"accept: {min(strange)}: no such licence; there are {', '.join(sorted(known))}")
     asked = {need.entry.accept: need.entry.terms for need in wanted if need.entry.accept and need.transferred}
-    missing = {name: terms for name, terms in asked.items() if name not in accepted}
-    if not missing:
+    refused = {name: terms for name, terms in asked.items() if name not in accepted}
+    if not refused:
         return None
-    texts = ", ".join(f"{name} ({terms})" for name, terms in missing.items())
-    names = ", ".join(missing)
+    texts = ", ".join(f"{name} ({terms})" for name, terms in refused.items())
+    names = ", ".join(refused)
     fix = f"read them, then add `accept: [{names}]` to params.yaml or give --accept {names.replace(',', '')}"
     return f"licences not accepted: {texts}; {fix}"
 

@@ -84,7 +84,8 @@ def fetch_listed(
         progress(total=len(wanted), title=entry.name, unit="file") as bar,
     ):
         try:
-            for url, fault, lasting in pool.map(lambda one: (one[0], *_fetch_one(*one, client, pace)), wanted):
+            results = pool.map(lambda one: _fetch_one(one[0], one[1], client, pace), wanted)
+            for (url, _), (fault, lasting) in zip(wanted, results, strict=True):
                 bar.update()
                 if fault and lasting:
                     file.write(f"{url}\t{fault}\n")

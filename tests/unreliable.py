@@ -18,8 +18,8 @@ REFUSALS = {"forbidden": 403, "gone": 404, "removed": 410}
 class Handler(BaseHTTPRequestHandler):
     """cut: at most 100,000 bytes a connection; drop: a random number; short: one byte less than announced, each time;
     wrong: other bytes; larger: another length; endless: no length, no end; plain: no Range; version: another ETag each
-    time; forbidden, gone, removed: refused; later: 429 for an hour; moved: 302; page: a web page. Once a path, then well:
-    busy: 429; broken: 500; silent: nothing for longer than a client waits."""
+    time; forbidden, gone, removed: refused; later: 429 for an hour; moved: 302; page: a web page. Once a path, then
+    well: busy: 429; broken: 500; silent: nothing for longer than a client waits."""
 
     def do_GET(self) -> None:
         server, (_, behaviour, name) = self.server, self.path.split("/", 2)
