@@ -17,7 +17,7 @@ import yaml
 from unreliable import CLIENT, serving
 
 from captionrl.datasets import download as downloads
-from captionrl.datasets.download import describe, download, plan, write_record
+from captionrl.datasets.download import describe, disk_of, download, needs, plan, write_record
 from captionrl.datasets.manifest import manifest, read_manifest
 from captionrl.datasets.missing import is_there
 from captionrl.errors import UserError
@@ -145,6 +145,24 @@ def test_what_only_its_user_can_put_there_is_named_after_all_else_is_fetched(toy
     Path("data/hand/photos").mkdir(parents=True)
     Path("data/hand/photos/1.jpg").touch()
     fetch("hand")
+
+
+def test_one_that_does_not_come_keeps_no_other_from_coming(toy, site):
+    del site.files["text.txt"]
+    with pytest.raises(
+        UserError, match=r"^data/toy/text.txt: could not be fetched \(.*HTTP Error 404: Not Found\); put"
+    ):
+        fetch("toy", "tar")
+    assert contents("data/toy/clips") == contents("data/tar/clips") == CLIPS
+
+
+def test_a_file_that_is_not_what_the_manifest_says_is_neither_used_nor_replaced(toy, site):
+    Path("data/toy").mkdir(parents=True)
+    Path("data/toy/text.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"data/toy/text.txt: has 4 bytes, not 300,000; remove it to have it fetched"):
+        fetch("toy", only="text")
+    assert Path("data/toy/text.txt").read_text() == "mine"
+    assert site.requests == []
 
 
 def test_what_is_there_is_used_as_it_is(toy, site):
@@ -284,3 +302,17 @@ def test_killed_at_any_time_the_same_command_ends_with_the_same_files(toy, site)
     assert Path("data/toy/text.txt").read_bytes() == TEXT
     assert {path.name for path in Path("data/toy").iterdir()} == {"text.txt", "clips"}
     assert {path.name for path in Path("data/tar").iterdir()} == {"clips", "clips.tar.sha256"}
+
+
+def test_the_documentation_lists_every_group_its_bytes_and_its_licence(tmp_path):
+    page = (Path(__file__).parents[2] / "docs/data.md").read_text()
+    for group, entries in manifest().items():
+        if group in ("weights", "tools"):
+            continue
+        wanted = needs({group: tmp_path / group})
+        about = any(not need.entry.bytes for need in wanted if need.transferred)
+        size, disk = sum(need.bytes for need in wanted), sum(disk_of(wanted).values())
+        accept = next((f"[{entry.accept}]({entry.terms})" for entry in entries if entry.accept), "none to accept")
+        licence = "; ".join(dict.fromkeys(part for entry in entries for part in entry.licence.split("; ")))
+        sizes = f"{'about ' * about}{size:,} | {disk:,}"
+        assert f"| `{group}` | `captionrl download {group}` | {sizes} | {accept} | {licence} |\n" in page

@@ -6,7 +6,7 @@ import pytest
 from unreliable import CLIENT, serving
 
 from captionrl.datasets import listed
-from captionrl.datasets.listed import fetch_listed, list_of_gone, missing
+from captionrl.datasets.listed import check_gone, fetch_listed, list_of_gone, missing
 from captionrl.datasets.manifest import Entry
 from captionrl.errors import UserError
 
@@ -27,7 +27,8 @@ def write(raw, site, *paths):
 
 
 def fetch(raw, allowed_failures=0):
-    fetch_listed(ENTRY, raw, allowed_failures, CLIENT, rate=10_000)
+    fetch_listed(ENTRY, raw, CLIENT, rate=10_000)
+    check_gone(ENTRY, raw, allowed_failures)
 
 
 def there(raw):

@@ -79,19 +79,23 @@ def download(
     if refused := _not_accepted(wanted, accepted):
         raise UserError(f"{refused}; nothing was fetched")
     _check_disk(wanted)
+    faults = [line(need.entry, need.raw) for need in wanted if need.entry.by_hand]
     for need in wanted:
         title = f"download into {need.raw}"
         with open_state(states, {"download": str(need.raw.resolve())}, title, PATIENCE):
-            if not is_there(need.entry, need.raw) and not need.entry.by_hand:
-                _bring(need, allowed_failures, client)
+            try:
+                if not is_there(need.entry, need.raw) and not need.entry.by_hand:
+                    _bring(need, client)
+            except UserError as error:  # the others are wanted all the same
+                faults.append(str(error))
     for group, raw in raw_of.items():
         for entry in _entries(group, raw, only):
-            if entry.shared:
-                _link(entry, raw)
-            elif entry.listed and is_there(entry, raw):
-                check_gone(entry, raw, allowed_failures)
-    if by_hand := [line(need.entry, need.raw) for need in wanted if need.entry.by_hand]:
-        raise UserError("; ".join(by_hand))
+            try:
+                _finish(entry, raw, allowed_failures)
+            except UserError as error:
+                faults.append(str(error))
+    if faults:
+        raise UserError("; ".join(faults))
 
 
 def plan(raw_of: Mapping[str, Path], accepted: Collection[str]) -> list[str]:
@@ -105,7 +109,7 @@ def summary(wanted: Sequence[Need]) -> list[str]:
     if not wanted:
         return []
     fetched = [need for need in wanted if need.transferred]
-    total = f"{sum(need.bytes for need in fetched):,} bytes to fetch, {sum(_disk(wanted).values()):,} of disk"
+    total = f"{sum(need.bytes for need in fetched):,} bytes to fetch, {sum(disk_of(wanted).values()):,} of disk"
     lines = [f"missing: {len(wanted)} files or folders, {len(fetched)} of them to fetch: {total}"]
     for need in wanted:
         found = f"; to be unpacked from {need.archive}" if need.archive else ""
@@ -118,7 +122,7 @@ def describe(raw_of: Mapping[str, Path]) -> list[str]:
     lines = []
     for group, raw in raw_of.items():
         wanted = needs({group: raw})
-        total = f"{sum(need.bytes for need in wanted):,} bytes to fetch, {sum(_disk(wanted).values()):,} of disk"
+        total = f"{sum(need.bytes for need in wanted):,} bytes to fetch, {sum(disk_of(wanted).values()):,} of disk"
         lines.append(f"{group}: {total if wanted else 'all there'}")
         for entry in _entries(group, raw, None):
             there = "there" if is_there(entry, raw) else "missing"
@@ -188,8 +192,8 @@ def _not_accepted(wanted: Sequence[Need], accepted: Collection[str]) -> str | No
     return f"licences not accepted: {texts}; {fix}"
 
 
-def _disk(wanted: Sequence[Need]) -> dict[int, int]:
-    """Bytes that are needed, by file system: of each file, and of the largest archive while it is unpacked."""
+def disk_of(wanted: Sequence[Need]) -> dict[int, int]:
+    """Bytes needed, by the number of the file system: of each file, and of the largest archive while it is unpacked."""
     needed: dict[int, int] = {}
     archives: dict[int, int] = {}
     for need in wanted:
@@ -204,7 +208,7 @@ def _disk(wanted: Sequence[Need]) -> dict[int, int]:
 
 
 def _check_disk(wanted: Sequence[Need]) -> None:
-    for device, needed in _disk(wanted).items():
+    for device, needed in disk_of(wanted).items():
         raw = next(need.raw for need in wanted if _existing(need.raw).stat().st_dev == device)
         if (free := shutil.disk_usage(_existing(raw)).free) < needed:
             fix = "make room, or let the directory be a link to another disk"
@@ -217,10 +221,20 @@ def _existing(path: Path) -> Path:
     return next(one for one in (path, *path.parents) if one.exists())
 
 
-def _bring(need: Need, allowed_failures: int, client: Client) -> None:
+def _finish(entry: Entry, raw: Path, allowed_failures: int) -> None:
+    """Link what is shared; refuse a file that is not what the manifest says, and too many that are gone."""
+    if entry.shared:
+        _link(entry, raw)
+    elif entry.listed and is_there(entry, raw):
+        check_gone(entry, raw, allowed_failures)
+    elif not entry.is_folder and (path := raw / entry.into).is_file() and (fault := verify(entry, path)):
+        raise UserError(f"{path}: {fault}; remove it to have it fetched")
+
+
+def _bring(need: Need, client: Client) -> None:
     entry, raw = need.entry, need.raw
     if entry.listed:
-        fetch_listed(entry, raw, allowed_failures, client)
+        fetch_listed(entry, raw, client)
         return
     if (archive := need.archive) and (fault := verify(entry, archive)):
         raise UserError(f"{archive}: {fault}; remove it to have it fetched")

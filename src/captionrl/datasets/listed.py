@@ -66,13 +66,11 @@ def missing(entry: Entry, directory: Path) -> list[tuple[str, Path]]:
     return [(url, path) for url, path in files_of(entry, directory) if path.name not in there and url not in gone]
 
 
-def fetch_listed(
-    entry: Entry, directory: Path, allowed_failures: int = 0, client: Client = CLIENT, rate: float = RATE
-) -> None:
+def fetch_listed(entry: Entry, directory: Path, client: Client = CLIENT, rate: float = RATE) -> None:
     """Bring all files of an entry's lists into its folder; those there are left alone.
 
-    Each gets its name when it is whole. Raises UserError if more than `allowed_failures` are gone, or if some could not
-    be fetched this time; the same command then goes on with these.
+    Each gets its name when it is whole. Raises UserError if some could not be fetched this time; the same command then
+    goes on with these. What is gone is listed.
     """
     wanted = missing(entry, directory)
     (directory / entry.into).mkdir(parents=True, exist_ok=True)
@@ -100,7 +98,6 @@ def fetch_listed(
     if failed:
         fix = "run the same command again"
         raise UserError(f"{directory / entry.into}: {len(failed):,} files did not come ({failed[0]}, …); {fix}")
-    check_gone(entry, directory, allowed_failures)
 
 
 def check_gone(entry: Entry, directory: Path, allowed_failures: int) -> None:
