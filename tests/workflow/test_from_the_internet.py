@@ -7,6 +7,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import pytest
 import yaml
 from unreliable import serving
 
@@ -104,6 +105,7 @@ def write_manifest(path: Path, url: str, served: dict[str, bytes]) -> None:
     path.write_text(yaml.safe_dump(groups))
 
 
+@pytest.mark.slow  # half a minute: some twenty commands
 def test_every_data_set_comes_from_the_internet_and_is_whole(new_project, monkeypatch):
     project = new_project()
     (hand := project.path / "data/flickr30k/flickr30k-images").mkdir(parents=True)

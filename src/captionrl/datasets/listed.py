@@ -13,7 +13,7 @@ from captionrl.datasets.manifest import Entry
 from captionrl.datasets.records import lines, plain_name
 from captionrl.datasets.transfer import CLIENT, FAULTS, Client, said
 from captionrl.errors import UserError
-from captionrl.files import atomic, read_bytes
+from captionrl.files import atomic, read_bytes, sweep
 from captionrl.progress import progress
 
 WORKERS = 8
@@ -69,11 +69,12 @@ def missing(entry: Entry, directory: Path) -> list[tuple[str, Path]]:
 def fetch_listed(entry: Entry, directory: Path, client: Client = CLIENT, rate: float = RATE) -> None:
     """Bring all files of an entry's lists into its folder; those there are left alone.
 
-    Each gets its name when it is whole. Raises UserError if some could not be fetched this time; the same command then
-    goes on with these. What is gone is listed.
+    Each gets its name when it is whole; what is gone is listed. No other process may be at it. Raises UserError if some
+    could not be fetched this time; the same command then goes on with these.
     """
     wanted = missing(entry, directory)
     (directory / entry.into).mkdir(parents=True, exist_ok=True)
+    sweep(directory / entry.into)
     gone, failed = list_of_gone(entry, directory), []
     pace = Pace(rate)
     with (
