@@ -36,7 +36,7 @@ from captionrl.config.backbones import (
     is_extracted,
 )
 from captionrl.datasets.corpus import SPLITS
-from captionrl.datasets.missing import missing_files
+from captionrl.datasets.download import plan
 from captionrl.datasets.own import CSV, JSONL
 from captionrl.datasets.read import is_known
 from captionrl.errors import UserError

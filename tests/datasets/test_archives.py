@@ -1,9 +1,12 @@
+import gzip
 import io
+import os
 import tarfile
 import zipfile
 
 import pytest
 
+from captionrl.datasets import archives
 from captionrl.datasets.archives import read_member, unpack
 from captionrl.errors import UserError
 
@@ -100,7 +103,7 @@ def test_a_member_that_would_fill_the_memory_is_not_read(tmp_path, monkeypatch):
     (tmp_path / "a.zip").write_bytes(data[:at] + (2**31).to_bytes(4, "little") + data[at + 4 :])
     with pytest.raises(UserError) as error:
         read_member(tmp_path / "a.zip", "a.json")
-    fault = "a.json: claims 2,147,483,648 bytes, more than 1,073,741,824; do not use this file"
+    fault = "unpacks to more than 50 times its size; do not use this file"
     assert str(error.value) == f"{tmp_path / 'a.zip'}: {fault}"
 
 
@@ -114,3 +117,118 @@ def test_damaged_zips_are_named(tmp_path):
     (tmp_path / "a.zip").write_bytes(b"<html>404</html>")
     with pytest.raises(UserError, match=r"a.zip: not a readable zip"):
         read_member(tmp_path / "a.zip", "data.json")
+
+
+@MAKERS
+def test_of_a_folder_only_its_files_are_taken(tmp_path, make):
+    make(tmp_path / "archive", "set/clips/a.mp4", "set/clips/deep/b.mp4", "__MACOSX/set/clips/a.mp4", "set/readme")
+    unpack(tmp_path / "archive", tmp_path / "out", "set/clips/")
+    found = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert found == {"a.mp4", "deep/b.mp4"}
+    with pytest.raises(UserError, match="archive: holds no file in other"):
+        unpack(tmp_path / "archive", tmp_path / "more", "other/")
+
+
+@MAKERS
+def test_what_a_killed_process_unpacked_is_not_unpacked_again(tmp_path, make, monkeypatch):
+    make(tmp_path / "archive", "a", "b", "c")
+    replace, moved = os.replace, []
+
+    def killed(source, target):
+        if len(moved) == 2:
+            raise KeyboardInterrupt
+        moved.append(target.name)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        unpack(tmp_path / "archive", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr(os, "replace", lambda source, target: (moved.append(target.name), replace(source, target)))
+    unpack(tmp_path / "archive", tmp_path / "out")
+    assert moved == ["a", "b", "c"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "b", "c"]
+    assert (tmp_path / "out/c").read_text() == "content of c"
+
+
+def refusal(tmp_path):
+    with pytest.raises(UserError) as error:
+        unpack(tmp_path / "archive", tmp_path / "sub/out")
+    assert "\n" not in str(error.value)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["archive", "sub"]
+    return str(error.value)
+
+
+def zeros(file, number, size):
+    """Members of as many zero bytes each."""
+    for i in range(number):
+        if isinstance(file, zipfile.ZipFile):
+            with file.open(f"{i}", "w") as member:
+                for _ in range(size >> 20):
+                    member.write(bytes(1 << 20))
+        else:
+            info = tarfile.TarInfo(f"{i}")
+            info.size = size
+            file.addfile(info, io.BytesIO(bytes(size)))
+
+
+@pytest.mark.parametrize("kind", ["zip", "gz"])
+def test_a_bomb_is_refused(tmp_path, kind):
+    with (
+        zipfile.ZipFile(tmp_path / "archive", "w", zipfile.ZIP_DEFLATED)
+        if kind == "zip"
+        else tarfile.open(tmp_path / "archive", "w:gz")
+    ) as file:
+        zeros(file, 3, 24 << 20)
+    assert (tmp_path / "archive").stat().st_size < 1 << 20
+    assert "unpacks to more than 50 times its size" in refusal(tmp_path)
+
+
+def test_a_member_that_hides_its_size_is_refused(tmp_path):
+    make_zip(tmp_path / "archive", "x" * 40)
+    data = bytearray((tmp_path / "archive").read_bytes())
+    at = data.index(b"PK\x01\x02") + 24
+    data[at : at + 4] = (3).to_bytes(4, "little")  # of 51 bytes
+    (tmp_path / "archive").write_bytes(data)
+    assert "cannot be unpacked (" in refusal(tmp_path)
+
+
+@MAKERS
+def test_too_many_members_are_refused(tmp_path, make, monkeypatch):
+    monkeypatch.setattr(archives, "MEMBERS", 20)
+    make(tmp_path / "archive", *map(str, range(21)))
+    assert "has more than 20 members" in refusal(tmp_path)
+
+
+def test_a_list_of_members_that_would_fill_the_memory_is_not_read(tmp_path, monkeypatch):
+    make_zip(tmp_path / "archive", *map(str, range(100)))
+    monkeypatch.setattr(archives, "DIRECTORY", 4000)
+    monkeypatch.setattr(zipfile.ZipFile, "__init__", None)
+    assert "members; do not use this file" in refusal(tmp_path)
+    with pytest.raises(UserError, match="members; do not use this file"):
+        read_member(tmp_path / "archive", "1")
+
+
+def test_a_header_of_any_length_is_refused(tmp_path):
+    header = tarfile.TarInfo("x")
+    header.type, header.size = tarfile.XHDTYPE, 1 << 40
+    with gzip.open(tmp_path / "archive", "wb") as file:
+        file.write(header.tobuf(tarfile.GNU_FORMAT))
+        file.write(bytes(1 << 16))
+    assert "cannot be unpacked (a header of 1,099,511,627,776 bytes)" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE, tarfile.LNKTYPE])
+def test_devices_and_hard_links_are_refused(tmp_path, kind):
+    with tarfile.open(tmp_path / "archive", "w") as file:
+        info = tarfile.TarInfo("null")
+        info.type, info.linkname, info.devmajor, info.devminor = kind, "/etc/passwd", 1, 3
+        file.addfile(info)
+    assert "'null': a link or a device; do not use this file" in refusal(tmp_path)
+
+
+def test_a_member_is_read_only_if_its_size_fits_its_archive(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        zeros(file, 1, 65 << 20)
+    with pytest.raises(UserError, match=r"a.zip: unpacks to more than 50 times its size"):
+        read_member(tmp_path / "a.zip", "0")

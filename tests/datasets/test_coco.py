@@ -373,3 +373,17 @@ def test_the_real_val_file_lists_the_images_that_it_captions():
     assert len(listed) == 5000
     assert listed[397133] == "000000397133.jpg"
     assert list(listed.values()) == list(read_captions_file(SHARED / "captions_val2017.json"))
+
+
+def test_pictures_may_lie_in_a_folder_images(tmp_path):
+    karpathy, plain = tmp_path / "karpathy", tmp_path / "plain"
+    write(karpathy / "dataset_coco.json", KARPATHY)
+    (karpathy / "images/val2014").mkdir(parents=True)
+    media = [item.media for item in read_corpus("coco", karpathy).items]
+    assert [path.rpartition("/")[0] for path in media] == [*["images/val2014"] * 3, "train2014"]
+    write_plain(plain)
+    for part in ("train2017", "val2017"):
+        (plain / "images" / part).mkdir(parents=True)
+    assert {item.media.rpartition("/")[0] for item in read_corpus("coco", plain).items} == {
+        "images/train2017", "images/val2017"
+    }  # fmt: skip

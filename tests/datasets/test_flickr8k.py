@@ -1,4 +1,5 @@
 import csv
+import json
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -109,7 +110,7 @@ def test_a_missing_file_says_where_it_comes_from(tmp_path, missing):
     write(tmp_path)
     (tmp_path / missing).unlink()
     assert f"{missing}: no such file, nor Flickr8k_text.zip; put either into" in refusal(tmp_path)
-    assert "from: Flickr8k_text.zip of the University of Illinois" in refusal(tmp_path)
+    assert "Flickr8k's captions and its official split lists; from: https://" in refusal(tmp_path)
 
 
 @needs_shared
@@ -135,3 +136,87 @@ def test_the_real_images_make_a_corpus_that_lacks_no_file(tmp_path):
     assert corpus.origin.endswith("; 9 images in no list left out")
     assert {len(captions) for captions in corpus.captions.values()} == {5}
     assert len(require(corpus, tmp_path)) == len(FILES) + 991
+
+
+KAGGLE = """image,caption
+1000_b08cb0e.jpg,A child in a pink dress .
+1000_b08cb0e.jpg,"A girl going into a building, # 2 of two ."
+1001_5_c3a7.jpg,A black dog .
+1002_1b74.jpg,A little girl .
+1002_1b74.jpg,A little girl .
+"""
+
+
+def test_kaggles_form_with_the_official_lists_is_the_same_corpus(tmp_path):
+    official, kaggle = tmp_path / "official", tmp_path / "kaggle"
+    write(official)
+    write(kaggle)
+    (kaggle / "Flickr8k.token.txt").unlink()
+    (kaggle / "captions.txt").write_text(KAGGLE)
+    (kaggle / "Images").mkdir()
+    one, other = read_corpus("flickr8k", official), read_corpus("flickr8k", kaggle)
+    assert one.captions == other.captions
+    assert [(item.id, item.split) for item in one.items] == [(item.id, item.split) for item in other.items]
+    assert other.items[0].media == "Images/1002_1b74.jpg"
+    assert other.files == ("captions.txt", *LISTS.values())
+    assert other.origin == "captions.txt and the official split lists; 0 images in no list left out"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "line 1: ''; must be image,caption"),
+        ("image_name|comment\n", "line 1: 'image_name|comment'; must be image,caption"),
+        ("image,caption\na.jpg,one, two\n", "line 2: must be IMAGE,CAPTION; quote captions with commas"),
+        ("image,caption\na.jpg, \n", "line 2: must be IMAGE,CAPTION"),
+        ('image,caption\na.jpg,"one\n', "line 2: not csv ("),
+        (KAGGLE, "Flickr_8k.trainImages.txt: no such file, nor Flickr8k_text.zip"),
+    ],
+)
+def test_a_fault_of_kaggles_form_is_one_line(tmp_path, text, message):
+    (tmp_path / "captions.txt").write_text(text)
+    assert message in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["flickr8k", "flickr30k"])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_karpathys_form_is_read_plain_or_in_its_zip(tmp_path, name, zipped):
+    sentences, splits = [{"raw": "A dog ."}, {"raw": "A cat ."}], ("train", "val", "test")
+    images = [{"filename": f"{split}.jpg", "split": split, "sentences": sentences} for split in splits]
+    text = json.dumps({"images": images})
+    if zipped:
+        with zipfile.ZipFile(tmp_path / "caption_datasets.zip", "w") as file:
+            file.writestr(f"dataset_{name}.json", text)
+            file.writestr("dataset_coco.json", "{}")
+    else:
+        (tmp_path / f"dataset_{name}.json").write_text(text)
+    (tmp_path / "images").mkdir()
+    corpus = read_corpus(name, tmp_path)
+    assert corpus.items == [Item(split, split, f"images/{split}.jpg") for split in splits]
+    assert corpus.captions["val"] == ["A dog .", "A cat ."]
+    assert corpus.origin == f"dataset_{name}.json: Karpathy's split"
+
+
+def test_the_publishers_captions_come_before_karpathys(tmp_path):
+    write(tmp_path)
+    (tmp_path / "dataset_flickr8k.json").write_text("{}")
+    assert read_corpus("flickr8k", tmp_path).files == FILES
+
+
+def test_a_missing_file_of_flickr30k_says_where_it_comes_from(tmp_path):
+    fault = r"dataset_flickr30k.json: no such file, nor caption_datasets.zip; put .*Karpathy's split of Flickr30k"
+    with pytest.raises(UserError, match=fault):
+        read_corpus("flickr30k", tmp_path)
+
+
+@needs_shared
+def test_kaggles_real_captions_are_read(tmp_path):
+    (tmp_path / "captions.txt").write_bytes((SHARED / "captions_1000.txt").read_bytes())
+    with open(SHARED / "captions_1000.txt", newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    images = list(dict.fromkeys(image for image, _ in rows))
+    for file, part in zip(LISTS.values(), (images[:800], images[800:900], images[900:]), strict=True):
+        (tmp_path / file).write_text("\n".join(part))
+    corpus = read_corpus("flickr8k", tmp_path)
+    assert Counter(item.split for item in corpus.items) == {"train": 800, "val": 100, "test": 100}
+    assert sum(map(len, corpus.captions.values())) == len(rows) == 5000

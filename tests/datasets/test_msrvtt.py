@@ -7,6 +7,7 @@ import pytest
 
 from captionrl.datasets import prepare
 from captionrl.datasets.corpus import Item
+from captionrl.datasets.msrvtt import ANNOTATIONS
 from captionrl.datasets.read import read_corpus
 from captionrl.errors import UserError
 
@@ -161,3 +162,78 @@ def test_a_sentence_for_a_video_of_the_other_file_is_refused(tmp_path):
 def test_a_missing_annotation_says_where_it_comes_from(tmp_path):
     with pytest.raises(UserError, match=r"nor train_val_annotation.zip; .* \(MSR-VTT annotation .* from: "):
         read_corpus("msrvtt", tmp_path)
+
+
+def one_file(*official):
+    """The official documents as CLIP4Clip has them, in one."""
+    return {key: [record for document in official for record in document[key]] for key in ("videos", "sentences")}
+
+
+def like_coco(document):
+    """A whole document as Frozen in Time has it: like COCO's captions, without the split."""
+    captions = [{"image_id": one["video_id"], "caption": one["caption"]} for one in document["sentences"]]
+    return {"images": [{"id": video["video_id"]} for video in document["videos"]], "annotations": captions}
+
+
+def test_one_file_of_all_splits_is_read_where_the_two_are_absent(tmp_path):
+    official, mirror = tmp_path / "official", tmp_path / "mirror"
+    official.mkdir()
+    write(official, *documents())
+    (mirror / "msrvtt_data").mkdir(parents=True)
+    (mirror / "msrvtt_data/MSRVTT_data.json").write_text(json.dumps(one_file(*documents())))
+    one, other = read_corpus("msrvtt", official), read_corpus("msrvtt", mirror)
+    assert (one.items, one.captions) == (other.items, other.captions)
+    assert other.files == ("msrvtt_data/MSRVTT_data.json",)
+    assert other.origin == "captions and split of msrvtt_data/MSRVTT_data.json"
+    write(mirror, *documents())
+    assert read_corpus("msrvtt", mirror).files == ("train_val_videodatainfo.json", "test_videodatainfo.json")
+
+
+def test_without_a_split_the_clips_numbers_are_it(tmp_path):
+    path = tmp_path / "MSRVTT/annotation/MSR_VTT.json"
+    path.parent.mkdir(parents=True)
+    ids = [f"video{number}" for number in (9999, 7010, 7009, 6513, 6512, 0)]
+    sentences = [{"video_id": id, "caption": f"caption of {id}"} for id in ids]
+    document = like_coco({"videos": [{"video_id": id} for id in ids], "sentences": sentences})
+    path.write_text(json.dumps(document))
+    corpus = read_corpus("msrvtt", tmp_path)
+    splits = ("train", "train", "val", "val", "test", "test")
+    assert [(item.id, item.split) for item in corpus.items] == list(zip(reversed(ids), splits, strict=True))
+    assert corpus.captions["video6513"] == ["caption of video6513"]
+    assert corpus.origin == "captions and split of MSRVTT/annotation/MSR_VTT.json, the split by the clips' numbers"
+    document["annotations"][1]["image_id"] = "video10000"
+    path.write_text(json.dumps(document))
+    with pytest.raises(UserError, match=r"MSR_VTT.json: annotations\[1\].image_id: 'video10000'; must be videoN, N up"):
+        read_corpus("msrvtt", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("folders", "test"),
+    [
+        (["videos/all"], "videos/all"),
+        (["MSRVTT/videos/all"], "MSRVTT/videos/all"),
+        (["videos/all", "TestVideo"], "TestVideo"),
+        ([], "TestVideo"),
+    ],
+)
+def test_clips_are_where_they_lie(tmp_path, folders, test):
+    for folder in folders:
+        (tmp_path / folder).mkdir(parents=True)
+    write(tmp_path, *documents())
+    assert read_corpus("msrvtt", tmp_path).items[-1].media == f"{test}/video2.mp4"
+
+
+@needs_shared
+@pytest.mark.parametrize("place", ["MSRVTT_data.json", "annotation/MSR_VTT.json"])
+def test_each_form_has_the_official_items_splits_and_captions(tmp_path, place):
+    official = read_corpus("msrvtt", SHARED)
+    parts = []
+    for name, archive in ANNOTATIONS:
+        with zipfile.ZipFile(SHARED / archive) as file:
+            parts.append(json.loads(file.read(name)))
+    whole = one_file(*parts)
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).write_text(json.dumps(whole if place == "MSRVTT_data.json" else like_coco(whole)))
+    corpus = read_corpus("msrvtt", tmp_path)
+    assert corpus.captions == official.captions
+    assert {item.id: item.split for item in corpus.items} == {item.id: item.split for item in official.items}

@@ -21,7 +21,7 @@ SEEDS = load_params(ROOT / "params.yaml").seeds
 ONE_SEED = ("seeds=[1]",)
 PAPER = load_paper(ROOT / "papers/hrl", "paper")
 TABLES = {name: table for name, table in PAPER.tables.items() if not table.on_request}
-DATA = {"mini": {"render"}, "paper": {"check_data", "download_weights", "download_corenlp"}}
+DATA = {"mini": {"render"}, "paper": {"download_corpus", "check_data", "download_weights", "download_corenlp"}}
 Step = tuple[str, str, str]  # (corpus, run, phase)
 
 
@@ -207,10 +207,10 @@ def test_a_backbone_is_given_its_official_weights_which_are_a_download(project, 
     config = ("scale=paper", f"overrides={overrides}")
     plan = project.plan("--printshellcmds", f"work/msrvtt/features/{backbone}.json", config=config)
     (features,) = (parsed("features", arguments) for arguments in plan.commands["features"])
-    (download,) = (parsed("download", arguments) for arguments in plan.commands["download"])
+    (download,) = (line for line in (parsed("download", words) for words in plan.commands["download"]) if line.only)
     assert (features.backbone, features.weights) == (backbone, BACKBONES[backbone].weights.path)
-    assert download.into / download.name == BACKBONES[backbone].weights.path
-    assert download.name in {entry.into for entry in manifest()[download.group]}
+    assert download.into / download.only == BACKBONES[backbone].weights.path
+    assert download.only in {entry.into for entry in manifest()[download.groups[0]]}
 
 
 IMPORTED = '{"clip":{"path":"my features/{corpus}","fps":2,"key":"x y"},"one":"all.npz"}'
@@ -326,38 +326,62 @@ def test_the_first_papers_tables_are_copied_to_where_everybody_looks(project):
     assert project.plan("results/table1.csv", config=ONE_SEED).jobs["copy_table"] == 1
 
 
-def test_missing_data_stop_with_one_line_that_says_what_to_put_where(project):
+def test_a_licence_that_is_not_accepted_stops_with_one_line_before_anything_is_fetched(project):
     status, output = project.snakemake("--cores", "1", "data/msrvtt/raw.json", config=("scale=paper",))
     assert status != 0
-    (complaint,) = {line for line in output.splitlines() if line.startswith("captionrl check-data: ")}
-    assert "data/msrvtt/train_val_videodatainfo.json: no such file" in complaint  # which
-    assert "put either into data/msrvtt" in complaint  # where to
-    assert re.search(r"\(MSR-VTT annotation of .+; from: .+\)$", complaint)  # where from
+    (complaint,) = {line for line in output.splitlines() if line.startswith("captionrl download: ")}
+    assert complaint.startswith("captionrl download: licences not accepted: msrvtt (https://www.microsoft.com/")
+    assert complaint.endswith("add `accept: [msrvtt]` to params.yaml or give --accept msrvtt; nothing was fetched")
     assert "Traceback" not in output
-    assert (project.path / "work/log/check_data/msrvtt.log").read_text() == complaint + "\n"
+    *named, last = (project.path / "work/log/download/msrvtt.log").read_text().splitlines()
+    assert [line.split()[0] for line in named[1:]] == [f"data/msrvtt/{entry.into}" for entry in manifest()["msrvtt"]]
+    assert last == complaint
     assert not (project.path / "data/msrvtt/raw.json").exists()
+
+
+def test_on_an_empty_machine_the_plan_begins_at_the_internet_and_names_all_in_one_message(project):
+    text = project.plan("all", config=("scale=paper", *ONE_SEED)).text
+    (block,) = re.findall(r"^    missing: .*\n(?:    .*\n)+", text, re.MULTILINE)
+    named = re.findall(r"^        data/(\S+?):? ", block, re.MULTILINE)
+    corpora = ("charades", "coco", "msrvtt", "msvd", "tgif")
+    assert named == [f"{corpus}/{entry.into}" for corpus in corpora for entry in manifest()[corpus]]
+    size = sum(entry.size for corpus in corpora for entry in manifest()[corpus])
+    assert f"missing: 16 files or folders, 16 of them to fetch: {size:,} bytes to fetch, " in block
+    licences = re.search(r"licences not accepted: .*", block)[0]
+    assert re.findall(r"(\w+) \(https?://\S+\)", licences) == ["charades", "msrvtt", "msvd", "tgif"]
+    assert "Fetching the files of coco-82k into data/coco-82k\n" in text  # named once, as those of coco
+
+
+def test_accepted_licences_come_to_the_command(project):
+    config = ("scale=paper", "accept=[charades,msrvtt]")
+    plan = project.plan("--printshellcmds", "data/charades/raw.json", config=config)
+    (line,) = (parsed("download", words) for words in plan.commands["download"])
+    assert (line.groups, line.into, line.record) == (
+        ["charades"], Path("data/charades"), Path("data/charades/downloads.json")
+    )  # fmt: skip
+    assert line.accept == ["charades", "msrvtt"]
+    assert "licences not accepted" not in plan.text
 
 
 def test_a_plan_names_the_files_that_are_not_there_yet_and_they_start_nothing_again(new_project):
     project, config = new_project(), ("scale=laptop",)
 
     def named():
-        block = project.plan("data/flickr8k/raw.json", config=config).text.partition("Checking that ")[2]
-        return re.findall(r"^ +data/flickr8k/(\S+) ", block.replace("Dataset/:", "Dataset/ :"), re.MULTILINE)
+        text = project.plan("data/flickr8k/raw.json", config=config).text
+        return re.findall(r"^        data/flickr8k/(\S+?):? ", text, re.MULTILINE)
 
     folder = project.path / "data/flickr8k"
-    lists = [f"Flickr_8k.{split}Images.txt" for split in ("train", "dev", "test")]
-    assert named() == ["Flickr8k.token.txt", *lists, "Flicker8k_Dataset/"]
-    (folder / "Flicker8k_Dataset").mkdir(parents=True)
-    (folder / lists[1]).touch()
-    assert named() == ["Flickr8k.token.txt", lists[0], lists[2], "Flicker8k_Dataset/"]
-    (folder / "Flicker8k_Dataset/1.jpg").touch()
+    assert named() == ["Flickr8k_text.zip", "Flicker8k_Dataset/"]
+    (folder / "Images").mkdir(parents=True)
+    assert named() == ["Flickr8k_text.zip", "Flicker8k_Dataset/"]
+    (folder / "Images/1.jpg").touch()
+    assert named() == ["Flickr8k_text.zip"]
     (folder / "Flickr8k_text.zip").touch()
     text = project.plan("data/flickr8k/raw.json", config=config).text
-    assert "Checking that the files of flickr8k are in data/flickr8k\n" in text
+    assert "Fetching the files of flickr8k into data/flickr8k\n" in text
 
     project.pretend_all_is_done("data/flickr8k/raw.json", config)
-    for path in (folder / lists[1], folder / "Flickr8k_text.zip"):
+    for path in (folder / "Images/1.jpg", folder / "Flickr8k_text.zip"):
         path.unlink()
         assert not project.plan("data/flickr8k/raw.json", config=config).jobs
 

@@ -18,7 +18,7 @@ PROFILE = yaml.safe_load((ROOT / "slurm/config.yaml").read_text())
 DEFAULT = yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text())
 GPU_RULES = {"backbone", "features", "test_features", "train", "predict", "submission"}
 ON_REQUEST = "results/{scale}/stackcap/captions_test2014_stackcap_results.json"
-ON_THE_LOGIN_NODE = {"check_data", "download_weights", "download_corenlp", "table"}
+ON_THE_LOGIN_NODE = {"check_data", "download_corpus", "download_weights", "download_corenlp", "table"}
 
 pytestmark = pytest.mark.skipif(
     not importlib.util.find_spec("snakemake_executor_plugin_slurm"), reason="no snakemake-executor-plugin-slurm"

@@ -66,5 +66,10 @@ def captions_files(wildcards):
     return [] if is_known(wildcards.corpus) else [file for file in files if file.exists()]
 
 
+def downloads_of(wildcards):
+    """The list of what was fetched or found of a data set; a corpus of the user's own has none."""
+    return f"data/{wildcards.corpus}/downloads.json" if is_known(wildcards.corpus) else []
+
+
 def folder(files):
     return Path(files[0]).parent

@@ -52,14 +52,21 @@ def prepared(corpus):
 
 
 class MissingFiles:
-    """In a message, `{MISSING:data/{wildcards.corpus}/}` is what a corpus lacks, looked up when the message is written.
+    """In the message of the first download `{MISSING:{wildcards.corpus}}` is what all downloads of the plan have to
+    fetch and which licences they need, looked up when the message is written.
 
     A parameter that says so would start the job again whenever it changed.
     """
 
-    def __format__(self, folder):
-        lines = missing_files(Path(folder).name, Path(folder))
-        return "".join(["; not there yet:", *(f"\n    {line}" for line in lines)]) if lines else ""
+    first = None
+
+    def __format__(self, corpus):
+        self.first = self.first or corpus
+        if corpus != self.first:
+            return ""
+        downloads = [job for job in workflow.dag.needrun_jobs() if job.rule.name == "download_corpus"]
+        corpora = sorted({job.wildcards.corpus for job in downloads})
+        return "".join(f"\n    {line}" for line in plan({name: Path("data", name) for name in corpora}, PARAMS.accept))
 
 
 MISSING = MissingFiles()

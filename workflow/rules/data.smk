@@ -3,6 +3,7 @@
 
 localrules:
     check_data,
+    download_corpus,
     download_weights,
     download_corenlp,
 
@@ -26,8 +27,25 @@ rule render:
         "exec captionrl render {wildcards.corpus}-mini --raw data/{wildcards.corpus}-mini --workers {threads} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
+rule download_corpus:
+    # Not of a corpus of the user's own. What is in data/{corpus} already is used as it is.
+    output:
+        "data/{corpus}/downloads.json",
+    log:
+        "work/log/download/{corpus}.log",
+    params:
+        accept=f"--accept {' '.join(PARAMS.accept)}" if PARAMS.accept else "",
+        allowed_failures=PARAMS.allowed_failures,
+    message:
+        "Fetching the files of {wildcards.corpus} into data/{wildcards.corpus}{MISSING:{wildcards.corpus}}"
+    shell:
+        "exec captionrl download {wildcards.corpus} --into data/{wildcards.corpus} --record {output} {params.accept}"
+        " --allowed-failures {params.allowed_failures} 2> >(trap '' TERM INT; exec tee {log} >&2)"
+
+
 rule check_data:
     input:
+        downloads_of,
         captions_files,
     output:
         "data/{corpus}/raw.json",
@@ -37,7 +55,7 @@ rule check_data:
         code=code_version("check-data"),
         allowed_failures=PARAMS.allowed_failures,
     message:
-        "Checking that the files of {wildcards.corpus} are in data/{wildcards.corpus}{MISSING:data/{wildcards.corpus}/}"
+        "Checking that the files of {wildcards.corpus} are in data/{wildcards.corpus}"
     shell:
         "exec captionrl check-data {wildcards.corpus} --raw data/{wildcards.corpus}"
         " --allowed-failures {params.allowed_failures} 2> >(trap '' TERM INT; exec tee {log} >&2)"
@@ -54,7 +72,7 @@ rule download_weights:
     message:
         "Fetching the ImageNet weights {wildcards.weights}"
     shell:
-        "exec captionrl download weights {wildcards.weights}.pth --into data/weights 2> >(trap '' TERM INT; exec tee {log} >&2)"
+        "exec captionrl download weights --only {wildcards.weights}.pth --into data/weights 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 rule download_corenlp:
@@ -66,7 +84,7 @@ rule download_corenlp:
     message:
         "Fetching Stanford CoreNLP {wildcards.version}"
     shell:
-        "exec captionrl download tools stanford-corenlp-{wildcards.version}.zip --into data/tools 2> >(trap '' TERM INT; exec tee {log} >&2)"
+        "exec captionrl download tools --only stanford-corenlp-{wildcards.version}.zip --into data/tools 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 rule captions:

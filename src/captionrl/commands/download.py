@@ -1,27 +1,53 @@
-"""Download files of downloads.yaml and verify their checksums."""
+"""Fetch, check and unpack a corpus' files, weights or tools."""
 
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 
 from captionrl.commands import arguments
 from captionrl.errors import UserError
 
-EXAMPLE = "captionrl download weights resnet152-394f9c45.pth --into data/weights"
+EXAMPLE = "captionrl download charades msvd --accept charades msvd"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    from captionrl.datasets.manifest import manifest
+    from captionrl.datasets.manifest import PACKAGED, VARIABLE, read_manifest
 
-    parser.add_argument("group", help=f"a group of downloads.yaml: {', '.join(manifest())}")
-    parser.add_argument("name", nargs="?", help="one file of the group; without it all of them")
-    arguments.paths(parser, into="the directory to write them to")
+    names = ", ".join(read_manifest(PACKAGED))
+    parser.add_argument(
+        "groups", nargs="*", metavar="GROUP", help=f"what to fetch: {names}; with --list all by default"
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="say what there is and what is there already; fetch nothing"
+    )
+    parser.add_argument("--into", type=Path, help="the directory of one group's files; else data/GROUP")
+    parser.add_argument("--only", metavar="NAME", help="one entry of one group")
+    what = "licences that you accept, beside those in params.yaml; --list says where their texts are"
+    parser.add_argument("--accept", nargs="+", default=[], metavar="LICENCE", help=what)
+    parser.add_argument("--manifest", type=Path, help=f"a manifest to take instead; also the variable {VARIABLE}")
+    parser.add_argument("--record", type=Path, help="write what is there of one group as JSON")
+    arguments.shared(parser, "allowed-failures", "state")
 
 
 def run(args: Namespace) -> None:
-    from captionrl.datasets.download import fetch
-    from captionrl.datasets.manifest import manifest
+    import os
 
-    wanted = [entry for entry in manifest().get(args.group, []) if args.name in (None, entry.name)]
-    if not wanted:
-        raise UserError(f"{args.group} {args.name or ''}: not in downloads.yaml; there are {', '.join(manifest())}")
-    for entry in wanted:
-        print(fetch(entry, args.into))
+    from captionrl.config import load_params
+    from captionrl.datasets.download import describe, download, write_record
+    from captionrl.datasets.manifest import VARIABLE, manifest
+    from captionrl.datasets.missing import directory_of
+
+    if args.manifest:
+        os.environ[VARIABLE] = str(args.manifest)
+    groups = args.groups or (list(manifest()) if args.list else [])
+    if not groups:
+        raise UserError(f"no group is named; there are {', '.join(manifest())}")
+    if len(groups) > 1 and (args.into or args.only or args.record):
+        raise UserError("--into, --only and --record are about one group; name one")
+    raw_of = {group: args.into or directory_of(group) for group in groups}
+    if args.list:
+        print("\n".join(describe(raw_of)))
+        return
+    accepted = [*args.accept, *(load_params().accept if Path("params.yaml").is_file() else [])]
+    download(raw_of, accepted, only=args.only, allowed_failures=args.allowed_failures, states=args.state)
+    if args.record:
+        write_record(groups[0], raw_of[groups[0]], args.record)

@@ -26,6 +26,9 @@ class Params(Strict):
     extraction_jobs: Annotated[int, Field(ge=1)] = 1  # that share the items of a corpus whose features they extract
     weights: dict[Backbone, str] = Field(default={})  # {backbone: the file of its weights, or random for a test}
     allowed_failures: Annotated[int, Field(ge=0)] = 0  # missing or broken videos before a corpus fails
+    accept: list[Name] = Field(
+        default=[]
+    )  # licences of data sets that the user accepts, as `captionrl download` has it
     features: dict[Name, PathOrMore] = Field(default={})  # {NAME: path} of features that are the backbone own:NAME
     container: str = "docker://python:3.11-slim"  # where jobs run, with --software-deployment-method apptainer only
     overrides: dict[str, dict[str, Any]] = Field(default={})  # {paper: what to lay over papers/<paper>/*.yaml}

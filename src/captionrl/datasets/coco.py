@@ -16,14 +16,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from captionrl.datasets.corpus import Corpus, Item
+from captionrl.datasets.karpathy import is_there, read_karpathy
 from captionrl.datasets.manifest import read_annotation
-from captionrl.datasets.records import number, plain_name, records, text
+from captionrl.datasets.records import folder_of, number, plain_name, records, text
 from captionrl.errors import UserError
 from captionrl.files import parse_json, read_bytes
 
 KARPATHY = "dataset_coco.json"
-KARPATHY_ARCHIVE = "caption_datasets.zip"  # with dataset_flickr8k.json and dataset_flickr30k.json
-SPLITS = {"train": "train", "restval": "train", "val": "val", "test": "test"}
 PARTS = ("train2017", "val2017")
 PARTS_ARCHIVE = "annotations_trainval2017.zip"
 LISTS = {  # what the server wants captions of, and COCO's zip that holds it
@@ -34,9 +33,13 @@ LISTS = {  # what the server wants captions of, and COCO's zip that holds it
 
 def read(name: str, raw: Path) -> Corpus:
     """Karpathy's file, plain or inside its zip; else both caption files of COCO 2017, plain or inside theirs."""
-    karpathy = any((raw / file).is_file() for file in (KARPATHY, KARPATHY_ARCHIVE))
+    return _read_plain(name, raw) if is_2017(raw) else _read_karpathy(name, raw)
+
+
+def is_2017(raw: Path) -> bool:
+    """Whether COCO's own caption files are there, and Karpathy's is not."""
     plain = any((raw / file).is_file() for part in PARTS for file in (*_files(part), PARTS_ARCHIVE))
-    return _read_plain(name, raw) if plain and not karpathy else _read_karpathy(name, raw)
+    return plain and not is_there(raw, KARPATHY)
 
 
 def read_without_restval(name: str, raw: Path) -> Corpus:
@@ -89,27 +92,8 @@ def validation(ids: Iterable[str]) -> set[str]:
 
 
 def _read_karpathy(name: str, raw: Path, *, restval: bool = True) -> Corpus:
-    data, place, file = read_annotation(raw, KARPATHY, KARPATHY_ARCHIVE)
-    items: dict[str, Item] = {}
-    captions: dict[str, list[str]] = {}
-    for i, image in enumerate(records(parse_json(data, place), "images", place)):
-        at = f"{place}: images[{i}]"
-        folder = plain_name(text(image, "filepath", at), f"{at}.filepath")
-        media = plain_name(text(image, "filename", at), f"{at}.filename")
-        id, split = PurePosixPath(media).stem, text(image, "split", at)
-        if id in items:
-            raise UserError(f"{at}.filename: {id} is listed twice; fetch the official file again")
-        if split not in SPLITS:
-            raise UserError(f"{at}.split: {split!r}; must be one of {', '.join(SPLITS)}")
-        if split == "restval" and not restval:
-            continue
-        sentences = image.get("sentences")
-        if not isinstance(sentences, list) or not sentences:
-            raise UserError(f"{at}.sentences: must be a list of captions, at least one; caption {id} or drop it")
-        items[id] = Item(id, SPLITS[split], f"{folder}/{media}")
-        captions[id] = [text(sentence, "raw", f"{at}.sentences[{j}]") for j, sentence in enumerate(sentences)]
-    origin = f"{KARPATHY}: Karpathy's split, restval {'in train' if restval else 'left out'}"
-    return Corpus(name, list(items.values()), captions, origin, (file,))
+    kept = "in train" if restval else "left out"
+    return read_karpathy(name, raw, KARPATHY, f", restval {kept}", restval=restval)
 
 
 def _read_plain(name: str, raw: Path) -> Corpus:
@@ -121,14 +105,14 @@ def _read_plain(name: str, raw: Path) -> Corpus:
         annotation = folder if (raw / folder).is_file() else plain
         data, place, file = read_annotation(raw, annotation, PARTS_ARCHIVE)
         files.append(file)
-        found = _captions(data, place)
+        found, images = _captions(data, place), folder_of(raw, part, f"images/{part}")
         ids = {media: PurePosixPath(media).stem for media in found}
         drawn = validation(ids.values()) if part == "val2017" else set()
         for media, id in ids.items():
             if id in items:
                 raise UserError(f"{place}: images: {id} is listed twice, or in both files; fetch the official files")
             split = "train" if part == "train2017" else "val" if id in drawn else "test"
-            items[id] = Item(id, split, f"{part}/{media}")
+            items[id] = Item(id, split, f"{images}/{media}")
             captions[id] = found[media]
     origin = "COCO 2017 caption files, not Karpathy's split: val and test halve the val file by the SHA-256 of the ids"
     return Corpus(name, list(items.values()), captions, origin, tuple(dict.fromkeys(files)))

@@ -1,19 +1,29 @@
 """The files of `downloads.yaml`: what they are, where they come from, whether they are there and whole."""
 
+import hashlib
+import os
 from collections.abc import Iterable
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
 
+from captionrl.config.base import complaint
 from captionrl.datasets.archives import read_member
 from captionrl.datasets.corpus import Corpus
 from captionrl.errors import UserError
-from captionrl.files import digest, read_bytes
+from captionrl.files import decode_utf8, digest, read_bytes
 
-Url = Annotated[str, StringConstraints(pattern=r"^https?://")]
+PACKAGED = Path(__file__).with_name("downloads.yaml")
+VARIABLE = "CAPTIONRL_DOWNLOADS"  # of the environment: the path of a manifest to take instead
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+/\S*$")]
+# Below the raw directory and nowhere else; with / at the end it is a folder.
+Place = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*/?$")]
+Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+$")]
+Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]+$")]
 
 
 class Entry(BaseModel):
@@ -21,47 +31,99 @@ class Entry(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str
-    what: str
-    licence: str
-    into: str
+    name: Line
+    what: Line
+    licence: Line
+    into: Place
     url: Url | None = None
     mirrors: tuple[Url, ...] = ()
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{8,64}$")  # whole, or the prefix its publisher gives
     sha1: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")  # where nobody gives a SHA-256
+    md5: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")  # likewise
+    git: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")  # likewise, the id of a blob
+    recorded: bool = False  # nobody gives any: that of the first transfer is kept in FILE.sha256, and checked after
     bytes: int | None = Field(default=None, gt=0)
+    about: int | None = Field(default=None, gt=0)  # bytes, where nobody gives the exact number
+    unpack: Place | None = None  # `url` is an archive, of which this folder becomes `into`
+    listed: tuple[Place, ...] = ()  # lists of urls, a line each, whose files make up `into`
+    shared: Word | None = None  # the group whose file of the same name, in the folder beside this one, is linked here
+    accept: Word | None = None  # the licence that a user must accept, whose text is at `terms`
+    terms: Url | None = None
     by_hand: bool = False
-    source: str | None = Field(default=None, alias="from")
-    instead: tuple[str, ...] = ()
+    source: Line | None = Field(default=None, alias="from")
+    instead: tuple[Place | tuple[Place, ...], ...] = ()  # what serves as well; a list: all of it together
 
     @model_validator(mode="after")
-    def _fetched_or_by_hand(self) -> "Entry":
-        if self.by_hand and (not self.source or self.url):
-            raise ValueError("by_hand wants `from`, not `url`")
-        if not self.by_hand and not (self.url and (self.sha256 or self.sha1)):
-            raise ValueError("a file to fetch wants `url` and `sha256`")
+    def _from_one_place(self) -> "Entry":
+        if [bool(self.url), self.by_hand, bool(self.listed), bool(self.shared)].count(True) != 1:
+            raise ValueError("wants one of `url`, `listed`, `shared` and `by_hand`")
+        if self.by_hand and not self.source:
+            raise ValueError("by_hand wants `from`")
+        if self.url and not (self.sha256 or self.sha1 or self.md5 or self.git or self.recorded):
+            raise ValueError("a file to fetch wants `sha256`, or `recorded: true` where nobody gives a checksum")
+        if (self.url or self.listed) and self.is_folder != bool(self.unpack or self.listed):
+            raise ValueError("`into` ends in / where `unpack` or `listed` says what it holds, and nowhere else")
+        if self.accept and not self.terms:
+            raise ValueError("accept wants `terms`, the address of the licence")
         return self
+
+    @property
+    def is_folder(self) -> bool:
+        return self.into.endswith("/")
+
+    @property
+    def file(self) -> str:
+        """What a transfer brings, below the raw directory: an archive or the file itself."""
+        return PurePosixPath(urlsplit(self.url).path).name if self.unpack and self.url else self.into
+
+    @property
+    def size(self) -> int:
+        """Bytes to transfer, 0 where nobody knows."""
+        return self.bytes or self.about or 0
+
+    @property
+    def alternatives(self) -> list[tuple[str, ...]]:
+        """What serves, each a list of files and folders that must all be there; first what is fetched."""
+        return [(self.into,), *((one,) if isinstance(one, str) else one for one in self.instead)]
+
+
+def manifest() -> dict[str, list[Entry]]:
+    """The entries by group: of the package's downloads.yaml, or of the file that VARIABLE names."""
+    return read_manifest(Path(os.environ.get(VARIABLE) or PACKAGED))
 
 
 @cache
-def manifest() -> dict[str, list[Entry]]:
-    """The entries of downloads.yaml by group."""
-    text = Path(__file__).with_name("downloads.yaml").read_text(encoding="utf-8")
-    return TypeAdapter(dict[str, list[Entry]]).validate_python(yaml.safe_load(text))
+def read_manifest(path: Path) -> dict[str, list[Entry]]:
+    """Raises UserError with the place of what is no manifest."""
+    try:
+        raw = yaml.safe_load(decode_utf8(read_bytes(path), path))
+        return TypeAdapter(dict[Word, list[Entry]]).validate_python(raw)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    except ValidationError as error:
+        raise UserError(f"{path}: {complaint(error, Entry)}") from None
 
 
 def find(path: str) -> Entry | None:
     """The entry of a file in a raw directory: its own, or that of the folder it lies in."""
     for entry in (entry for group in manifest().values() for entry in group):
-        if path == entry.into or path in entry.instead or (entry.into[-1] == "/" and path.startswith(entry.into)):
-            return entry
+        for place in (place for files in entry.alternatives for place in files):
+            if path == place or (place.endswith("/") and path.startswith(place)):
+                return entry
     return None
 
 
 def source(path: str) -> str:
     """Where a file of a raw directory comes from, in words."""
     entry = find(path)
-    return f"{entry.what}; from: {entry.source or entry.url}" if entry else "not in downloads.yaml"
+    return f"{entry.what}; from: {origin(entry)}" if entry else "not in downloads.yaml"
+
+
+def origin(entry: Entry) -> str:
+    """Where it comes from."""
+    return (
+        entry.source or entry.url or (f"the urls in {', '.join(entry.listed)}" if entry.listed else f"{entry.shared}")
+    )
 
 
 def annotation(raw: Path, name: str) -> bytes:
@@ -83,14 +145,38 @@ def read_annotation(raw: Path, name: str, archive: str) -> tuple[bytes, str, str
     raise UserError(f"{raw / name}: no such file, nor {archive}; put either into {raw} ({source(name)})")
 
 
-def verify(entry: Entry, path: Path) -> str | None:
-    """What is wrong with the file at `path`, by the size and checksum we know; None if nothing."""
+def verify(entry: Entry, path: Path, record: Path | None = None) -> str | None:
+    """What is wrong with the file at `path`, by the size and checksum we know; None if nothing.
+
+    `record`: where the checksum of the first transfer is kept, by default beside the file.
+    """
     if entry.bytes is not None and (size := path.stat().st_size) != entry.bytes:
         return f"has {size:,} bytes, not {entry.bytes:,}"
-    for algorithm, wanted in (("sha256", entry.sha256), ("sha1", entry.sha1)):
+    for name, algorithm, wanted in (
+        ("SHA-256", "sha256", entry.sha256 or recorded(record or record_of(path)) if entry.recorded else entry.sha256),
+        ("SHA-1", "sha1", entry.sha1),
+        ("MD5", "md5", entry.md5),
+    ):
         if wanted is not None and not (found := digest(path, algorithm)).startswith(wanted):
-            return f"has SHA-{algorithm.removeprefix('sha')} {found[: len(wanted)]}, not {wanted}"
+            return f"has {name} {found[: len(wanted)]}, not {wanted}"
+    if entry.git is not None and (found := _git_blob(path)) != entry.git:
+        return f"has the git blob id {found}, not {entry.git}"
     return None
+
+
+def record_of(path: Path) -> Path:
+    """Where the checksum of a file's first transfer is kept, in the form of `sha256sum`."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def recorded(record: Path) -> str | None:
+    return decode_utf8(read_bytes(record), record).split()[0] if record.is_file() else None
+
+
+def _git_blob(path: Path) -> str:
+    with open(path, "rb") as file:
+        header = b"blob %d\0" % path.stat().st_size
+        return hashlib.file_digest(file, lambda: hashlib.sha1(header)).hexdigest()
 
 
 def require(corpus: Corpus, raw: Path, allowed_failures: int = 0) -> dict[str, int]:
@@ -103,7 +189,7 @@ def require(corpus: Corpus, raw: Path, allowed_failures: int = 0) -> dict[str, i
     sizes = {**present(corpus.files, raw), **present(media, raw, allowed_failures)}
     for path in corpus.files:
         entry = find(path)
-        if entry and path == entry.into and (wrong := verify(entry, raw / path)):
+        if entry and path == entry.file and (wrong := verify(entry, raw / path)):
             raise UserError(f"{raw / path}: {wrong}; put the official file there ({source(path)})")
     return sizes
 

@@ -1,44 +1,38 @@
-"""What a raw directory lacks of the files in downloads.yaml, in words: for Snakemake's messages, not for a command."""
+"""Which of the files in downloads.yaml a raw directory has. Whether they are right says `captionrl check-data`."""
 
 from pathlib import Path
 
-from captionrl.datasets import coco
-from captionrl.datasets.manifest import Entry, manifest, source
+from captionrl.datasets import coco, listed
+from captionrl.datasets.manifest import Entry, manifest, origin
+
+FOLDERS = {"coco-2017": "coco", "coco-server": "coco"}  # of groups whose files lie in another's directory
 
 
-def missing_files(name: str, raw: Path) -> list[str]:
-    """A line for each file, or folder of media, that a corpus has in downloads.yaml and `raw` has not.
-
-    Which it is, what serves as well, what it holds and where it comes from. Whether all that is in a file or folder is
-    right says `captionrl check-data`.
-    """
-    entries = manifest().get(name, [])
-    if name == "coco":
-        entries = _of_one_split(raw)
-    elif name == "coco-82k":
-        entries, _ = _splits()
-    return [_line(entry, raw) for entry in entries if not _is_there(entry, raw)]
+def directory_of(group: str) -> Path:
+    """Where the workflow looks for the files of a group."""
+    return Path("data", FOLDERS.get(group, group))
 
 
-def _splits() -> tuple[list[Entry], list[Entry]]:
-    """COCO's two sets of files: Karpathy's split with the images of 2014, COCO's own with those of 2017."""
-    plain, entries = {coco.PARTS_ARCHIVE, *(f"{part}/" for part in coco.PARTS)}, manifest()["coco"]
-    return [entry for entry in entries if entry.into not in plain], [entry for entry in entries if entry.into in plain]
+def entries_of(group: str, raw: Path) -> list[Entry]:
+    """The entries of a group, none of one that is not in the manifest; of coco those of the split that is read."""
+    return manifest().get("coco-2017" if group == "coco" and coco.is_2017(raw) else group, [])
 
 
-def _of_one_split(raw: Path) -> list[Entry]:
-    """Of these two, one of which suffices, the one that `coco.read` would read."""
-    karpathy, others = _splits()
-    return others if _is_there(others[0], raw) and not _is_there(karpathy[0], raw) else karpathy
+def is_there(entry: Entry, raw: Path) -> bool:
+    """Whether an entry's file or folder, or what serves as well, is there; of listed files all that are not gone."""
+    if entry.listed and all((raw / name).is_file() for name in entry.listed):
+        return (raw / entry.into).is_dir() and not listed.missing(entry, raw)
+    return any(all(_exists(raw / place) for place in files) for files in entry.alternatives)
 
 
-def _is_there(entry: Entry, raw: Path) -> bool:
-    if entry.into.endswith("/"):
-        folder = raw / entry.into
-        return folder.is_dir() and any(folder.iterdir())
-    return any((raw / path).is_file() for path in (entry.into, *entry.instead))
+def _exists(path: Path) -> bool:
+    return path.is_file() or (path.is_dir() and any(path.iterdir()))
 
 
-def _line(entry: Entry, raw: Path) -> str:
-    instead = f" (or {', '.join(entry.instead)})" if entry.instead else ""
-    return f"{raw}/{entry.into}{instead}: {source(entry.into)}"
+def line(entry: Entry, raw: Path) -> str:
+    """Which file or folder it is, what serves as well, what it holds, its size and where it comes from."""
+    ways = [" and ".join(files) for files in entry.alternatives[1:]]
+    instead = f" (or {', '.join(ways)})" if ways else ""
+    size = f"; {'' if entry.bytes else 'about '}{entry.size:,} bytes" if entry.size else ""
+    hand = "; put it there by hand" if entry.by_hand else ""
+    return f"{raw}/{entry.into}{instead}: {entry.what}{size}; from: {origin(entry)}{hand}"

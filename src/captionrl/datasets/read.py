@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from captionrl.datasets import charades, coco, flickr8k, msrvtt, msvd, own, tgif
+from captionrl.datasets import charades, coco, flickr8k, flickr30k, msrvtt, msvd, own, tgif
 from captionrl.datasets.corpus import Corpus
 from captionrl.errors import UserError
 
@@ -12,6 +12,7 @@ READERS = {
     "coco": coco.read,
     "coco-82k": coco.read_without_restval,
     "flickr8k": flickr8k.read,
+    "flickr30k": flickr30k.read,
     "msrvtt": msrvtt.read,
     "msvd": msvd.read,
     "tgif": tgif.read,

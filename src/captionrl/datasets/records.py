@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from captionrl.errors import UserError
@@ -38,6 +39,11 @@ def plain_name(name: str, at: str) -> str:
     if not PLAIN.fullmatch(name):
         raise UserError(f"{at}: {name[:80]!r}: a name may hold only letters, digits and - _ . ; rename it")
     return name
+
+
+def folder_of(raw: Path, *names: str) -> str:
+    """The first of these folders that the raw directory has; of none the first: what is missing is called so."""
+    return next((name for name in names if (raw / name).is_dir()), names[0])
 
 
 def lines(data: bytes, place: str) -> Iterator[tuple[str, str]]:
