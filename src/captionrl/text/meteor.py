@@ -8,8 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from captionrl.files import atomic, fingerprint
-from captionrl.text.java import run_java
-from captionrl.text.ptb import pycocoevalcap_file
+from captionrl.text.java import pycocoevalcap_file, run_java
 
 METEOR_JAR = pycocoevalcap_file("meteor/meteor-1.5.jar")
 PARAPHRASES = pycocoevalcap_file("meteor/data/paraphrase-en.gz")
