@@ -22,7 +22,7 @@ CORPUS = Corpus(
 
 @pytest.fixture
 def fast_tokens(monkeypatch):
-    """Spaces for tokens: what is tested below does not depend on the tokeniser, and Java starts slowly."""
+    """Spaces for tokens: what is tested below does not depend on the tokeniser."""
     monkeypatch.setattr(ptb, "tokenize", lambda captions: [caption.lower().split() for caption in captions])
 
 

@@ -13,7 +13,7 @@ import pytest
 from captionrl.errors import UserError
 from captionrl.evaluation import spice
 from captionrl.evaluation.aggregate import aggregate
-from captionrl.text.ptb import pycocoevalcap_file
+from captionrl.text.java import pycocoevalcap_file
 
 REFERENCES = [["a hound runs", "a dog walks café"], ["cat"], ["a bus"]]
 HYPOTHESES = ["a dog runs", "", "a bus"]

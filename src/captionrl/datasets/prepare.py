@@ -50,7 +50,7 @@ def describe(corpus: Corpus, min_count: int, counted: Counted = "train", punctua
 
 
 def tokenize(corpus: Corpus, punctuation: bool = True) -> dict[str, list[list[str]]]:
-    """The PTB tokens of every caption, by item; one call of the tokeniser, since each starts a Java."""
+    """The PTB tokens of every caption, by item."""
     found = ptb.tokenize([caption for item in corpus.items for caption in corpus.captions[item.id]])
     tokens = iter(found if punctuation else map(strip_punctuation, found))
     by_item = {item.id: [next(tokens) for _ in corpus.captions[item.id]] for item in corpus.items}

@@ -1,4 +1,4 @@
-"""A prepared corpus, read back: what prepare.py wrote, for whoever needs neither Java nor the raw files."""
+"""A prepared corpus, read back: what prepare.py wrote, for whoever does without the raw files."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

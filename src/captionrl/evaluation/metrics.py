@@ -39,7 +39,7 @@ def evaluate_systems(
     metrics: Collection[str] = METRICS,
     spice: Path | None = None,
 ) -> list[dict[str, Result]]:
-    """Likewise of the hypotheses of several systems: one Java process tokenises all of them, one scores METEOR."""
+    """Likewise of the hypotheses of several systems: one Java process scores METEOR of all of them."""
     if unknown := [metric for metric in metrics if metric not in METRICS]:
         raise UserError(f"metrics: unknown {', '.join(map(repr, unknown))}; choose from {', '.join(METRICS)}")
     tokens, captions = tokenize_systems(references, [{id: [text] for id, text in each.items()} for each in systems])
@@ -74,7 +74,7 @@ def tokenize_systems(
 ) -> tuple[list[list[list[str]]], list[list[list[list[str]]]]]:
     """The PTB tokens, without punctuation, of raw captions: [item][reference], and [system][item][caption].
 
-    Items come in the order of their ids; one Java process does it all. Raises UserError as `evaluate` does.
+    Items come in the order of their ids. Raises UserError as `evaluate` does.
     """
     for system in systems:
         check_items(references, system)

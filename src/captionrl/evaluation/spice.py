@@ -25,8 +25,7 @@ from captionrl.datasets.archives import read_member
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import Array
 from captionrl.files import parse_json
-from captionrl.text.java import JAVA
-from captionrl.text.ptb import pycocoevalcap_file
+from captionrl.text.java import JAVA, pycocoevalcap_file
 
 DISTRIBUTION = "stanford-corenlp-full-2015-12-09.zip"  # CoreNLP 3.6.0, which the jar was compiled with
 MODELS = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")

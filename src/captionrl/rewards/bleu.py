@@ -28,7 +28,7 @@ TINY, SMALL = 1e-15, 1e-9  # pycocoevalcap adds one to every numerator, the othe
 class Bleu(SentenceMetric):
     """Sentence BLEU against references that were tabulated once; make one with `Bleu.from_captions`.
 
-    Scores run from 0 to 1. They equal pycocoevalcap's to 1e-9 if `<unk>` is written out as a word.
+    Scores run from 0 to 1. They equal pycocoevalcap's to 1e-9 if, but for `texts`, `<unk>` is written out.
     """
 
     @classmethod

@@ -56,7 +56,7 @@ class CiderD(SentenceMetric):
     """CIDEr-D against references that were tabulated once; make one with `CiderD.from_captions`.
 
     Scores are on coco-caption's scale, 0 to 10. They equal pycocoevalcap's to 1e-9 if the document frequencies come
-    from the same captions and `<unk>` is written out as a word.
+    from the same captions and, but for `texts`, `<unk>` is written out as a word.
     """
 
     _kind: ClassVar[str] = f"CIDEr-D|n:{ORDERS}|sigma:{SIGMA:g}"

@@ -205,11 +205,13 @@ def score_captions(
 ) -> int:
     """Fill scores [N, T] (every prefix) or [N, 1] (whole captions); -1, or the first row with an impossible token.
 
-    One more word brings at most four n-grams. Let it be the c-th occurrence of an n-gram that a reference has r
-    times. The squared norm grows by (c² - (c-1)²) idf² = (2c - 1) idf²; the dot product, whose clipped term is
-    min(c, r) r idf², grows by r idf² if c <= r, else not at all; without `clips` always.
+    Words from W on, below W + T, are words that no reference has. One more word brings at most four n-grams. Let it be
+    the c-th occurrence of an n-gram that a reference has r times. The squared norm grows by (c² - (c-1)²) idf² =
+    (2c - 1) idf²; the dot product, whose clipped term is min(c, r) r idf², grows by r idf² if c <= r, else not at
+    all; without `clips` always.
     """
     rows, width = tokens.shape
+    base = tables.words + width  # above every word
     size = 8
     while size < 2 * ORDERS * width:
         size *= 2
@@ -237,7 +239,7 @@ def score_captions(
             if word != SKIPPED:
                 for n in range(min(words, ORDERS - 1), -1, -1):  # downwards: order n grows from the last n - 1
                     parent = slot[n - 1] if n else size  # `size`: a slot that no n-gram has
-                    key = parent * tables.words + word
+                    key = parent * base + word
                     slot[n] = find_slot(keys, key)
                     keys[slot[n]] = key
                     counts[slot[n]] += 1
@@ -249,7 +251,9 @@ def score_captions(
                     elif entry[n - 1] >= 0:
                         low, high = tables.entry_children[entry[n - 1]]
                     entry[n] = _bisect(tables.entry_word, low, high, word)
-                    if n == 0:
+                    if word >= tables.words:
+                        ngram[n] = -1
+                    elif n == 0:
                         ngram[n] = word
                     elif entry[n] >= 0:
                         ngram[n] = tables.entry_ngram[entry[n]]

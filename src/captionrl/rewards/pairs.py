@@ -10,8 +10,8 @@ from captionrl.errors import UserError
 from captionrl.rewards.bleu import bleu
 from captionrl.rewards.compiled import compiled
 from captionrl.rewards.ngrams import ORDERS, SKIPPED, find_slot
-from captionrl.rewards.words import arrays, number_tokens
-from captionrl.text.vocabulary import UNK
+from captionrl.rewards.words import arrays, number_tokens, raw_words, scored_words
+from captionrl.text.vocabulary import SPECIALS, UNK
 
 
 class PairwiseBleu:
@@ -22,15 +22,21 @@ class PairwiseBleu:
     """
 
     def __init__(
-        self, vocabulary: Sequence[str], *, skip: Iterable[str] = (), eos: bool = False, orders: Sequence[int] = (3, 4)
+        self,
+        vocabulary: Sequence[str] = SPECIALS,
+        *,
+        skip: Iterable[str] = (),
+        eos: bool = False,
+        orders: Sequence[int] = (3, 4),
     ) -> None:
         """vocabulary, skip, eos: as for `CiderD.from_captions`; orders: the longest n-gram of each BLEU, 1 to 4 words.
 
-        Raises UserError for a malformed vocabulary and for other orders.
+        `texts` needs no vocabulary. Raises UserError for a malformed vocabulary and for other orders.
         """
         if not orders or not all(1 <= order <= ORDERS for order in orders):
             raise UserError(f"BLEU's orders must be 1 to {ORDERS}, not {list(orders)}")
-        self._word_of_token = number_tokens(vocabulary, frozenset(skip), eos)
+        self._skip, self._eos = frozenset(skip), eos
+        self._word_of_token = number_tokens(vocabulary, self._skip, eos)
         self._orders = np.array(orders)
 
     def score(self, tokens: Tensor, lengths: Tensor) -> Tensor:
@@ -42,12 +48,35 @@ class PairwiseBleu:
         if tokens.ndim != 3 or lengths.shape != tokens.shape[:2]:
             shapes = f"{list(tokens.shape)} and {list(lengths.shape)}"
             raise UserError(f"captions in pairs are tokens [B, S, T] and lengths [B, S], not {shapes}")
-        ids, sizes = arrays(tokens, lengths)
+        return torch.from_numpy(self._run(self._word_of_token, *arrays(tokens, lengths))).to(tokens.device)
+
+    def texts(self, groups: Sequence[Sequence[str]]) -> Tensor:
+        """Likewise of S raw captions of each of B items -> float64 [B, S, S, orders].
+
+        They are tokenised as coco-caption does it, and punctuation is dropped. Raises UserError for groups of
+        different sizes and for what is no string.
+        """
+        if len({len(group) for group in groups}) != 1:
+            raise UserError(f"captions in pairs come in groups of one size, not of {[len(group) for group in groups]}")
+        captions = raw_words(caption for group in groups for caption in group)
+        rows = [scored_words(words, self._skip, self._eos) for words in captions]
+        numbers = {word: number for number, word in enumerate(SPECIALS)}
+        for words in rows:
+            for word in words:
+                numbers.setdefault(word, len(numbers))
+        sizes = np.array([len(row) for row in rows], dtype=np.int64)
+        ids = np.zeros((len(rows), sizes.max(initial=0)), dtype=np.int64)
+        for row, words in zip(ids, rows, strict=True):
+            row[: len(words)] = [numbers[word] for word in words]
+        shape = (len(groups), len(groups[0]))
+        return torch.from_numpy(self._run(np.arange(len(numbers)), ids.reshape(*shape, -1), sizes.reshape(shape)))
+
+    def _run(self, word_of_token: np.ndarray, ids: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         scores = np.empty((*ids.shape[:2], ids.shape[1], len(self._orders)))
-        bad = _score_pairs(self._word_of_token, ids, sizes, self._orders, scores)
+        bad = _score_pairs(word_of_token, ids, sizes, self._orders, scores)
         if bad >= 0:
-            raise UserError(f"item {bad} has a token outside the vocabulary of {len(self._word_of_token)} words")
-        return torch.from_numpy(scores).to(tokens.device)
+            raise UserError(f"item {bad} has a token outside the vocabulary of {len(word_of_token)} words")
+        return scores
 
 
 @compiled

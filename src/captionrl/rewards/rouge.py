@@ -25,7 +25,7 @@ BETA = 1.2
 class RougeL(SentenceMetric):
     """ROUGE-L against references that were numbered once; make one with `RougeL.from_captions`.
 
-    Scores run from 0 to 1. They equal pycocoevalcap's to 1e-9 if `<unk>` is written out as a word.
+    Scores run from 0 to 1. They equal pycocoevalcap's to 1e-9 if, but for `texts`, `<unk>` is written out.
     """
 
     @classmethod

@@ -6,6 +6,7 @@ A word id is a token id of the model's vocabulary or, beyond those, stands for a
 from __future__ import annotations
 
 import threading
+import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ import torch
 from captionrl import __version__
 from captionrl.errors import UserError
 from captionrl.rewards.ngrams import SKIPPED
+from captionrl.text.ptb import tokenize
+from captionrl.text.punctuation import PUNCTUATION, strip_punctuation
 from captionrl.text.vocabulary import EOS, SPECIALS, UNK
 
 Caption = str | Sequence[str]  # tokens, or one string with white space between them
@@ -25,6 +28,31 @@ Captions = Mapping[Any, Sequence[Caption]]  # the references of each item
 # (word of each token, tokens [N, T], lengths [N], the items' rows [N], every prefix?, scores to fill) -> the first row
 # with a token outside the vocabulary, or -1
 Loop = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool, np.ndarray], int]
+
+
+def raw_words(captions: Iterable[str]) -> list[list[str]]:
+    """The PTB tokens of raw captions without punctuation, each as of a text of its own: what coco-caption scores."""
+    return [strip_punctuation(tokens) for tokens in raw_tokens(captions)]
+
+
+def raw_tokens(captions: Iterable[str]) -> list[list[str]]:
+    """Likewise, with punctuation. Raises UserError for what is no string."""
+    tokens = []
+    for number, caption in enumerate(captions):
+        if not isinstance(caption, str):
+            raise UserError(f"caption {number} must be a string, not {caption!r}")
+        tokens += tokenize([caption])
+    return tokens
+
+
+def _warn_of_raw(words: Iterable[str], what: str, fix: str) -> bool:
+    """Warn of the first word that is no PTB token, if there is one; the line is that of the caller's caller."""
+    for word in words:
+        tokens = " ".join(tokenize([word, "a"])[0])
+        if tokens != word:
+            warnings.warn(f"{what}, but {word!r} is {tokens!r}; {fix}", stacklevel=3)
+            return True
+    return False
 
 
 def scored_words(caption: Caption, skip: Iterable[str], eos: bool) -> list[str]:
@@ -71,6 +99,7 @@ class Words:
     rows: dict[Hashable, int]  # the place of an item among the references
     skip: frozenset[str]
     eos: bool
+    marks: frozenset[str]  # punctuation that is dropped from raw captions too: all of it, unless references have some
     signature: str  # the part that all rewards have in common
 
     @property
@@ -107,7 +136,9 @@ class Words:
                 f"version:{__version__}",
             )
         )
-        return cls(tuple(vocabulary), ids, of_token, rows, skip, eos, signature), numbered
+        plain = all(PUNCTUATION.isdisjoint(words) for item in texts for words in item)
+        marks = PUNCTUATION if plain else frozenset()
+        return cls(tuple(vocabulary), ids, of_token, rows, skip, eos, marks, signature), numbered
 
 
 class SentenceMetric:
@@ -119,23 +150,58 @@ class SentenceMetric:
         self._words = words
         self._loop = loop
         self._token_of = {word: token for token, word in enumerate(words.vocabulary)}
+        self._unchecked = {"encode", "texts"}  # what has not yet warned of raw text
 
     def encode(self, captions: Sequence[Caption]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Token ids int64 [N, T], padded with `<pad>`, and lengths int64 [N].
+        """Token ids int64 [N, T], padded with `<pad>`, and lengths int64 [N], of tokenised captions; raw ones are for
+        `texts`.
 
         Words outside the vocabulary become `<unk>`, except skipped ones, which are left out. With `eos`, `</s>` is
-        appended and counted.
+        appended and counted. Warns once, of the first unknown word that is no PTB token, such as "Man" or "ball.".
         """
         known = self._token_of
         rows = []
         for caption in captions:
             words = caption.split() if isinstance(caption, str) else caption
             row = [known.get(word, UNK) for word in words if word in known or word not in self._words.skip]
+            if UNK in row and "encode" in self._unchecked:
+                unknown = (word for word in words if word not in known and word not in self._words.skip)
+                if _warn_of_raw(unknown, "encode takes tokens", "`texts` scores raw captions"):
+                    self._unchecked.remove("encode")
             rows.append(torch.tensor([*row, EOS] if self._words.eos else row, dtype=torch.int64))
         lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
         if not rows:
             return torch.zeros(0, 0, dtype=torch.int64), lengths
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), lengths
+
+    def texts(self, captions: Sequence[str], items: Sequence[Hashable], *, threads: int = 1) -> torch.Tensor:
+        """Score raw captions of N items, such as a language model writes -> float64 [N].
+
+        They are tokenised, each by itself, as coco-caption does it: lower-case PTB tokens. Punctuation is dropped,
+        unless references have some. References are expected to be tokenised: `raw_words` does it. A word that neither
+        the vocabulary nor a reference has is one of its own. Raises UserError as `score`, and for what is no string.
+        Warns once where references have a word that is no PTB token.
+        """
+        if len(captions) != len(items):
+            raise UserError(f"scoring needs an item for each of {len(captions)} captions, not {len(items)} items")
+        known, count = self._words.ids, self._words.count
+        if "texts" in self._unchecked:
+            self._unchecked.remove("texts")
+            doubtful = (word for word in known if word != word.lower() or (word[-1:] in {*".,;:!?"} and len(word) > 1))
+            doubtful = (word for word in doubtful if word not in self._words.skip and word not in SPECIALS)
+            _warn_of_raw(doubtful, "references are compared as tokens", "make them tokens by `raw_words`")
+        dropped = self._words.skip | self._words.marks | set(SPECIALS[: EOS + 1])
+        rows = []
+        for tokens in raw_tokens(captions):
+            new: dict[str, int] = {}  # the caption's own words, numbered behind the known ones
+            words = [word for word in tokens if word not in dropped]
+            row = [known[word] if word in known else count + new.setdefault(word, len(new)) for word in words]
+            rows.append([*row, EOS] if self._words.eos else row)
+        sizes = np.array([len(row) for row in rows], dtype=np.int64)
+        ids = np.zeros((len(rows), max(sizes, default=0)), dtype=np.int64)
+        for line, row in zip(ids, rows, strict=True):
+            line[: len(row)] = row
+        return torch.from_numpy(self._run(np.arange(count + ids.shape[1]), ids, sizes, items, False, threads)[:, 0])
 
     def score(
         self, tokens: torch.Tensor, lengths: torch.Tensor, items: Sequence[Hashable], *, threads: int = 1
@@ -170,6 +236,18 @@ class SentenceMetric:
                 f"not {list(tokens.shape)}, {list(lengths.shape)} and {len(items)}"
             )
         ids, sizes = arrays(tokens, lengths)
+        scores = self._run(self._words.of_token, ids, sizes, items, every_prefix, threads)
+        return torch.from_numpy(scores).to(tokens.device)
+
+    def _run(
+        self,
+        word_of_token: np.ndarray,
+        ids: np.ndarray,
+        sizes: np.ndarray,
+        items: Sequence[Hashable],
+        every_prefix: bool,
+        threads: int,
+    ) -> np.ndarray:
         try:
             rows = np.array([self._words.rows[item] for item in items], dtype=np.int64)
         except KeyError as unknown:
@@ -182,7 +260,7 @@ class SentenceMetric:
         def work(part: int) -> None:
             low, high = bounds[part], bounds[part + 1]
             row = self._loop(
-                self._words.of_token, ids[low:high], sizes[low:high], rows[low:high], every_prefix, scores[low:high]
+                word_of_token, ids[low:high], sizes[low:high], rows[low:high], every_prefix, scores[low:high]
             )
             bad[part] = row if row < 0 else low + row
 
@@ -199,4 +277,4 @@ class SentenceMetric:
                 f"row {row} has a token outside the vocabulary of {len(self.vocabulary)} words: "
                 f"{ids[row, : sizes[row]].tolist()}"
             )
-        return torch.from_numpy(scores).to(tokens.device)
+        return scores

