@@ -53,6 +53,11 @@ def names(number: int) -> Callable[[str], tuple[str, ...]]:
     return split
 
 
+def listed(text: str) -> tuple[str, ...]:
+    """The type of names with commas between them."""
+    return tuple(name.strip() for name in text.split(","))
+
+
 def weights_file(text: str) -> Path | str:
     """The type of a file of weights, or RANDOM."""
     from captionrl.config.backbones import RANDOM
