@@ -407,9 +407,9 @@ def test_corpus_as_json_is_the_metadata(command_line, msrvtt, tmp_path):
 
 @pytest.mark.slow
 def test_score_prints_every_metric(command_line, captions):
-    status, out, _ = command_line("score", *captions, "--json", "--items")
+    status, out, _ = command_line("score", *captions, "--format", "json", "--items")
     assert status == 0
-    report = json.loads(out)
+    (report,) = json.loads(out).values()
     assert tuple(report) == METRICS
     assert report["BLEU-1"]["value"] == pytest.approx(100 * 7 / 9 * math.exp(1 - 11 / 9))  # 7 of 9 words, where 11
     assert all(score["low"] <= score["value"] <= score["high"] for score in report.values())

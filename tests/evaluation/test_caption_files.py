@@ -5,11 +5,11 @@ import json
 import pytest
 
 from captionrl.errors import UserError
-from captionrl.evaluation.captions import read_hypotheses, read_references
+from captionrl.evaluation.captions import read_hypotheses, read_ids, read_references
 
 
-def written(tmp_path, content):
-    path = tmp_path / "captions.json"
+def written(tmp_path, content, name="captions.json"):
+    path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
     return path
 
@@ -33,16 +33,64 @@ def test_an_image_without_annotations_is_kept_for_evaluate_to_refuse(tmp_path):
     assert read_references(written(tmp_path, {"images": [{"id": 1}], "annotations": []})) == {"1": []}
 
 
-def test_both_formats_of_hypotheses_read_alike(tmp_path):
-    coco = [{"image_id": 7, "caption": "one"}, {"image_id": "b", "caption": ""}]
-    assert read_hypotheses(written(tmp_path, coco)) == {"7": "one", "b": ""}
-    assert read_hypotheses(written(tmp_path, {"7": "one", "b": ""})) == {"7": "one", "b": ""}
+CAPTIONS = {"7": "one, two", "b": ""}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.json", [{"image_id": 7, "caption": "one, two"}, {"image_id": "b", "caption": ""}]),
+        ("a.json", CAPTIONS),
+        ("a.json", {id: [caption] for id, caption in CAPTIONS.items()}),  # pycocoevalcap's own form
+        ("a.jsonl", b'{"image_id": 7, "caption": "one, two"}\n{"image_id": "b", "caption": ""}\n'),
+        ("a.csv", b'image_id,other,caption\r\n7,x,"one, two"\r\nb,y,\r\n'),
+        ("a.csv", b'caption,item\n"one, two",7\n"",b\n'),
+    ],
+)
+def test_all_forms_read_alike(tmp_path, name, content):
+    assert read_hypotheses(written(tmp_path, content, name)) == CAPTIONS
+    assert read_references(written(tmp_path, content, name)) == {id: [text] for id, text in CAPTIONS.items()}
+
+
+def test_a_single_line_of_json_lines_is_a_caption(tmp_path):
+    assert read_hypotheses(written(tmp_path, {"image_id": 7, "caption": "one"})) == {"7": "one"}
+
+
+def test_the_lines_of_a_text_are_numbered(tmp_path):
+    assert read_hypotheses(written(tmp_path, b"a dog\n\na cat\n", "a.txt")) == {"1": "a dog", "2": "", "3": "a cat"}
+    assert read_hypotheses(written(tmp_path, b"a dog", "a.txt")) == {"1": "a dog"}
 
 
 @pytest.mark.parametrize(
     ("content", "place"),
     [
-        ([], "expected"),
+        (b"", "line 1: must name the columns caption and image_id or id or item, found nothing"),
+        (b"name,caption\n", "found name, caption"),
+        (b"id,caption\n1\n", "line 2: no id or no caption; add it"),
+        (b"id,caption\n,a\n", "line 2: no id or no caption; add it"),
+        (b'id,caption\n1,"a"b\n', "line 2: not CSV"),
+        (b"id,caption\n1,a\n1,b\n", "line 3: a second caption for id '1'"),
+        (b"id,caption\n1,\xff\n", "line 2: not UTF-8"),
+    ],
+)
+def test_faulty_csv_is_one_line_with_file_and_place(tmp_path, content, place):
+    path = written(tmp_path, content, "captions.csv")
+    with pytest.raises(UserError) as error:
+        read_hypotheses(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert place in str(error.value)
+
+
+def test_ids_are_read_a_line_each(tmp_path):
+    assert read_ids(written(tmp_path, b" 7 \n\nb\n", "ids.txt")) == ["7", "b"]
+    with pytest.raises(UserError, match=r"ids\.txt: no ids; write one a line"):
+        read_ids(written(tmp_path, b"\n", "ids.txt"))
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        (5, 'expected {"annotations": [...]}, [{"image_id": ..., "caption": ...}], {id: caption}'),
         ({"annotations": {}}, "annotations: expected a list, found an object"),
         ({"annotations": ["a"]}, "annotations[0]: expected an object, found a string"),
         ({"annotations": [{"caption": "a"}]}, "annotations[0]: 'image_id' is missing"),
@@ -55,7 +103,7 @@ def test_both_formats_of_hypotheses_read_alike(tmp_path):
         ),
         ({"annotations": [], "images": [{}]}, "images[0]: 'id' is missing"),
         ({"annotations": [], "images": None}, "images: expected a list, found null"),
-        ({"1": "a"}, "'1': expected a list of captions, found a string"),
+        ({"1": 5}, "'1': the caption must be a string, found a number"),
         ({"1": ["a", None]}, "'1'[1]: the caption must be a string, found null"),
         (b'{"1": ["a"],\n "1": ["b"]}', "'1' stands twice"),
         (b'{"1": ["a"],\n "2": ["\xff"]}', "line 2: not UTF-8"),
@@ -81,7 +129,8 @@ def test_faulty_references_are_one_line_with_file_and_place(tmp_path, content, p
         ([{"image_id": 1, "caption": "a"}, {"image_id": "1", "caption": "b"}], "[1]: a second caption for id '1'"),
         ([{"image_id": 1, "caption": ["a"]}], "[0]: the caption must be a string, found a list"),
         ([[]], "[0]: expected an object, found a list"),
-        ({"1": ["a"]}, "'1': the caption must be a string, found a list"),
+        ({"1": ["a", "b"]}, "'1'[1]: a second caption for id '1'; keep one, or score them as sets"),
+        ({"1": []}, "'1': no caption for id '1'; add one"),
         (b'{"1": "a", "1": "b"}', "'1' stands twice"),
     ],
 )

@@ -61,6 +61,11 @@ def part(text: str) -> tuple[int, int]:
     return numbers[0], numbers[1]
 
 
+def listed(text: str) -> tuple[str, ...]:
+    """The type of names with commas between them."""
+    return tuple(name.strip() for name in text.split(","))
+
+
 def weights_file(text: str) -> Path | str:
     """The type of a file of weights, or RANDOM."""
     from captionrl.config.backbones import RANDOM

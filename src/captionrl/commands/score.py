@@ -1,7 +1,8 @@
-"""Score a file of captions, of any model, against references."""
+"""Score files of captions, of any models, against references."""
 
 import sys
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 
 from captionrl.commands import arguments
 
@@ -12,17 +13,36 @@ EXAMPLE = (
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    hypotheses = "COCO results, or {id: caption}"
-    arguments.paths(parser, references="COCO captions, or {id: [captions]}", hypotheses=hypotheses)
-    parser.add_argument("--items", action="store_true", help="with --json: each item's scores too")
-    arguments.shared(parser, "json")
+    from captionrl.evaluation.score_files import FORMATS
+
+    forms = "COCO's json, {id: captions}, JSON Lines, csv (image_id, caption) or txt (one a line)"
+    arguments.paths(parser, nargs="+", references=forms)
+    arguments.paths(parser, nargs="+", hypotheses="likewise; a file a system, compared with the first one")
+    parser.add_argument("--metrics", type=arguments.listed, metavar="A,B", help="by default all but SPICE")
+    parser.add_argument("--sets", action="store_true", help="several captions an item: how good, how diverse")
+    parser.add_argument("--df", type=Path, metavar="FILE", help="captions that CIDEr-D's document frequencies are of")
+    parser.add_argument("--subset", type=Path, metavar="FILE", help="of the ids to score, one a line")
+    parser.add_argument("--spice", type=Path, metavar="DIR", help="SPICE too, with CoreNLP's files in DIR")
+    parser.add_argument("--format", choices=FORMATS, default="table", help="of what is printed")
+    parser.add_argument("--items", action="store_true", help="with json and csv: each item's scores")
 
 
 def run(args: Namespace) -> None:
     from captionrl.evaluation.score_files import render, score_files
 
-    report = score_files(args.references, args.hypotheses, args.items)
-    arguments.print_report(args, report, render)
-    if report["CIDEr-D"]["n"] == 1:
-        what = "of one item CIDEr-D is 0 whatever it says, since no word is rare, and intervals are points"
-        print(f"captionrl score: {what}; score more items", file=sys.stderr)
+    report = score_files(
+        args.references,
+        args.hypotheses,
+        args.metrics,
+        sets=args.sets,
+        frequencies=args.df,
+        subset=args.subset,
+        spice=args.spice,
+    )
+    print(render(report, args.format, args.items))
+    scores = next(iter(report.values()))
+    if any(numbers["n"] == 1 for numbers in scores.values()):
+        zero = (
+            " CIDEr-D is 0 whatever it says, since no word is rare, and" if "CIDEr-D" in scores and not args.df else ""
+        )
+        print(f"captionrl score: of one item{zero} intervals are points; score more items", file=sys.stderr)

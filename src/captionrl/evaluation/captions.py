@@ -1,56 +1,106 @@
-"""Reading captions to score: COCO's caption and result formats, or a plain mapping from id to text."""
+"""Reading captions to score, in the forms in which they circulate.
 
+    .csv    a caption a row; the columns caption and image_id (or id, or item)
+    .txt    a caption a line; its id is the line's number, from 1
+    else    JSON: {"images": [{"id"}], "annotations": [{"image_id", "caption"}]}, COCO's captions ("images" may be left
+            out); [{"image_id", "caption"}], COCO's results, also as one such object a line; {id: caption} or
+            {id: [captions]}
+
+Ids are compared as strings. Every fault is a UserError that names the file, the place and the fix.
+"""
+
+import csv
+import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from captionrl.errors import UserError
 from captionrl.files import decode_utf8, read_bytes
 
+IDS = ("image_id", "id", "item")  # columns of a csv file, the first one there counts
+FORMS = '{"annotations": [...]}, [{"image_id": ..., "caption": ...}], {id: caption} or {id: [captions]}'
+
 
 def read_references(path: Path | str) -> dict[str, list[str]]:
-    """{"images": [{"id"}], "annotations": [{"image_id", "caption"}]} or {id: [captions]}; "images" may be left out.
-
-    Ids are compared as strings. Every fault is a UserError that names the file, the place and the fix.
-    """
-    content = _read(path)
-    if not isinstance(content, dict):
-        raise UserError(f'{path}: expected {{"annotations": [...]}} or {{id: [captions]}}, found {_kind(content)}')
-    references: dict[str, list[str]] = {}
-    if "annotations" in content:
-        for place, image in _entries(path, content.get("images", []), "images"):
-            references[_id(path, place, image, "id")] = []
-        for place, annotation in _entries(path, content["annotations"], "annotations"):
-            caption = _caption(path, place, annotation)
-            references.setdefault(_id(path, place, annotation, "image_id"), []).append(caption)
-        return references
-    for id, captions in content.items():
-        if not isinstance(captions, list):
-            raise UserError(f"{path}: {id!r}: expected a list of captions, found {_kind(captions)}")
-        references[id] = [_text(path, f"{id!r}[{i}]", caption) for i, caption in enumerate(captions)]
-    return references
+    """{id: captions}, any number of each; none of an image that has no annotation."""
+    captions: dict[str, list[str]] = {}
+    for _, id, caption in _captions(path):
+        captions.setdefault(id, []).extend([] if caption is None else [caption])
+    return captions
 
 
 def read_hypotheses(path: Path | str) -> dict[str, str]:
-    """[{"image_id", "caption"}], COCO's result format, also as one such object a line, or {id: caption}.
+    """{id: caption}, one of each."""
+    captions: dict[str, str] = {}
+    for place, id, caption in _captions(path):
+        if caption is None:
+            raise UserError(f"{path}: {place}: no caption for id {id!r}; add one")
+        if id in captions:
+            raise UserError(f"{path}: {place}: a second caption for id {id!r}; keep one, or score them as sets")
+        captions[id] = caption
+    return captions
 
-    Ids are compared as strings. Every fault is a UserError that names the file, the place and the fix.
-    """
-    content = _read(path)
-    if isinstance(content, dict):
-        return {id: _text(path, repr(id), caption) for id, caption in content.items()}
-    if not isinstance(content, list):
-        raise UserError(
-            f'{path}: expected [{{"image_id": ..., "caption": ...}}] or {{id: caption}}, found {_kind(content)}'
-        )
-    hypotheses: dict[str, str] = {}
-    for place, entry in _entries(path, content, ""):
-        id, caption = _id(path, place, entry, "image_id"), _caption(path, place, entry)
-        if id in hypotheses:
-            raise UserError(f"{path}: {place}: a second caption for id {id!r}; keep one")
-        hypotheses[id] = caption
-    return hypotheses
+
+def read_ids(path: Path | str) -> list[str]:
+    """The ids of a file of ids, a line each."""
+    ids = [line.strip() for line in decode_utf8(read_bytes(path), path).splitlines() if line.strip()]
+    if not ids:
+        raise UserError(f"{path}: no ids; write one a line")
+    return ids
+
+
+def _captions(path: Path | str) -> Iterator[tuple[str, str, str | None]]:
+    """(place, id, caption) of each caption, None for an image without one."""
+    match Path(path).suffix.lower():
+        case ".csv":
+            return _of_csv(path)
+        case ".txt":
+            lines = decode_utf8(read_bytes(path), path).removesuffix("\n").split("\n")
+            return ((f"line {number}", str(number), line) for number, line in enumerate(lines, start=1))
+        case _:
+            return _of_json(path, _read(path))
+
+
+def _of_csv(path: Path | str) -> Iterator[tuple[str, str, str | None]]:
+    rows = csv.DictReader(io.StringIO(decode_utf8(read_bytes(path), path), newline=""), strict=True)
+    try:
+        names = rows.fieldnames or ()
+        id = next((name for name in IDS if name in names), None)
+        if id is None or "caption" not in names:
+            columns = f"caption and {' or '.join(IDS)}"
+            raise UserError(f"{path}: line 1: must name the columns {columns}, found {', '.join(names) or 'nothing'}")
+        for row in rows:
+            if not row[id] or row["caption"] is None:
+                raise UserError(f"{path}: line {rows.line_num}: no id or no caption; add it")
+            yield f"line {rows.line_num}", row[id], row["caption"]
+    except csv.Error as error:
+        raise UserError(f"{path}: line {rows.line_num + 1}: not CSV ({error}); correct it") from None
+
+
+def _of_json(path: Path | str, content: Any) -> Iterator[tuple[str, str, str | None]]:
+    if isinstance(content, dict) and "annotations" in content:
+        for place, image in _entries(path, content.get("images", []), "images"):
+            yield place, _id(path, place, image, "id"), None
+        entries = _entries(path, content["annotations"], "annotations")
+    elif isinstance(content, dict) and content.keys() >= {"image_id", "caption"}:
+        entries = [("the one object", content)]
+    elif isinstance(content, dict):
+        for id, captions in content.items():
+            if not isinstance(captions, list):
+                yield repr(id), id, _text(path, repr(id), captions)
+            elif not captions:
+                yield repr(id), id, None
+            else:
+                yield from ((f"{id!r}[{i}]", id, _text(path, f"{id!r}[{i}]", text)) for i, text in enumerate(captions))
+        return
+    elif isinstance(content, list):
+        entries = _entries(path, content, "")
+    else:
+        raise UserError(f"{path}: expected {FORMS}, found {_kind(content)}")
+    for place, entry in entries:
+        yield place, _id(path, place, entry, "image_id"), _caption(path, place, entry)
 
 
 def _read(path: Path | str) -> Any:

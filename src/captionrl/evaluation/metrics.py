@@ -14,8 +14,10 @@ from captionrl.evaluation.aggregate import METRICS, Array, aggregate
 from captionrl.evaluation.meteor import meteor_statistics
 from captionrl.evaluation.results import Result
 from captionrl.evaluation.spice import spice_statistics
+from captionrl.rewards import CiderD, DocumentFrequencies
 from captionrl.text.ptb import tokenize
 from captionrl.text.punctuation import strip_punctuation
+from captionrl.text.vocabulary import SPECIALS
 
 
 def evaluate(
@@ -38,8 +40,12 @@ def evaluate_systems(
     systems: Sequence[Mapping[str, str]],
     metrics: Collection[str] = METRICS,
     spice: Path | None = None,
+    frequencies: Mapping[str, Sequence[str]] | None = None,
 ) -> list[dict[str, Result]]:
-    """Likewise of the hypotheses of several systems: one Java process scores METEOR of all of them."""
+    """Likewise of the hypotheses of several systems: one Java process scores METEOR of all of them.
+
+    CIDEr-D's document frequencies are those of the raw captions `frequencies` {id: captions}, if given.
+    """
     if unknown := [metric for metric in metrics if metric not in METRICS]:
         raise UserError(f"metrics: unknown {', '.join(map(repr, unknown))}; choose from {', '.join(METRICS)}")
     tokens, captions = tokenize_systems(references, [{id: [text] for id, text in each.items()} for each in systems])
@@ -47,6 +53,9 @@ def evaluate_systems(
     hypotheses_of_systems = [[" ".join(caption) for (caption,) in items] for items in captions]
 
     scorers = dict(_STATISTICS)
+    if frequencies:
+        words = tokenize_systems(frequencies, [])[0]
+        scorers["CIDEr"] = partial(_cider_statistics_by, DocumentFrequencies.from_captions(dict(enumerate(words))))
     if spice:
         scorers["SPICE"], metrics = partial(spice_statistics, corenlp=spice), [*metrics, "SPICE"]
     ids = sorted(references)
@@ -64,7 +73,7 @@ def evaluate_systems(
                 value=float(aggregate(metric, rows.sum(axis=0))),
                 items=dict(zip(ids, aggregate(metric, rows).tolist(), strict=True)),
                 statistics=rows,
-                signature=signature(metric, references),
+                signature=signature(metric, references, frequencies),
             )
     return results
 
@@ -98,16 +107,19 @@ def _of_systems(
     return np.split(scorer(references * len(systems), [text for each in systems for text in each]), len(systems))
 
 
-def signature(metric: str, references: Mapping[str, Sequence[str]]) -> str:
+def signature(
+    metric: str, references: Mapping[str, Sequence[str]], frequencies: Mapping[str, Sequence[str]] | None = None
+) -> str:
     """Everything a value depends on besides the hypotheses, on one line, as sacreBLEU prints it."""
     counts = [len(captions) for captions in references.values()]
     fewest, most = min(counts), max(counts)
+    source = f"{len(frequencies)} others, {split_hash(frequencies)[:8]}" if frequencies else "references of these items"
     fields = [
         metric,
         "tok:ptb-coco",
         f"refs:{most}" if fewest == most else f"refs:{fewest}-{most}",
         f"items:{len(references)}",
-        *(["df:references of these items", "eos:no"] if metric == "CIDEr-D" else []),
+        *([f"df:{source}", "eos:no"] if metric == "CIDEr-D" else []),
         *(["corenlp:3.6.0"] if metric == "SPICE" else []),
         f"split:{split_hash(references)[:8]}",
         f"lib:pycocoevalcap-{version('pycocoevalcap')}",
@@ -166,6 +178,15 @@ def _cider_statistics(references: list[list[str]], hypotheses: list[str]) -> Arr
     for pair in zip(hypotheses, references, strict=True):
         scorer += pair
     return _score_and_one(scorer.compute_score()[1])
+
+
+def _cider_statistics_by(frequencies: DocumentFrequencies, references: list[list[str]], hypotheses: list[str]) -> Array:
+    """With document frequencies of other captions, which pycocoevalcap's scorer does not take."""
+    words = {word for hypothesis in hypotheses for word in hypothesis.split()}.difference(SPECIALS)
+    cider = CiderD.from_captions(
+        dict(enumerate(references)), document_frequency=frequencies, vocabulary=[*SPECIALS, *sorted(words)]
+    )
+    return _score_and_one(cider.score(*cider.encode(hypotheses), range(len(hypotheses))).tolist())
 
 
 def _score_and_one(scores: Sequence[float]) -> Array:
