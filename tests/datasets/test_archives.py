@@ -4,7 +4,7 @@ import zipfile
 
 import pytest
 
-from captionrl.datasets.archives import read_member, unpack
+from captionrl.datasets.archives import members, read_member, unpack
 from captionrl.errors import UserError
 
 
@@ -89,6 +89,42 @@ def test_members_are_read_by_name(tmp_path):
         read_member(tmp_path / "a.zip", "nothing.json")
     with pytest.raises(UserError, match=r"a.zip: must hold one twice, but holds 2"):
         read_member(tmp_path / "a.zip", "twice")
+
+
+def test_what_is_no_archive_is_said_to_be_none(tmp_path):
+    (tmp_path / "a").write_bytes(b"<html>404</html>" * 100)
+    with pytest.raises(UserError, match=r"a: cannot be unpacked \(neither a zip nor a tar, or one cut off\)"):
+        unpack(tmp_path / "a", tmp_path / "out")
+
+
+@pytest.mark.parametrize("make", ["zip", "tar"])
+def test_a_bomb_is_not_unpacked(tmp_path, make):
+    """300 MB of zeros in a file of a thousandth."""
+    path, zeros = tmp_path / f"bomb.{make}", bytes(1 << 20)
+    if make == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file, file.open("a.json", "w") as member:
+            for _ in range(300):
+                member.write(zeros)
+        with pytest.raises(UserError, match=r"a.json: cannot be unpacked \(claims to be 314,572,800 bytes, in 30\d,"):
+            read_member(path, "a.json")
+    else:
+        with tarfile.open(path, "w:gz") as file:
+            info = tarfile.TarInfo("a.json")
+            info.size = 300 << 20
+            file.addfile(info, io.BytesIO(zeros * 300))
+    with pytest.raises(UserError, match=r"cannot be unpacked \(claims to be 314,572,800 bytes, in 30\d,"):
+        unpack(path, tmp_path / "out")
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_member_without_a_name_is_no_crash(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        info = zipfile.ZipInfo()
+        info.filename = info.orig_filename = ""
+        file.writestr(info, b"nothing")
+        file.writestr("a.json", b"{}")
+    assert members(tmp_path / "a.zip") == ["", "a.json"]
+    assert read_member(tmp_path / "a.zip", "a.json") == b"{}"
 
 
 def test_damaged_zips_are_named(tmp_path):

@@ -1,8 +1,10 @@
 """Archives from the internet: members are read by name; unpacking trusts nothing."""
 
+import lzma
 import os
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -11,17 +13,18 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from captionrl.errors import UserError
+from captionrl.files import check_claim
 
-# All that zipfile raises on a damaged, encrypted or exotically compressed file.
-BAD_ZIP = (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, OSError)
-BAD_TAR = (tarfile.TarError, zlib.error, EOFError, OSError)
+# All that zipfile raises on a damaged, encrypted or exotically compressed file; and tarfile.
+BAD_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, EOFError, OSError, ValueError, struct.error)
+BAD_TAR = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, ArithmeticError)
 
 
 def members(archive: Path) -> list[str]:
     """The names of the files in a zip, without directories and macOS's `__MACOSX/` shadows."""
     try:
         with zipfile.ZipFile(archive) as file:
-            names = [info.filename for info in file.infolist() if not info.is_dir()]
+            names = [info.filename for info in file.infolist() if not info.filename.endswith("/")]
     except BAD_ZIP as error:
         raise UserError(f"{archive}: not a readable zip ({error}); fetch it again") from None
     return [name for name in names if not name.startswith("__MACOSX/")]
@@ -34,7 +37,9 @@ def read_member(archive: Path, name: str) -> bytes:
         raise UserError(f"{archive}: must hold one {name}, but holds {len(found) or 'none'}; fetch it again")
     try:
         with zipfile.ZipFile(archive) as file:
-            return file.read(found[0])
+            info = file.getinfo(found[0])
+            check_claim(info.file_size, info.compress_size)
+            return file.read(info)
     except BAD_ZIP as error:
         raise UserError(f"{archive}: {name}: cannot be unpacked ({error}); fetch the archive again") from None
 
@@ -50,7 +55,10 @@ def unpack(archive: Path, into: Path) -> None:
     temporary = into.with_name(f".{os.getpid()}.{into.name}")
     temporary.mkdir()
     try:
-        for name, content in _contents(archive):
+        claimed = 0
+        for name, size, content in _contents(archive):
+            claimed += size
+            check_claim(claimed, archive.stat().st_size)
             path = PurePosixPath(name)
             # A backslash or a drive letter is a path only on Windows; no archive we know has either.
             if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or "\0" in name:
@@ -71,18 +79,20 @@ def unpack(archive: Path, into: Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _contents(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
-    """Name and content of each member, in order; the content of a directory is None."""
+def _contents(archive: Path) -> Iterator[tuple[str, int, IO[bytes] | None]]:
+    """Name, size and content of each member, in order; the content of a directory is None."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as file:
             for info in file.infolist():
                 kind = stat.S_IFMT(info.external_attr >> 16)
                 if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                     raise UserError(f"{archive}: {info.filename!r}: a link or a device; do not use this file")
-                yield info.filename, None if info.is_dir() else file.open(info)
+                yield info.filename, info.file_size, None if info.filename.endswith("/") else file.open(info)
         return
+    if not tarfile.is_tarfile(archive):
+        raise UserError(f"{archive}: cannot be unpacked (neither a zip nor a tar, or one cut off); fetch it again")
     with tarfile.open(archive) as tar:
         for member in tar:
             if not (member.isreg() or member.isdir()):
                 raise UserError(f"{archive}: {member.name!r}: a link or a device; do not use this file")
-            yield member.name, tar.extractfile(member) if member.isreg() else None
+            yield member.name, member.size, tar.extractfile(member) if member.isreg() else None

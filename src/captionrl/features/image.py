@@ -17,6 +17,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from captionrl.errors import UserError
 from captionrl.features.resize import Resize
+from captionrl.files import check_claim
 
 MAX_PIXELS = 2**27  # a 100-megapixel photograph, 400 MB as RGB; what claims to be larger is taken for a bomb
 MAX_FRAMES = 10_000  # sampled of a file: an hour at 3 a second; what claims more has a corrupt time stamp, or is a film
@@ -110,9 +111,13 @@ def _jpeg_ends(data: bytes) -> bool:
 
 
 def check_size(path: Path, width: int, height: int) -> None:
-    """Raises MediaError for no pixel, and for more than MAX_PIXELS."""
+    """Raises MediaError for no pixel, for more than MAX_PIXELS, and for many in a small file."""
     if not 0 < width * height <= MAX_PIXELS:
         raise MediaError(path, f"{width} x {height} pixels, not 1 to {MAX_PIXELS}; scale it down")
+    try:
+        check_claim(3 * width * height, path.stat().st_size)
+    except ValueError as error:
+        raise MediaError(path, f"{width} x {height} pixels: {error}; scale it down") from None
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
