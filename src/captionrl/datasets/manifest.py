@@ -1,13 +1,23 @@
 """The files of `downloads.yaml`: what they are, where they come from, whether they are there and whole."""
 
+import errno
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Annotated
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
+from captionrl.config.base import complaint
+from captionrl.config.load import read_yaml
 from captionrl.datasets.archives import read_member
 from captionrl.datasets.corpus import Corpus
 from captionrl.errors import UserError
@@ -46,8 +56,15 @@ class Entry(BaseModel):
 @cache
 def manifest() -> dict[str, list[Entry]]:
     """The entries of downloads.yaml by group."""
-    text = Path(__file__).with_name("downloads.yaml").read_text(encoding="utf-8")
-    return TypeAdapter(dict[str, list[Entry]]).validate_python(yaml.safe_load(text))
+    return read_manifest(Path(__file__).with_name("downloads.yaml"))
+
+
+def read_manifest(path: Path) -> dict[str, list[Entry]]:
+    raw = read_yaml(path)
+    try:
+        return TypeAdapter(dict[str, list[Entry]]).validate_python(raw)
+    except ValidationError as error:
+        raise UserError(f"{path}: {complaint(error, Entry)}") from None
 
 
 def find(path: str) -> Entry | None:
@@ -124,4 +141,10 @@ def present(files: Iterable[str], raw: Path, allowed_failures: int = 0) -> dict[
 
 
 def file_size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
+    """In bytes; 0 where there is none, nor can be one of such a name."""
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return 0
