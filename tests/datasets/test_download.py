@@ -8,7 +8,7 @@ import pytest
 
 from captionrl.datasets.corpus import Corpus, Item
 from captionrl.datasets.download import fetch
-from captionrl.datasets.manifest import Entry, find, manifest, require, verify
+from captionrl.datasets.manifest import Entry, find, manifest, read_manifest, require, verify
 from captionrl.errors import UserError
 
 CONTENT = bytes(range(256)) * 1000
@@ -233,3 +233,20 @@ def test_annotation_put_there_by_hand_is_checked(tmp_path):
 def test_what_must_be_asked_for_is_not_fetched(tmp_path):
     with pytest.raises(UserError, match=r"train_val_annotation.zip: missing; put it there by hand \(MSR-VTT .* from: "):
         fetch(find("train_val_annotation.zip"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [", "line 1: not YAML"),
+        ("a: 1", "a: Input should be a valid list, but it is 1"),
+        ("a: [{name: b}]", "a[0].what: is missing; add it"),
+        ("a: [{name: b, what: c, licence: d, into: e}]", "a[0]: a file to fetch wants `url` and `sha256`"),
+    ],
+)
+def test_a_mistake_in_the_manifest_is_named(tmp_path, text, message):
+    path = tmp_path / "downloads.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as error:
+        read_manifest(path)
+    assert str(error.value).startswith(f"{path}: {message}")
