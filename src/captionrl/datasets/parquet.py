@@ -15,7 +15,8 @@ def read_table(path: Path, schema: pa.Schema, fix: str) -> pa.Table:
         data = read_bytes(path)
         file = pq.ParquetFile(pa.BufferReader(data))
         check_claim(8 * file.metadata.num_rows * len(schema), len(data))  # a repeated value takes no room
-        table = file.read()
-        return table.select(schema.names).cast(schema)
+        table = file.read().select(schema.names).cast(schema)
+        table.validate(full=True)  # text that is not UTF-8
+        return table
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise UserError(f"{path}: not readable ({str(error).splitlines()[0]}); {fix}") from None
