@@ -88,3 +88,14 @@ def test_a_missing_curve_is_named(tmp_path, curves):
     rest = [path for path in curves if "rl-baseline" not in path.parts]
     with pytest.raises(UserError, match="hrl/rl-baseline/rl on charades-mini: no validation curve"):
         write_metrics(PAPER, TABLES, rest, tmp_path / "metrics.json")
+
+
+@pytest.mark.parametrize("phases", [2, 3])
+def test_no_phase_is_drawn_over_an_earlier_one(tmp_path, curves, monkeypatch, phases):
+    lineage = [("xe-baseline", "xe"), ("rl-baseline", "rl"), ("rl-baseline", "rl")][:phases]
+    monkeypatch.setattr(type(PAPER), "lineage", lambda *_: lineage)
+    write_metrics(PAPER, TABLES, curves, tmp_path / "metrics.json")
+    rows = (tmp_path / "curves/charades-mini-rl-baseline.csv").read_text().splitlines()[1:]
+    updates = [int(row.split(",")[0]) for row in rows]
+    assert updates == sorted(updates)
+    assert updates[-1] == 20 * phases
