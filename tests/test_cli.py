@@ -422,9 +422,9 @@ def test_score_prints_every_metric(command_line, captions):
 @pytest.mark.parametrize(("items", "warnings"), [(1, 1), (2, 0)])
 def test_of_one_item_scores_come_with_a_warning(command_line, captions, monkeypatch, items, warnings):
     score = {"value": 0.0, "low": 0.0, "high": 0.0, "signature": "s", "n": items}
-    monkeypatch.setattr("captionrl.evaluation.score_files.score_files", lambda *_: {"CIDEr-D": score})
+    monkeypatch.setattr("captionrl.evaluation.score_files.score_files", lambda *_, **__: {"h": {"CIDEr-D": score}})
     status, out, err = command_line("score", *captions)
-    assert (status, out.splitlines()[0]) == (0, "CIDEr-D    0.00  [0.00, 0.00]")
+    assert (status, out.splitlines()[0]) == (0, f"{'CIDEr-D':15}   0.00  [0.00, 0.00]")
     assert err.count("captionrl score: of one item CIDEr-D is 0 whatever it says") == err.count("\n") == warnings
 
 

@@ -682,6 +682,10 @@ def test_a_mistake_in_the_overrides_says_so(overrides, message):
         (b"a: \0", "not YAML (unacceptable character"),
         (b"? [a, b]\n: 1", "line 1: not YAML"),
         (b"title: 2001-02-30", "not YAML"),
+        (b"title: !!bool x", "not YAML ('x'); correct it"),
+        (b"title: !!timestamp x", "not YAML ("),
+        (b"title: !!map x", "line 1: not YAML (expected a mapping node"),
+        (b"title: " + b"[" * 100_000 + b"]" * 100_000, "not YAML (nested more than 50 deep)"),
     ],
 )
 def test_a_file_that_is_no_such_yaml_is_one_line(written, text, message):

@@ -16,12 +16,16 @@ from captionrl.features.backbones import MiniResNet, save_mini
 from captionrl.features.store import write_store
 from captionrl.features.weights import read_weights
 from captionrl.files import (
+    MUCH,
     atomic,
     atomic_folder,
+    check_claim,
+    damage_named,
     decode_utf8,
     fingerprint,
     parse_json,
     read_bytes,
+    read_csv,
     read_json,
     sha256,
     sweep,
@@ -114,12 +118,51 @@ def test_a_byte_order_mark_is_no_text():
         (b'{"a": 1,\n "b": oops}', r"^a\.json: line 2, column 7: not JSON"),
         (b"", r"^a\.json: line 1, column 1: not JSON"),
         (b'{"a":\n"\xff"}', r"^a\.json: line 2: not UTF-8 \(byte 0xff\)"),
+        (b"[" * 100_000, r"^a\.json: not JSON that can be read \(nested too deep, or a number too long\)"),
+        (b"9" * 5000, r"^a\.json: not JSON that can be read \(nested too deep, or a number too long\)"),
     ],
 )
 def test_json_faults_name_file_and_line(data, message):
     with pytest.raises(UserError, match=message) as error:
         parse_json(data, "a.json")
     assert "\n" not in str(error.value)
+
+
+def test_a_csv_is_rows_by_its_first_line(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('a,b\n1,"x\ny"\n2\n')
+    assert read_csv(path) == [{"a": "1", "b": "x\ny"}, {"a": "2", "b": ""}]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n1,2\n1,2,3\n", "row 2: more fields than the first line has names; correct it"),
+        (f"a,b\n1,{'x' * 200_000}\n", "line 2: not CSV (field larger than field limit (131072)); correct it"),
+    ],
+)
+def test_csv_faults_name_file_and_place(tmp_path, text, message):
+    path = tmp_path / "a.csv"
+    path.write_text(text)
+    with pytest.raises(UserError) as error:
+        read_csv(path)
+    assert str(error.value) == f"{path}: {message}"
+
+
+def test_whatever_a_library_raises_is_the_files_fault():
+    for error, reason in ((KeyError("a"), "'a'"), (ValueError("odd\n  thing"), "odd thing"), (EOFError(), "EOFError")):
+        with pytest.raises(UserError) as raised, damage_named("a.h5", "damaged", "fetch it again"):
+            raise error
+        assert str(raised.value) == f"a.h5: damaged ({reason}); fetch it again"
+    with pytest.raises(UserError, match=r"^b\.h5: ours"), damage_named("a.h5", "damaged", "fetch it again"):
+        raise UserError("b.h5: ours")
+
+
+def test_few_bytes_are_not_many_of_data():
+    check_claim(MUCH, 1)
+    check_claim(100 * MUCH, MUCH)
+    with pytest.raises(ValueError, match=r"claims to be 268,435,457 bytes, in 2,684,354"):
+        check_claim(MUCH + 1, MUCH // 100)
 
 
 def test_what_cannot_be_read_is_named(tmp_path):
@@ -140,6 +183,7 @@ def test_a_fingerprint_knows_values_but_not_the_order_of_keys():
     shuffled = json.loads(json.dumps(dict(reversed(value.items()))))
     shuffled["sizes"] = {"encoder": 96, "decoder": 192}
     assert fingerprint(value) == fingerprint(shuffled)
+    assert fingerprint("\ud83d") != fingerprint("\ud83e")  # JSON can spell half a character
     for other in ({**value, "rate": 0.2}, {**value, "words": ["é", "a"]}, {**value, "start": "None"}):
         assert fingerprint(other) != fingerprint(value)
 

@@ -119,6 +119,16 @@ def test_work_in_progress_is_listed_and_never_pruned(holder, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("content", ["", "{}", "[]", '"a"', "[" * 100_000])
+def test_a_damaged_identity_stops_no_listing(tmp_path, content):
+    for name in ("a", "b"):
+        with open_state(tmp_path, {"name": name}, f"work {name}") as directory:
+            pass
+    (directory / "identity.json").write_text(content)
+    assert sorted(row["title"] for row in list_states(tmp_path)) == ["(identity.json is damaged)", "work a"]
+    assert len(prune_states(tmp_path, 0)) == 2
+
+
 def test_a_directory_pruned_while_waiting_is_made_anew(holder, tmp_path):
     first, directory = holder(), only(tmp_path)
 

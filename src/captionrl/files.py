@@ -1,7 +1,9 @@
 """Reading and writing files so that nothing is ever half-written, and every complaint names its file."""
 
+import csv
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -11,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from captionrl.errors import UserError
+
+MUCH = 2**28  # bytes: what is smaller may be as dense as it likes, such as a white page
+DENSEST = 100  # bytes of text, features or pictures in one that is stored; text has ten
 
 
 @contextmanager
@@ -62,6 +67,24 @@ def writing(path: Path) -> Iterator[None]:
         raise OSError(number, os.strerror(error.errno) if error.errno else str(error), str(path)) from None
 
 
+@contextmanager
+def damage_named(place: Path | str, fault: str, fix: str) -> Iterator[None]:
+    """Let whatever a library raises on a damaged file be a UserError: where, `fault` with the reason, `fix`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"{place}: {fault} ({reason}); {fix}") from None
+
+
+def check_claim(claimed: int, stored: int) -> None:
+    """Raise ValueError for many bytes that a file claims to be while it stores so few that they can be no data."""
+    if claimed > MUCH and claimed > DENSEST * stored:
+        raise ValueError(f"claims to be {claimed:,} bytes, in {stored:,}")
+
+
 def sweep(directory: Path, names: str = "*") -> None:
     """Remove what processes killed inside `atomic` left of files so named; only where no other can be writing them."""
     for leftover in directory.glob(f".[0-9]*.{names}"):
@@ -99,6 +122,21 @@ def parse_json(data: bytes, name: Path | str) -> Any:
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise UserError(f"{name}: {place}: not JSON ({error.msg}); correct it, or fetch it again") from None
+    except (RecursionError, ValueError):
+        raise UserError(f"{name}: not JSON that can be read (nested too deep, or a number too long)") from None
+
+
+def read_csv(path: Path | str) -> list[dict[str, str]]:
+    """The rows of a CSV file by its first line's names; every fault is a UserError that names the line."""
+    reader = csv.DictReader(io.StringIO(decode_utf8(read_bytes(path), path), newline=""), restval="")
+    try:
+        rows = list(reader)
+    except csv.Error as error:
+        raise UserError(f"{path}: line {reader.reader.line_num}: not CSV ({error}); correct it") from None
+    for number, row in enumerate(rows, start=1):
+        if None in row:
+            raise UserError(f"{path}: row {number}: more fields than the first line has names; correct it")
+    return rows
 
 
 def read_bytes(path: Path | str) -> bytes:
@@ -134,4 +172,4 @@ def digest(path: Path | str, algorithm: str) -> str:
 def fingerprint(value: Any) -> str:
     """A short hash of any JSON value, equal for equal values whatever the order of their keys."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -46,13 +46,21 @@ def list_states(states: Path) -> list[dict[str, Any]]:
         rows.append(
             {
                 "directory": str(identity.parent.relative_to(states)),
-                "title": read_json(identity)["title"],
+                "title": _title(identity),
                 "bytes": sum(path.stat().st_size for path in files),
                 "days": round(max(0.0, time.time() - max(path.stat().st_mtime for path in files)) / 86400, 2),
                 "holder": _holder(identity.parent),
             }
         )
     return sorted(rows, key=lambda row: -row["days"])
+
+
+def _title(identity: Path) -> str:
+    """What the work is. A damaged file stops no listing: it shows which work can be deleted."""
+    try:
+        return str(read_json(identity)["title"])
+    except (UserError, KeyError, TypeError, IndexError):
+        return f"({identity.name} is damaged)"
 
 
 def prune_states(states: Path, days: float, most: float = math.inf) -> list[dict[str, Any]]:
@@ -134,7 +142,7 @@ def _holder(directory: Path) -> str | None:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                with suppress(ValueError):
+                with suppress(ValueError, KeyError, TypeError):
                     facts = json.load(file)
                     job = f", SLURM job {facts['job']}" if facts["job"] else ""
                     return f"process {facts['process']} on {facts['host']}{job}"

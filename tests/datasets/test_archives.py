@@ -7,7 +7,7 @@ import zipfile
 import pytest
 
 from captionrl.datasets import archives
-from captionrl.datasets.archives import read_member, unpack
+from captionrl.datasets.archives import members, read_member, unpack
 from captionrl.errors import UserError
 
 
@@ -105,6 +105,22 @@ def test_a_member_that_would_fill_the_memory_is_not_read(tmp_path, monkeypatch):
         read_member(tmp_path / "a.zip", "a.json")
     fault = "unpacks to more than 50 times its size; do not use this file"
     assert str(error.value) == f"{tmp_path / 'a.zip'}: {fault}"
+
+
+def test_what_is_no_archive_is_said_to_be_none(tmp_path):
+    (tmp_path / "a").write_bytes(b"<html>404</html>" * 100)
+    with pytest.raises(UserError, match=r"a: cannot be unpacked \(invalid header\); fetch it again"):
+        unpack(tmp_path / "a", tmp_path / "out")
+
+
+def test_a_member_without_a_name_is_no_crash(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        info = zipfile.ZipInfo()
+        info.filename = info.orig_filename = ""
+        file.writestr(info, b"nothing")
+        file.writestr("a.json", b"{}")
+    assert members(tmp_path / "a.zip") == ["", "a.json"]
+    assert read_member(tmp_path / "a.zip", "a.json") == b"{}"
 
 
 def test_damaged_zips_are_named(tmp_path):

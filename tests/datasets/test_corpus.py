@@ -35,3 +35,8 @@ def test_an_unsound_corpus_cannot_be_made(items, captions, message):
 
 def test_a_split_may_be_empty():
     assert Corpus("toy", ITEMS[:1], {"a": ["one"]}, "by hand").split("val") == []
+
+
+def test_files_that_it_was_read_from_are_named():
+    with pytest.raises(UserError, match=r"^toy \(a\.json, b\.zip\): has no item; add some"):
+        Corpus("toy", [], {}, "by hand", ("a.json", "b.zip"))

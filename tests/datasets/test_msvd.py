@@ -50,6 +50,7 @@ def test_clips_in_no_list_are_left_out_and_counted(raw):
         (MSVD_CAPTIONS, TEXT + "lonely_0_1\n", r"line 7: 'lonely_0_1'; must be CLIP CAPTION"),
         (MSVD_MAPPING, NUMBERS + "abc_0_4 1202\n", r"line 4: .*must be CLIP vidN"),
         (MSVD_MAPPING, NUMBERS + "abc_0_4 vid1971\n", r"line 4: .*N from 1 to 1970"),
+        (MSVD_MAPPING, NUMBERS + f"abc_0_4 vid{'9' * 5000}\n", r"line 4: .*must be CLIP vidN"),
         (MSVD_MAPPING, NUMBERS + "abc_0_4 vid0\n", r"line 4: .*N from 1 to 1970"),
         (MSVD_MAPPING, NUMBERS + "abc_0_4 vid1\n", r"line 4: vid1 is listed already .*line 2"),
         (MSVD_MAPPING, NUMBERS + "abc_0_4 vid2\n", r"line 4: abc_0_4 has no caption"),

@@ -1,12 +1,14 @@
 import hashlib
 import json
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from captionrl.datasets.corpus import Corpus, Item
+from captionrl.datasets.parquet import read_table
 from captionrl.datasets.prepare import describe, prepare
-from captionrl.datasets.prepared import load_captions
+from captionrl.datasets.prepared import SCHEMA, load_captions
 from captionrl.errors import UserError
 from captionrl.text import ptb
 from captionrl.text.punctuation import strip_punctuation
@@ -122,3 +124,11 @@ def test_a_caption_without_tokens_is_refused(monkeypatch):
     monkeypatch.setattr(ptb, "tokenize", lambda captions: [[] for _ in captions])
     with pytest.raises(UserError, match="toy: item b: a caption without a single token"):
         describe(CORPUS, 1)
+
+
+def test_a_value_repeated_for_ever_is_refused(tmp_path):
+    """Thirty million rows of nothing take a few kilobytes of Parquet."""
+    rows = pa.table({"item": pa.nulls(30_000_000, pa.string())})
+    pq.write_table(rows, tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"a\.parquet: not readable \(claims to be [\d,]+ bytes, in [\d,]+\); prepare"):
+        read_table(tmp_path / "a.parquet", SCHEMA, "prepare the corpus again")

@@ -34,7 +34,19 @@ def test_scores_come_back_to_the_last_bit(corpus, tmp_path):
     assert (tmp_path / "scores.json").read_bytes() == first
 
 
-@pytest.mark.parametrize("content", [[], {}, {"scores": {"BLEU-4": 1}, "provenance": {}}])
+@pytest.mark.parametrize(
+    "content",
+    [
+        [],
+        {},
+        {"scores": {"BLEU-4": 1}, "provenance": {}},
+        {
+            "scores": {"BLEU-4": {"value": 1, "items": {"a": 1}, "statistics": [1], "signature": "BLEU-4"}},
+            "provenance": {},
+        },
+        {"scores": {}, "provenance": "here"},
+    ],
+)
 def test_any_other_json_is_refused(tmp_path, content):
     (tmp_path / "scores.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match="not a score file"):

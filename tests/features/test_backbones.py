@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file, save
 
 from captionrl.config.backbones import BACKBONES
 from captionrl.errors import UserError
@@ -75,6 +76,14 @@ def test_heads_live_in_the_weights_file(mini_weights, tmp_path):
     assert {name: tuple(value.shape) for name, value in logits.items()} == {"actor": (2, 5), "action": (2, 7)}
     save_mini(model, tmp_path / "again.safetensors")
     assert sha256(tmp_path / "again.safetensors") == sha256(mini_weights)
+
+
+@pytest.mark.parametrize("heads", ["{", "[]", '{"actor": "5"}', '{"actor": 1000000000}', '{"nobody": 5}', '{"a.b": 5}'])
+def test_heads_that_are_not_the_weights_are_refused(mini_weights, tmp_path, heads):
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(save(load_file(mini_weights), {"heads": heads}))
+    with pytest.raises(UserError, match=r"a\.safetensors: not weights of the mini backbone"):
+        load_mini(path)
 
 
 def test_normalise():

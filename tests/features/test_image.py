@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from captionrl.features import image as module
-from captionrl.features.image import MediaError
+from captionrl.features.image import MediaError, check_size, read_still
 from captionrl.features.resize import Resize
 from captionrl.features.video import sample_frames
 
@@ -241,3 +241,22 @@ def test_real_photographs_are_read():
                 upright = ImageOps.exif_transpose(image).convert("RGB")
                 assert upright.size == (image.size[::-1] if turned else image.size)
                 assert np.array_equal(read(path), np.asarray(upright))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparency_is_shown_on_white_beyond_one_strip(tmp_path, mode):
+    generator = np.random.default_rng(0)
+    picture = Image.fromarray(generator.integers(0, 256, (600, 5, 4), dtype=np.uint8))
+    options = {"transparency": 3} if mode == "P" else {}
+    (picture.convert("RGB").quantize(8) if mode == "P" else picture.convert(mode)).save(tmp_path / "a.png", **options)
+    with Image.open(tmp_path / "a.png") as image:
+        whole = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA")).convert("RGB")
+    np.testing.assert_array_equal(read_still(tmp_path / "a.png", None), np.asarray(whole))
+
+
+def test_many_pixels_in_a_small_file_are_refused(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(bytes(1000))
+    check_size(path, 9000, 9000)
+    with pytest.raises(MediaError, match=r"10000 x 10000 pixels: claims to be 300,000,000 bytes, in 1,000; scale it"):
+        check_size(path, 10_000, 10_000)

@@ -551,10 +551,12 @@ def test_a_shape_that_is_a_lie_takes_no_memory(refused, tmp_path, shape):
 def test_a_shape_beyond_all_reason_takes_no_memory(refused, tmp_path):
     """HDF5 and torch's files may really say it in few bytes."""
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        file.create_dataset(CLIPS[0], (10**9, 2048), np.float32, chunks=(1, 2048))
-    assert "[1000000000, 2048], more than 536870912 numbers" in refused(tmp_path / "a.h5", CLIPS[:1])
-    torch.save({CLIPS[0]: torch.zeros(1).expand(10**6, 2048)}, tmp_path / "a.pt")
-    assert "[1000000, 2048], more than 536870912 numbers" in refused(tmp_path / "a.pt", CLIPS[:1])
+        file.create_dataset(CLIPS[0], (2**16, 2048), np.float32, chunks=(1, 2048))
+    assert "damaged (claims to be 536,870,912 bytes, in 1,400)" in refused(tmp_path / "a.h5", CLIPS[:1])
+    torch.save({CLIPS[0]: torch.zeros(1).expand(2**16, 2048)}, tmp_path / "a.pt")
+    assert "damaged (claims to be 536,870,912 bytes, in 1," in refused(tmp_path / "a.pt", CLIPS[:1])
+    np.savez_compressed(tmp_path / "a.npz", **{CLIPS[0]: np.zeros((2**16, 2048), np.float32)})
+    assert "damaged (claims to be 536,871,040 bytes, in 521," in refused(tmp_path / "a.npz", CLIPS[:1])
     (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", 2**60) + b"{" + bytes(100))
     assert "cut off or damaged (" in refused(tmp_path / "a.safetensors", CLIPS[:1])
 

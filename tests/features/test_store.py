@@ -101,6 +101,24 @@ def test_part_of_a_store_is_none(path):
         FeatureStore(path)
 
 
+def test_zeros_in_the_heap_of_attributes_are_noticed_before_hdf5_reads_them_for_ever(path):
+    data = path.read_bytes()
+    at = data.rindex(b"GCOL\1\0\0\0") + 16  # its first object
+    path.write_bytes(data[:at] + bytes(64) + data[at + 64 :])
+    with pytest.raises(UserError, match=r"not a whole feature store \(its attributes are cut off\)"):
+        FeatureStore(path)
+
+
+def test_a_damaged_item_is_named(path):
+    data = path.read_bytes()
+    at = data.rindex(b"OHDR", 0, data.index(b"GCOL"))  # the header of the last data set, items; before it the features'
+    at = data.rindex(b"OHDR", 0, at)
+    path.write_bytes(data[: at + 20] + b"\xff" + data[at + 21 :])
+    store = FeatureStore(path)
+    with pytest.raises(UserError, match=rf"{path}: .*: not a whole feature store \(.*checksum"):
+        [store.read(item) for item in store.items]
+
+
 def test_an_error_while_writing_leaves_nothing(tmp_path):
     def arrays():
         yield "a", np.zeros((1, 4), np.float16)

@@ -66,6 +66,12 @@ def test_tables_that_do_not_belong_together_are_refused(tmp_path, rows, message)
         compare(table(tmp_path / "ours.csv", *rows), published)
 
 
+def test_a_metric_with_half_an_interval_is_none(tmp_path):
+    path = tmp_path / "half.csv"
+    path.write_text("method,source,seeds,corpus,scale,CIDEr-D,CIDEr-D_low\na,ours,3,coco,mini,3,2\n")
+    assert "0 of 0 numbers lie within" in compare(path, path)
+
+
 def test_a_file_that_is_not_there_is_one_line(tmp_path):
     with pytest.raises(UserError, match=r"nothing.csv: "):
         compare(tmp_path / "nothing.csv", tmp_path / "nothing.csv")

@@ -50,6 +50,21 @@ def test_what_could_not_be_computed_is_left_out(tmp_path):
     assert read_tables([tmp_path / "t.csv"]) == {"t": {"XE": {"METEOR": 25.0}}}
 
 
+@pytest.mark.parametrize("row", ["XE,ours,much,24.0", "XE"])
+def test_what_is_no_table_is_named(tmp_path, row):
+    header = "method,source,METEOR,METEOR_low" if "," in row else "method"
+    (tmp_path / "t.csv").write_text(f"{header}\n{row}\n")
+    with pytest.raises(UserError, match=r"t\.csv: no table of captionrl \("):
+        read_tables([tmp_path / "t.csv"])
+
+
+def test_curves_of_several_lengths_are_named(tmp_path, curves):
+    (path, *_) = [path for path in curves if "rl-baseline" in path.parts]
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(UserError, match=r"seed1\.csv: no validation curve, or not as long as those of other seeds"):
+        write_metrics(PAPER, TABLES, curves, tmp_path / "metrics.json")
+
+
 def test_equal_tables_give_equal_bytes(tmp_path, curves):
     write_metrics(PAPER, TABLES, curves, tmp_path / "a/metrics.json")
     write_metrics(PAPER, TABLES[::-1], curves[::-1], tmp_path / "b/metrics.json")
@@ -88,3 +103,14 @@ def test_a_missing_curve_is_named(tmp_path, curves):
     rest = [path for path in curves if "rl-baseline" not in path.parts]
     with pytest.raises(UserError, match="hrl/rl-baseline/rl on charades-mini: no validation curve"):
         write_metrics(PAPER, TABLES, rest, tmp_path / "metrics.json")
+
+
+@pytest.mark.parametrize("phases", [2, 3])
+def test_no_phase_is_drawn_over_an_earlier_one(tmp_path, curves, monkeypatch, phases):
+    lineage = [("xe-baseline", "xe"), ("rl-baseline", "rl"), ("rl-baseline", "rl")][:phases]
+    monkeypatch.setattr(type(PAPER), "lineage", lambda *_: lineage)
+    write_metrics(PAPER, TABLES, curves, tmp_path / "metrics.json")
+    rows = (tmp_path / "curves/charades-mini-rl-baseline.csv").read_text().splitlines()[1:]
+    updates = [int(row.split(",")[0]) for row in rows]
+    assert updates == sorted(updates)
+    assert updates[-1] == 20 * phases

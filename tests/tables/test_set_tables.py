@@ -163,6 +163,14 @@ def test_a_tradeoff_is_a_point_a_row_of_ours(table):
         draw_tradeoff(PAPER, figure, {})
 
 
+def test_a_tradeoff_of_a_table_without_its_rows_names_it(tmp_path):
+    figure = TradeoffFigure(title="t", corpus="coco-mini", table="s", x="Div-1", y="CIDEr-D")
+    path = tmp_path / "s.csv"
+    path.write_text("method,source\nXE,ours\n")
+    with pytest.raises(UserError, match=r"s\.csv: not the numbers of this figure \("):
+        draw_tradeoff(PAPER, figure, {figure.table: path})
+
+
 STACKCAP = Path(__file__).parents[2] / "papers/stackcap"
 STAGES = {"title": "Stages", "corpus": "coco", "metrics": ["CIDEr-D"], "baseline": "lstm", "control": "lstm-xe"}
 

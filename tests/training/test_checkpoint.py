@@ -69,6 +69,12 @@ def test_what_is_no_checkpoint_is_refused(world, tmp_path):
         "sizes unknown": with_card(sizes={"width": 5}),
         "words missing": with_card(words=metadata["words"][:-1]),
         "width of others": with_card(features=7),
+        "width beyond reason": with_card(features=10**9),
+        "sizes beyond reason": with_card(sizes=metadata["sizes"] | {"decoder": 10**5}),
+        "a number as text": with_card(fps="fast"),
+        "settings missing": with_card(settings={"max_frames": 5}),
+        "settings no mapping": with_card(settings=[]),
+        "card nested deep": with_metadata({"captionrl": "[" * 100_000}),
     }
     for name, content in damages.items():
         path.write_bytes(content)

@@ -20,7 +20,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from captionrl.files import read_json
+    from captionrl.files import damage_named, read_json
     from captionrl.tables.formats import write
     from captionrl.tables.table import build
 
@@ -29,5 +29,6 @@ def run(args: Namespace) -> None:
     for path in args.scores:  # …/RUN/seedK.json
         scores.setdefault(path.parent.name, []).append(path)
     metadata = read_json(args.metadata)
-    items = metadata["splits"]["test"]["items"]
-    write(*build(arguments.load(args, paper), table, args.scale, metadata["origin"], scores, items), args.out)
+    with damage_named(args.metadata, "not the metadata of a corpus", "prepare it again"):
+        origin, items = metadata["origin"], metadata["splits"]["test"]["items"]
+    write(*build(arguments.load(args, paper), table, args.scale, origin, scores, items), args.out)

@@ -13,6 +13,8 @@ from captionrl.errors import UserError
 from captionrl.files import decode_utf8, read_bytes
 from captionrl.pipeline import PIPELINE
 
+DEEPEST = 50  # mappings and lists in one another; papers have six
+
 
 class Params(Strict):
     """params.yaml: what a user sets."""
@@ -41,7 +43,7 @@ class Params(Strict):
 
 
 def load_params(path: Path | str = "params.yaml") -> Params:
-    return _validate(Params, _read_yaml(path), str(path))
+    return _validate(Params, read_yaml(path), str(path))
 
 
 def load_paper(directory: Path | str, scale: str, overrides: dict[str, Any] | None = None) -> Paper:
@@ -83,7 +85,7 @@ def resolve(directory: Path | str, scale: str, overrides: dict[str, Any] | None)
     directory = Path(directory)
     raw: dict[str, Any] = {}
     for path in files_of(directory, scale):
-        raw = overlay(raw, _read_yaml(path))
+        raw = overlay(raw, read_yaml(path))
         paper = _validate(Paper, raw, str(path))
         if paper.paper != directory.name:
             raise UserError(f"{path}: paper: {paper.paper}; must be {directory.name}, as the directory is called")
@@ -113,7 +115,7 @@ class UniqueKeys(yaml.CSafeLoader):  # libyaml's parser, ten times as fast as Py
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
-        for key, _ in node.value:
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():  # !!map may stand before a word
             if not isinstance(key, yaml.ScalarNode):
                 raise yaml.MarkedYAMLError(problem="a key must be a word", problem_mark=key.start_mark)
             if key.value in seen and key.value != "<<":
@@ -122,18 +124,30 @@ class UniqueKeys(yaml.CSafeLoader):  # libyaml's parser, ten times as fast as Py
         return super().construct_mapping(node, deep)
 
 
-def _read_yaml(path: Path | str) -> dict[str, Any]:
+def read_yaml(path: Path | str) -> dict[str, Any]:
+    """A mapping in YAML; every fault is a UserError that names the line."""
     text = decode_utf8(read_bytes(path), path)
     try:
+        _check_depth(text)
         raw = yaml.load(text, UniqueKeys)  # a safe loader
     except yaml.MarkedYAMLError as error:
         line = min(error.problem_mark.line if error.problem_mark else 0, text.count("\n")) + 1  # not behind the end
         raise UserError(f"{path}: line {line}: not YAML ({error.problem}); correct this line") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
-        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    except Exception as error:  # whatever PyYAML makes of a date that is none, or of a tag before what it does not fit
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{path}: not YAML ({reason}); correct it") from None
     if not isinstance(raw, dict):
         raise UserError(f"{path}: must be a mapping of keys to values")
     return raw
+
+
+def _check_depth(text: str) -> None:
+    """libyaml's parser tells of one thing after the other; what makes values of them crashes where they nest deep."""
+    depth = 0
+    for event in yaml.parse(text, UniqueKeys):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise yaml.YAMLError(f"nested more than {DEEPEST} deep")
 
 
 def _validate(model: type[Model], raw: dict[str, Any], file: str, place: str = "") -> Model:

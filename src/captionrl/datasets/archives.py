@@ -2,9 +2,11 @@
 
 import fcntl
 import gzip
+import lzma
 import os
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -17,9 +19,9 @@ from typing import IO, Any
 from captionrl.errors import UserError
 from captionrl.files import writing
 
-# All that zipfile raises on a damaged, encrypted or exotically compressed file.
-BAD_ZIP = (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, OSError)
-BAD_TAR = (tarfile.TarError, zlib.error, EOFError, OSError)
+# All that zipfile raises on a damaged, encrypted or exotically compressed file; and tarfile.
+BAD_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, EOFError, OSError, ValueError, struct.error)
+BAD_TAR = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, ArithmeticError)
 # What an archive may hold. COCO's largest has 118,287 members; captions shrink to a fifth, media not at all.
 MEMBERS = 400_000
 DIRECTORY = 40_000_000  # bytes of a zip's list of members, which is read as a whole
@@ -34,7 +36,7 @@ def members(archive: Path) -> list[str]:
     """The names of the files in a zip, without directories and macOS's `__MACOSX/` shadows."""
     try:
         with _open_zip(archive) as file:
-            names = [info.filename for info in file.infolist() if not info.is_dir()]
+            names = [info.filename for info in file.infolist() if not info.filename.endswith("/")]
     except BAD_ZIP as error:
         raise UserError(f"{archive}: not a readable zip ({error}); fetch it again") from None
     return [name for name in names if not name.startswith("__MACOSX/")]
@@ -123,7 +125,7 @@ def _contents(archive: Path) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]
                 kind = stat.S_IFMT(info.external_attr >> 16)
                 if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                     raise UserError(f"{archive}: {info.filename!r}: a link or a device; do not use this file")
-                yield info.filename, info.file_size, None if info.is_dir() else partial(file.open, info)
+                yield info.filename, info.file_size, None if info.filename.endswith("/") else partial(file.open, info)
         return
     with open(archive, "rb") as raw:
         packed = raw.read(2) == b"\x1f\x8b"

@@ -4,6 +4,7 @@ The list is a table that people can read, TSV: attribute, part of speech, traini
 forms. A clip has an attribute if one of its captions has one of these forms.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,7 @@ class Attributes:
         listed = []
         for at, row in rows:
             fields = row.split("\t")
-            if len(fields) != 5 or not (fields[2].isdecimal() and fields[3].isdecimal()):
+            if len(fields) != 5 or not all(re.fullmatch(r"\d{1,9}", field) for field in fields[2:4]):
                 raise UserError(f"{at}: must be {HEADER.expandtabs(1)}, with tabs between; make the list again")
             listed.append(Attribute(fields[0], fields[1], int(fields[2]), int(fields[3]), tuple(fields[4].split(" "))))
         return cls(tuple(listed))

@@ -36,24 +36,25 @@ class Corpus:
     files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        place = f"{self.name} ({', '.join(self.files)})" if self.files else self.name
         if not self.items:
-            raise UserError(f"{self.name}: has no item; add some")
+            raise UserError(f"{place}: has no item; add some")
         for id, count in Counter(item.id for item in self.items).items():
             # Ids become file names, HDF5 keys and lines of split files: one plain word each.
             if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", id):
-                raise UserError(f"{self.name}: item {id!r}: an id may hold only letters, digits and - _ . ; rename it")
+                raise UserError(f"{place}: item {id!r}: an id may hold only letters, digits and - _ . ; rename it")
             if count > 1:
-                raise UserError(f"{self.name}: item {id}: listed {count} times; keep one")
+                raise UserError(f"{place}: item {id}: listed {count} times; keep one")
         if strange := self.captions.keys() - {item.id for item in self.items}:
-            raise UserError(f"{self.name}: item {min(strange)}: has captions but is not listed; add it or drop them")
+            raise UserError(f"{place}: item {min(strange)}: has captions but is not listed; add it or drop them")
         for item in self.items:
             captions = self.captions.get(item.id, [])
             if item.split not in SPLITS:
-                raise UserError(f"{self.name}: item {item.id}: split {item.split!r}; must be one of {SPLITS}")
+                raise UserError(f"{place}: item {item.id}: split {item.split!r}; must be one of {SPLITS}")
             if not captions or not all(caption.strip() for caption in captions):
-                raise UserError(f"{self.name}: item {item.id}: no caption, or an empty one; caption it or drop it")
+                raise UserError(f"{place}: item {item.id}: no caption, or an empty one; caption it or drop it")
             if SURROGATE.search("".join(captions)):
-                raise UserError(f"{self.name}: item {item.id}: a caption holds half a character (a surrogate); fix it")
+                raise UserError(f"{place}: item {item.id}: a caption holds half a character (a surrogate); fix it")
 
     def split(self, split: str) -> list[Item]:
         return [item for item in self.items if item.split == split]

@@ -1,5 +1,6 @@
 """The files of `downloads.yaml`: what they are, where they come from, whether they are there and whole."""
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterable
@@ -8,10 +9,10 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
 
 from captionrl.config.base import complaint
+from captionrl.config.load import read_yaml
 from captionrl.datasets.archives import read_member
 from captionrl.datasets.corpus import Corpus
 from captionrl.errors import UserError
@@ -95,11 +96,9 @@ def manifest() -> dict[str, list[Entry]]:
 @cache
 def read_manifest(path: Path) -> dict[str, list[Entry]]:
     """Raises UserError with the place of what is no manifest."""
+    raw = read_yaml(path)
     try:
-        raw = yaml.safe_load(decode_utf8(read_bytes(path), path))
         return TypeAdapter(dict[Word, list[Entry]]).validate_python(raw)
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
     except ValidationError as error:
         raise UserError(f"{path}: {complaint(error, Entry)}") from None
 
@@ -210,4 +209,10 @@ def present(files: Iterable[str], raw: Path, allowed_failures: int = 0) -> dict[
 
 
 def file_size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
+    """In bytes; 0 where there is none, nor can be one of such a name."""
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return 0

@@ -21,7 +21,7 @@ def read(name: str, raw: Path) -> Corpus:
     place = str(raw / MSVD_MAPPING)
     numbered: dict[int, tuple[str, str]] = {}  # clip and place by number
     for at, line in lines(annotation(raw, MSVD_MAPPING), place):
-        match = re.fullmatch(r"(\S+)\s+vid(\d+)", line)
+        match = re.fullmatch(r"(\S+)\s+vid(\d{1,9})", line)
         number = int(match[2]) if match else 0
         if match is None or not 1 <= number <= MSVD_LAST["test"]:
             raise UserError(f"{at}: {line[:80]!r}; must be CLIP vidN, N from 1 to {MSVD_LAST['test']}; fix the line")

@@ -11,7 +11,7 @@ from nltk import Tree
 
 from captionrl.datasets.archives import unpack
 from captionrl.errors import UserError
-from captionrl.files import fingerprint, writing
+from captionrl.files import damage_named, fingerprint, writing
 from captionrl.interrupt import Interrupted, stop_flag
 from captionrl.provenance import code_version
 from captionrl.state import open_state
@@ -64,7 +64,8 @@ def _parse(
     """Each sentence's result is a line of the journal at once."""
     known = journal.read_bytes() if journal.exists() else b""
     whole = known[: known.rfind(b"\n") + 1]  # but for a line that a killed process left half-written
-    found = [json.loads(line) for line in whole.splitlines()]
+    with damage_named(journal, "not a whole journal", "remove it to parse anew"):
+        found = [json.loads(line) for line in whole.splitlines()]
     if len(found) == len(sentences):
         return found
     with writing(journal), open(journal, "ab") as file, stop_flag() as stopped:

@@ -46,7 +46,10 @@ def read_scores(path: Path | str) -> tuple[dict[str, Result], dict[str, Any]]:
         results = {}
         for metric, score in content["scores"].items():
             statistics = np.array(score["statistics"], dtype=np.float64)
-            results[metric] = Result(metric, score["value"], score["items"], statistics, score["signature"])
-        return results, content["provenance"]
-    except (KeyError, TypeError, AttributeError, ValueError):
+            items = {id: float(value) for id, value in score["items"].items()}
+            if statistics.ndim != 2 or len(statistics) != len(items):
+                raise ValueError(f"statistics {list(statistics.shape)} of {len(items)} items")
+            results[metric] = Result(metric, float(score["value"]), items, statistics, score["signature"])
+        return results, dict(content["provenance"])
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError):
         raise UserError(f"{path}: not a score file; write it anew with `captionrl score`") from None

@@ -10,7 +10,7 @@ from captionrl.evaluation.captions import read_hypotheses, read_references
 from captionrl.evaluation.metrics import evaluate_systems
 from captionrl.evaluation.results import write_scores
 from captionrl.evaluation.spice import why_not
-from captionrl.files import fingerprint, read_json, sha256
+from captionrl.files import damage_named, fingerprint, read_json, sha256
 
 
 def evaluate_predictions(
@@ -65,13 +65,18 @@ def _read(predictions: Path) -> dict[str, Any]:
 
 
 def _provenance(checkpoint: Path, predictions: Path) -> dict[str, Any]:
-    trained = read_json(checkpoint.with_suffix(".json"))
+    path = checkpoint.with_suffix(".json")
+    trained = read_json(path)
+    with damage_named(path, "not the provenance of a checkpoint", "train it again"):
+        facts = {key: trained[key] for key in ("seed", "hours", "slurm_job", "code", "commit", "command")}
+        sees = trained["config"]["run"]["visual_input"]
+        features = trained["inputs"]["features"]["backbone"] if sees else "none"
     return {
         "checkpoint": str(checkpoint),
         "checkpoint_sha256": sha256(checkpoint),
         "predictions": str(predictions),
         "predictions_sha256": sha256(predictions),
-        **{key: trained[key] for key in ("seed", "hours", "slurm_job", "code", "commit", "command")},
+        **facts,
         "config": fingerprint(trained["config"]),
-        "features": trained["inputs"]["features"]["backbone"] if trained["config"]["run"]["visual_input"] else "none",
+        "features": features,
     }

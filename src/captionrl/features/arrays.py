@@ -6,10 +6,9 @@ leads to another file, and a shape is known before memory is taken for it.
 
 import math
 import pickle
-import struct
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import EllipsisType
@@ -18,19 +17,18 @@ from typing import IO, Any, TypeAlias
 import h5py
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
-from captionrl.datasets.archives import BAD_ZIP
 from captionrl.errors import UserError
 from captionrl.features.store import LOCKING
+from captionrl.files import check_claim, damage_named
 
 NAMES = ("feat", "features", "x")  # what an item's array is called if nobody says
 PICKLES = (".pkl", ".pickle", ".pck", ".p")
 FLOATS = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}  # by safetensors' names
 TORCH = b"l\xfc\x9cF\xf9 j\xa8P\x19"  # torch.save's magic number, in files that are no zip
 FEW = 5  # names in a message
-# All that the readers raise on a damaged file.
-DAMAGED = (*BAD_ZIP, SafetensorError, ValueError, KeyError, TypeError, struct.error, MemoryError)
+DAMAGED = ("cut off or damaged", "copy or extract it again")
 SAVE = "numpy.savez({}, **({{str(name): data[name] for name in data}} if isinstance(data, dict) else {{'feat': data}}))"
 
 
@@ -65,6 +63,7 @@ class Group(Mapping[str, Any]):
         found = self.group[name]
         if not isinstance(found, h5py.Dataset) or found.is_virtual or found.external:
             raise UserError(f"{self.path}: {name}: no data set with its data in this file; copy them into it")
+        check_claim(found.nbytes, self.path.stat().st_size)
         return Array(found.shape or (), found.dtype.name, lambda index: np.asarray(found[index]))
 
     def __iter__(self) -> Iterator[str]:
@@ -101,12 +100,13 @@ class Members(Mapping[str, Any]):
                 array: np.ndarray = np.frombuffer(file.read(), dtype).reshape(shape, order=order)[index]
             return array
 
-        with damage_named(f"{self.path}: {name}"), self.archive.open(info) as file:
+        with damage_named(f"{self.path}: {name}", *DAMAGED), self.archive.open(info) as file:
             shape, _, dtype = _header(file)
             if dtype.hasobject:
                 open_it = f"import numpy; data = numpy.load({str(self.path)!r}, allow_pickle=True)"
                 arrays = "**{name: numpy.asarray(data[name].tolist()) for name in data}"
                 raise _refusal(self.path, open_it, f"numpy.savez({str(self.path)!r}, {arrays})")
+            check_claim(info.file_size, info.compress_size)
             if info.file_size != file.tell() + _bytes(shape, dtype):
                 raise ValueError(f"{dtype.name} {list(shape)} in {info.file_size} bytes")
         return Array(shape, dtype.name, load, by_row=False)
@@ -127,7 +127,7 @@ def open_arrays(path: Path, stack: ExitStack) -> Node:
     Raises UserError for a file that is empty, damaged or none of these, and for a pickle, with two lines of Python that
     make an .npz of it.
     """
-    with damage_named(str(path)):
+    with damage_named(path, *DAMAGED):
         with open(path, "rb") as file:
             start = file.read(32)
         if not start:
@@ -150,16 +150,6 @@ def open_arrays(path: Path, stack: ExitStack) -> Node:
     raise UserError(
         f"{path}: neither .npy, .npz, HDF5, torch's, safetensors nor a .tsv of features; convert it to .npz"
     )
-
-
-@contextmanager
-def damage_named(place: str) -> Iterator[None]:
-    """Let what readers raise on a damaged file be a UserError that names `place`."""
-    try:
-        yield
-    except DAMAGED as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"{place}: cut off or damaged ({reason}); copy or extract it again") from None
 
 
 def pick(node: Node, key: str | None, place: str) -> Array:
@@ -195,7 +185,7 @@ def _save(path: Path) -> str:
 def _refusal(path: Path, *lines: str) -> UserError:
     what = "a pickle, which runs whatever code is in it when it is read"
     how = "if you trust it, make an .npz of it with these two lines of Python"
-    return UserError("\n".join([f"{path}: {what}; {how}:", *lines]))
+    return UserError(f"{path}: {what}; {how}:", *lines)
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], Any, np.dtype]:
@@ -235,17 +225,19 @@ def _torch(path: Path) -> Node:
         raise _refusal(path, open_it, _save(path)) from None
     except Exception as error:  # whatever torch's unpickler stumbles over: KeyError, struct.error, AssertionError ...
         raise ValueError(str(error)) from None
-    node = _tensors(loaded)
+    node = _tensors(loaded, path.stat().st_size)
     if node is None:
         raise UserError(f"{path}: holds a {type(loaded).__name__}; features are a tensor, or tensors by name")
     return node
 
 
-def _tensors(value: Any) -> Node | None:
+def _tensors(value: Any, stored: int) -> Node | None:
+    """`stored`: the bytes of their file; an expanded tensor has fewer numbers than it shows."""
     if isinstance(value, torch.Tensor) and value.layout == torch.strided and not value.is_quantized:
+        check_claim(value.nbytes, stored)
         return Array(tuple(value.shape), str(value.dtype).removeprefix("torch."), lambda index: _numpy(value[index]))
     if isinstance(value, dict):
-        nodes = {str(name): _tensors(part) for name, part in value.items()}
+        nodes = {str(name): _tensors(part, stored) for name, part in value.items()}
         return {name: node for name, node in nodes.items() if node is not None}
     return None
 

@@ -139,9 +139,11 @@ def load_mini(path: Path | str) -> MiniResNet:
     try:
         with safe_open(path, "pt") as file:
             heads = json.loads(file.metadata()["heads"])
-    except (SafetensorError, KeyError, TypeError):
-        raise UserError(f"{path}: not weights of the mini backbone (no `heads` in its metadata)") from None
-    model = MiniResNet(heads)
+        if any(weights[f"heads.{name}.bias"].shape != (values,) for name, values in heads.items()):
+            raise ValueError
+        model = MiniResNet(heads)
+    except (SafetensorError, AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        raise UserError(f"{path}: not weights of the mini backbone (wrong or no `heads` in its metadata)") from None
     fill(model, weights, Path(path), "mini")
     return model
 

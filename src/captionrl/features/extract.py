@@ -27,9 +27,9 @@ import torch
 from captionrl.errors import UserError
 from captionrl.features.image import MediaError
 from captionrl.features.resize import Resize
-from captionrl.features.store import FeatureStore, check_item_ids, write_store
+from captionrl.features.store import DAMAGED, FeatureStore, check_item_ids, write_store
 from captionrl.features.video import read_clip
-from captionrl.files import fingerprint, sweep, write_json
+from captionrl.files import damage_named, fingerprint, sweep, write_json
 from captionrl.interrupt import Interrupted, stop_flag
 from captionrl.progress import progress
 from captionrl.state import open_state
@@ -110,7 +110,7 @@ def extract(
         failures = {item: cause for shard in shards for item, cause in shard.failures.items()}
         if len(failures) > allowed_failures:
             fix = "repair or fetch their files and run again, the others are kept"
-            raise UserError(complaint(failures, len(items), allowed_failures, fix))
+            raise UserError(*complaint(failures, len(items), allowed_failures, fix))
         sweep(out.parent, f"{out.stem}.*")
         summary = write_store(out, (pair for shard in shards for pair in shard.read()), attributes)
         summary["failures"] = failures
@@ -118,12 +118,12 @@ def extract(
     return summary
 
 
-def complaint(failures: Mapping[str, str], items: int, allowed: int, fix: str) -> str:
+def complaint(failures: Mapping[str, str], items: int, allowed: int, fix: str) -> list[str]:
     """Too many of `items` items failed: which {item: cause}, and what to do."""
     lines = [f"  {item}: {cause}" for item, cause in islice(failures.items(), SHOWN)]
     if len(failures) > SHOWN:
         lines.append(f"  ... and {len(failures) - SHOWN} more")
-    return f"{len(failures)} of {items} items have no features ({allowed} may fail); {fix}:\n" + "\n".join(lines)
+    return [f"{len(failures)} of {items} items have no features ({allowed} may fail); {fix}:", *lines]
 
 
 class Shard:
@@ -135,7 +135,7 @@ class Shard:
         self.failures: dict[str, str] = {}  # item -> cause
         kept: set[str] = set()
         if path.exists():
-            with h5py.File(path, "r") as file:
+            with damage_named(path, *DAMAGED), h5py.File(path, "r") as file:
                 stamps = json.loads(file.attrs["stamps"])
                 kept = {item for item in file["features"] if stamps[item] == self.stamps[item]}
         self.missing = [(item, media) for item, media in items if item not in kept]

@@ -17,9 +17,11 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from captionrl.errors import UserError
 from captionrl.features.resize import Resize
+from captionrl.files import check_claim
 
 MAX_PIXELS = 2**27  # a 100-megapixel photograph, 400 MB as RGB; what claims to be larger is taken for a bomb
 MAX_FRAMES = 10_000  # sampled of a file: an hour at 3 a second; what claims more has a corrupt time stamp, or is a film
+STRIP = 256  # rows
 STILLS = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF....WEBP|BM|II\*\0|MM\0\*", re.DOTALL)  # their first bytes
 HEIF = re.compile(rb"....ftyp(avif|avis|mif1|msf1|hei[cmsx]|hev[cmsx])", re.DOTALL)
 JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
@@ -110,9 +112,13 @@ def _jpeg_ends(data: bytes) -> bool:
 
 
 def check_size(path: Path, width: int, height: int) -> None:
-    """Raises MediaError for no pixel, and for more than MAX_PIXELS."""
+    """Raises MediaError for no pixel, for more than MAX_PIXELS, and for many in a small file."""
     if not 0 < width * height <= MAX_PIXELS:
         raise MediaError(path, f"{width} x {height} pixels, not 1 to {MAX_PIXELS}; scale it down")
+    try:
+        check_claim(3 * width * height, path.stat().st_size)
+    except ValueError as error:
+        raise MediaError(path, f"{width} x {height} pixels: {error}; scale it down") from None
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
@@ -122,9 +128,18 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F"):
         raise ValueError("32 bits a colour: convert it to 8")
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        return _on_white(image)
     return image.convert("RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """A picture with transparency as RGB, a strip at a time: the whole would be in memory four times."""
+    width, height = image.size
+    shown = Image.new("RGB", image.size)
+    for top in range(0, height, STRIP):
+        strip = image.crop((0, top, width, min(height, top + STRIP))).convert("RGBA")
+        shown.paste(Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip).convert("RGB"), (0, top))
+    return shown
 
 
 def scale(path: Path, image: Image.Image, resize: Resize | None) -> np.ndarray:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from captionrl.errors import UserError
-from captionrl.features.arrays import FLOATS, Array, damage_named
+from captionrl.features.arrays import DAMAGED, FLOATS, Array
 from captionrl.features.sources import Found, Open, list_arrays, list_rows, read_table, tables
 from captionrl.features.store import FeatureStore, check_item_ids, write_store
-from captionrl.files import write_json
+from captionrl.files import damage_named, write_json
 from captionrl.progress import progress
 
 LARGEST = 2**29  # numbers of an item; 1,000 frames of 14 x 14 cells of 2048 are 4e8
@@ -97,14 +97,14 @@ def _read(
     if parts := tables(source):
         opened = itertools.chain.from_iterable(read_table(found, path) for path in parts)
     else:
-        with damage_named(str(source)):
+        with damage_named(source, *DAMAGED):
             arrays = list_rows(found, ids_file, key, stack) if ids_file else dict(list_arrays(found, key, stack))
         found.complain(allowed)
         opened = ((item, arrays[item]) for item in found.items if item in arrays)
     with progress(total=len(found.items), title="features", unit="item") as bar:
         for item, open_array in opened:
             place = found.places[item]
-            with damage_named(place), open_array() as array:
+            with damage_named(place, *DAMAGED), open_array() as array:
                 numbers = _checked(array, place, dim, kind.grid)
             dim = numbers.shape[1]
             yield item, numbers

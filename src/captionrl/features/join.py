@@ -43,7 +43,7 @@ def join(
     failures = {item: failed[item] for item in items if item in failed}
     if len(failures) > allowed_failures:
         fix = "repair or fetch their files, delete the parts they are in, and run again"
-        raise UserError(complaint(failures, len(items), allowed_failures, fix))
+        raise UserError(*complaint(failures, len(items), allowed_failures, fix))
     sweep(out.parent, f"{out.stem}.*")
     arrays = ((item, place[item].read(item)) for item in items if item in place)
     summary = {**write_store(out, arrays, kinds[0]), "failures": failures}

@@ -11,7 +11,9 @@ Equal contents give equal bytes: the HDF5 version is pinned and no times are rec
 
 import hashlib
 import io
+import math
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,10 +22,12 @@ import h5py
 import numpy as np
 
 from captionrl.errors import UserError
-from captionrl.files import atomic
+from captionrl.files import atomic, check_claim, damage_named
 
 LIBVER = ("v110", "v110")  # pinned, since "latest" changes its bytes from release to release
 LOCKING = "best-effort"  # network file systems without locks are common on clusters
+HEAP = 2**20  # bytes at the end of a store, in which its attributes lie: they are written last
+DAMAGED = ("not a whole feature store", "extract (or fetch) it again")
 ATTRIBUTES = ("backbone", "weights_sha256", "fps", "transform", "code_version", "dim")
 
 
@@ -37,14 +41,12 @@ class FeatureStore:
         self._descriptor = self._pid = 0
         if not self.path.is_file():
             raise UserError(f"{self.path}: no such feature store")
-        try:
+        with damage_named(self.path, *DAMAGED):
+            _check_heap(self.path)
             with h5py.File(self.path, "r", locking=LOCKING) as file:
                 self.attributes = {name: file.attrs[name] for name in ATTRIBUTES}
-                self.grid = int(file.attrs.get("grid", 0))
+                self.grid, self.dim = int(file.attrs.get("grid", 0)), int(self.attributes["dim"])
                 self.items: list[str] = [item.decode() for item in file["items"][()]]
-        except (OSError, KeyError):
-            raise UserError(f"{self.path}: not a whole feature store; extract (or fetch) it again") from None
-        self.dim = int(self.attributes["dim"])
         self._known = frozenset(self.items)
 
     def __contains__(self, item: str) -> bool:
@@ -57,10 +59,15 @@ class FeatureStore:
         """float16 [frames, dim], with a grid [frames * grid * grid, dim]; of frames uint8 [frames, bytes]."""
         if item not in self._known:
             raise UserError(f"{self.path}: no item {item!r} (its clip may have failed: see the manifest)")
+        with damage_named(f"{self.path}: {item}", *DAMAGED):
+            return self._read(item)
+
+    def _read(self, item: str) -> np.ndarray:
         if self._file is None or self._pid != os.getpid():  # an HDF5 handle does not survive a fork
             self._file, self._pid = h5py.File(self.path, "r", locking=LOCKING), os.getpid()
             self._features, self._descriptor = self._file["features"].id, self._file.id.get_vfd_handle()
         dataset = h5py.h5d.open(self._features, item.encode())
+        check_claim(math.prod(dataset.shape) * dataset.dtype.itemsize, os.fstat(self._descriptor).st_size)
         array = np.empty(dataset.shape, dataset.dtype)
         offset = dataset.get_offset()  # None unless it lies in one piece
         plain = offset is not None and dataset.get_storage_size() == array.nbytes
@@ -71,6 +78,25 @@ class FeatureStore:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_file": None, "_features": None}
+
+
+def _check_heap(path: Path) -> None:
+    """Raise ValueError for a heap of attributes (GCOL) in which zeros stand for an object: HDF5 would read for ever.
+
+    Zeros are what a file ends with that was being written when the power failed. The heap's layout is that of the HDF5
+    File Format Specification, III.E.
+    """
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - HEAP))
+        end = file.read()
+    for heap in re.finditer(rb"GCOL\x01\x00\x00\x00(.{8})", end, re.DOTALL):
+        at, stop = heap.end(), heap.start() + int.from_bytes(heap[1], "little")
+        while at + 16 <= min(stop, len(end)):
+            free = end[at : at + 2] == b"\0\0"
+            size = int.from_bytes(end[at + 8 : at + 16], "little")
+            if free and not size:
+                raise ValueError("its attributes are cut off")
+            at += size if free else 16 + (size + 7) // 8 * 8
 
 
 def write_store(

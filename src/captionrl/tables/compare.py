@@ -1,11 +1,9 @@
 """Does a table agree with a published one? Each of its numbers against the interval of the other."""
 
-import csv
-import io
 from pathlib import Path
 
 from captionrl.errors import UserError
-from captionrl.files import decode_utf8, read_bytes
+from captionrl.files import read_csv
 
 PLACE = ("corpus", "scale")  # what tables must have in common
 
@@ -23,7 +21,7 @@ def compare(table: Path, published: Path) -> str:
     places = [" ".join(row[key] for key in PLACE) for row in (first, other)]
     if places[0] != places[1]:
         raise UserError(f"{table}: is of {places[0]}, {published} of {places[1]}; give a table of the same data")
-    metrics = [name for name in first if f"{name}_low" in other]
+    metrics = [name for name in first if {f"{name}_low", f"{name}_high"} <= other.keys()]
     cells = {method: [_cell(ours[method], theirs[method], metric) for metric in metrics] for method in methods}
     inside = [is_within for row in cells.values() for is_within, _ in row if is_within is not None]
     lines = [f"| method | {' | '.join(metrics)} |", "|---" * (1 + len(metrics)) + "|"]
@@ -48,7 +46,7 @@ def _cell(ours: dict[str, str], theirs: dict[str, str], metric: str) -> tuple[bo
 
 def _ours(path: Path) -> dict[str, dict[str, str]]:
     """The rows of a table that hold numbers of ours, by method."""
-    rows = list(csv.DictReader(io.StringIO(decode_utf8(read_bytes(path), path))))
+    rows = read_csv(path)
     if not rows or not {"method", "source", "seeds", *PLACE} <= rows[0].keys():
         raise UserError(f"{path}: is no table of captionrl; give a .csv of results/")
     return {row["method"]: row for row in rows if row["source"] == "ours"}

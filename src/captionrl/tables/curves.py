@@ -1,7 +1,5 @@
 """Learning curves: the validation scores of a run's phases, one after the other, over all seeds."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from captionrl.config import CurvesFigure, Paper
 from captionrl.errors import UserError
-from captionrl.files import decode_utf8, read_bytes
+from captionrl.files import read_csv
 from captionrl.tables.drawing import BLACK, GREY, LINES, MARGIN, WIDTH, Sheet, plain
 
 Paths = dict[tuple[str, str, str], list[Path]]  # by corpus, run and phase: one a seed
@@ -108,7 +106,7 @@ def draw_curves(paper: Paper, figure: CurvesFigure, paths: Paths) -> Sheet:
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Epochs and scores [P] of one validation curve."""
-    rows = list(csv.DictReader(io.StringIO(decode_utf8(read_bytes(path), path))))
+    rows = read_csv(path)
     try:
         columns = [[float(row[name]) for row in rows] for name in ("epoch", "val_cider")]
     except (KeyError, TypeError, ValueError) as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from captionrl.config import Paper
 from captionrl.errors import UserError
-from captionrl.files import decode_utf8, read_bytes, write_json, write_text
+from captionrl.files import read_csv, write_json, write_text
 
 Metrics = dict[str, dict[str, dict[str, float]]]  # by table, method and metric
 
@@ -24,14 +24,18 @@ def write_metrics(paper: Paper, tables: Sequence[Path], curves: Sequence[Path], 
 
 def read_tables(paths: Sequence[Path]) -> Metrics:
     """Our numbers of every table (.csv), none of the cited ones, nor what could not be computed."""
-    return {
-        path.stem: {
+    return {path.stem: _numbers(path) for path in paths}
+
+
+def _numbers(path: Path) -> dict[str, dict[str, float]]:
+    try:
+        return {
             row["method"]: {name: float(row[name]) for name in row if row.get(f"{name}_low")}
-            for row in _rows(path)
+            for row in read_csv(path)
             if row["source"] == "ours"
         }
-        for path in paths
-    }
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{path}: no table of captionrl ({error}); make it again") from None
 
 
 def _curve(paper: Paper, corpus: str, run: str, files: Sequence[Path]) -> str:
@@ -44,20 +48,21 @@ def _curve(paper: Paper, corpus: str, run: str, files: Sequence[Path]) -> str:
     writer.writerow(["update", "CIDEr-D", "train_reward", "run", "phase"])
     start = 0
     for name, phase in paper.lineage(run):
-        seeds = [_rows(path) for path in files if path.parts[-5:-1] == (corpus, paper.paper, name, phase)]
+        found = [path for path in files if path.parts[-5:-1] == (corpus, paper.paper, name, phase)]
+        seeds = [read_csv(path) for path in found]
         if not seeds:
             raise UserError(f"{paper.paper}/{name}/{phase} on {corpus}: no validation curve; give its .csv too")
-        for rows in zip(*seeds, strict=True):
-            means = [_mean(rows, key) for key in ("val_cider", "train_reward")]
-            writer.writerow([start + int(rows[0]["update"]), *means, name, phase])
-        start += int(seeds[0][-1]["update"])
+        try:
+            for rows in zip(*seeds, strict=True):
+                means = [_mean(rows, key) for key in ("val_cider", "train_reward")]
+                writer.writerow([start + int(rows[0]["update"]), *means, name, phase])
+            start += int(seeds[0][-1]["update"])
+        except (LookupError, ValueError) as error:
+            what = f"no validation curve, or not as long as those of other seeds ({error})"
+            raise UserError(f"{found[0]}: {what}; train it again") from None
     return text.getvalue()
 
 
 def _mean(rows: Sequence[dict[str, str]], key: str) -> str:
     """Over the rows of all seeds; nothing where they have no such column."""
     return f"{sum(float(row[key]) for row in rows) / len(rows):.4f}" if key in rows[0] else ""
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(decode_utf8(read_bytes(path), path))))

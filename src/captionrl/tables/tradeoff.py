@@ -1,7 +1,5 @@
 """A picture of two metrics of a table: what a system gains in one and pays in the other."""
 
-import csv
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,7 +7,7 @@ from matplotlib.axes import Axes
 
 from captionrl.config import Paper, TradeoffFigure, split_system
 from captionrl.errors import UserError
-from captionrl.files import decode_utf8, read_bytes
+from captionrl.files import damage_named, read_csv
 from captionrl.tables.drawing import BLACK, GREY, LINES, MARGIN, WIDTH, Sheet, plain
 
 MARKERS = {"": "o", "sample": "o", "beam-set": "s"}
@@ -21,8 +19,11 @@ def draw_tradeoff(paper: Paper, figure: TradeoffFigure, tables: Mapping[str, Pat
     if figure.table not in tables:
         raise UserError(f"{paper.paper}/{figure.table}: no table; give its .csv too")
     path = tables[figure.table]
-    numbers = {row["method"]: row for row in csv.DictReader(io.StringIO(decode_utf8(read_bytes(path), path)))}
     ours = [row for row in paper.tables[figure.table].rows if row.run]
+    columns = [f"{metric}{what}" for metric in (figure.x, figure.y) for what in ("", "_low", "_high")]
+    with damage_named(path, "not the numbers of this figure", "make the table again"):
+        rows = {row["method"]: row for row in read_csv(path)}
+        points = {row.method: [float(rows[row.method][name]) for name in columns] for row in ours}
     names: dict[str, str] = {}  # of runs, without their decoding
     for row in ours:
         run, decoding = split_system(str(row.run))
@@ -32,10 +33,7 @@ def draw_tradeoff(paper: Paper, figure: TradeoffFigure, tables: Mapping[str, Pat
     def draw(axes: Axes) -> None:
         for row in ours:
             run, decoding = split_system(str(row.run))
-            found = numbers[row.method]
-            (x, x_low, x_high), (y, y_low, y_high) = (
-                [float(found[f"{metric}{what}"]) for what in ("", "_low", "_high")] for metric in (figure.x, figure.y)
-            )
+            x, x_low, x_high, y, y_low, y_high = points[row.method]
             x_error, y_error = [[x - x_low], [x_high - x]], [[y - y_low], [y_high - y]]
             colour = colours[run]
             axes.errorbar(x, y, y_error, x_error, fmt=MARKERS[decoding], color=colour, markersize=6, linewidth=1)

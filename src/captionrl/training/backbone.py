@@ -18,7 +18,7 @@ from captionrl.config import BackbonePhase
 from captionrl.config.backbones import MINI
 from captionrl.device import pick_device
 from captionrl.features.backbones import MiniResNet, normalise, save_mini
-from captionrl.files import sha256, sweep
+from captionrl.files import damage_named, sha256, sweep
 from captionrl.provenance import code_version
 from captionrl.state import open_state
 from captionrl.training.loop import ParameterGroups, train
@@ -103,10 +103,11 @@ def train_backbone(images: Path, out: Path, states: Path, *, phase: BackbonePhas
 
 def _read(path: Path) -> tuple[Frames, dict[str, int]]:
     """The stills, resized as features' frames are, their labels, and {attribute: classes}."""
-    with np.load(path, allow_pickle=False) as file:
+    what, fix = "not the stills and labels to train with", "make them again"
+    with damage_named(path, what, fix), np.load(path, allow_pickle=False) as file:
         images, labels, heads = file["images"], file["labels"], json.loads(str(file["heads"]))
-    side = MINI.size
-    shown = np.stack(
-        [np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR)) for image in images]
-    )
-    return Frames(torch.from_numpy(shown), torch.from_numpy(labels)), heads
+        side = MINI.size
+        shown = np.stack(
+            [np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR)) for image in images]
+        )
+        return Frames(torch.from_numpy(shown), torch.from_numpy(labels)), heads

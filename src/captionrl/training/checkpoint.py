@@ -1,15 +1,18 @@
 """Checkpoints: a policy's weights and all it takes to use them, in one safetensors file."""
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+import torch
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from captionrl.config import CorpusSettings, complaint, model_spec
 from captionrl.errors import UserError
@@ -17,6 +20,7 @@ from captionrl.files import atomic, check_readable
 from captionrl.models import Policy, build_module
 from captionrl.text.vocabulary import Vocabulary
 
+SPARE = 2**24  # numbers, such as of a classifier that is taken off
 BESIDE = "training."  # before the names of weights that are not the module's
 
 
@@ -74,21 +78,41 @@ def load_module(path: Path) -> tuple[nn.Module, Metadata]:
     """Likewise, or a boundary critic."""
     header, everything = _read(path)
     weights = {name: tensor for name, tensor in everything.items() if not name.startswith(BESIDE)}
+    kind: type[BaseModel] = CorpusSettings
+    place = ""
     try:
-        metadata = Metadata(**json.loads(header["captionrl"]))
-        kind = model_spec(metadata.model).sizes
+        metadata = TypeAdapter(Metadata).validate_python(vars(Metadata(**json.loads(header["captionrl"]))))
+        place = "settings"
+        _ = metadata.corpus_settings
+        kind, place = model_spec(metadata.model).sizes, "sizes"
         sizes = kind.model_validate(metadata.sizes)
-        module = build_module(metadata.model, metadata.features, len(metadata.words), sizes, metadata.backbone)
+        with _Bounded(weights):
+            module = build_module(metadata.model, metadata.features, len(metadata.words), sizes, metadata.backbone)
         module.load_state_dict(weights)
     except UserError as error:  # of a model of the user's own
         raise UserError(f"{path}: {error}") from None
     except ValidationError as error:
-        reason = complaint(error, kind, "sizes")
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = complaint(error, kind, place)
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         reason = str(error).splitlines()[0]
     else:
         return module.eval(), metadata
     raise UserError(f"{path}: not a checkpoint of this version of captionrl ({reason}); train it again") from None
+
+
+class _Bounded(TorchFunctionMode):
+    """Lets modules be built of no more numbers than fit to these weights, whatever sizes a checkpoint claims."""
+
+    def __init__(self, weights: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.left = 2 * sum(tensor.numel() for tensor in weights.values()) + SPARE
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.empty and args:  # what layers make their parameters of
+            self.left -= math.prod(args[0] if isinstance(args[0], Sequence) else args)
+            if self.left < 0:
+                raise ValueError("its sizes are larger than its weights")
+        return func(*args, **kwargs or {})
 
 
 def load_beside(path: Path) -> dict[str, Tensor]:

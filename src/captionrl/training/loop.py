@@ -6,7 +6,6 @@ so the same command finds it again, and goes on to bit-equal weights (same machi
 
 import io
 import math
-import pickle
 import sys
 import time
 from collections.abc import Callable
@@ -246,10 +245,12 @@ class Training:
         if not path.exists():
             return
         try:
-            state = torch.load(path, weights_only=True, map_location="cpu")
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            self._take(torch.load(path, weights_only=True, map_location="cpu"))
+        except Exception as error:  # whatever torch makes of a damaged file, and we of what is in it
             reason = (str(error) or "it is empty").splitlines()[0]
             raise UserError(f"{path}: not a whole state ({reason}); remove {self.directory} to train anew") from None
+
+    def _take(self, state: dict[str, Any]) -> None:
         self.learner.module.load_state_dict(state["module"])
         self.best_weights = state["best_weights"]
         self.optimiser.load_state_dict(state["optimiser"])
