@@ -1,0 +1,3 @@
+from captionrl.evaluation.score_files import score as score
+
+__version__: str
