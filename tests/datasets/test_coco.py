@@ -272,14 +272,14 @@ def test_an_image_in_both_plain_files_is_refused(tmp_path):
 
 def test_no_annotation_at_all_asks_for_karpathys(tmp_path):
     said = refusal(read_corpus, "coco", tmp_path)
-    assert "dataset_coco.json: no such file, nor caption_datasets.zip; put either into" in said
+    assert "dataset_coco.json: no such file, nor caption_datasets.zip; `captionrl download" in said
     assert "from: https://cs.stanford.edu/people/karpathy" in said
 
 
 def test_one_plain_file_alone_asks_for_the_other(tmp_path):
     write(tmp_path / "captions_val2017.json", VAL)
     said = refusal(read_corpus, "coco", tmp_path)
-    assert "captions_train2017.json: no such file, nor annotations_trainval2017.zip; put either into" in said
+    assert "captions_train2017.json: no such file, nor annotations_trainval2017.zip; `captionrl download" in said
 
 
 def image_list(*numbers, part="test2014"):
@@ -327,7 +327,10 @@ def test_a_plain_list_goes_before_the_zip(tmp_path):
 )
 def test_a_missing_list_says_which_official_file_to_put_where(tmp_path, name, archive):
     said = refusal(read_images, tmp_path / "annotations" / name)
-    assert said.startswith(f"{tmp_path}/annotations/{name}: no such file, nor {archive}; put either into {tmp_path} (")
+    assert said.startswith(
+        f"{tmp_path}/annotations/{name}: no such file, nor {archive}; `captionrl download coco-server`, "
+        f"or put either into {tmp_path} ("
+    )
     assert said.endswith(f"from: http://images.cocodataset.org/annotations/{archive})")
 
 

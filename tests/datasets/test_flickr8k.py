@@ -109,7 +109,7 @@ def test_each_fault_is_one_line_that_names_file_and_place(tmp_path, fault, messa
 def test_a_missing_file_says_where_it_comes_from(tmp_path, missing):
     write(tmp_path)
     (tmp_path / missing).unlink()
-    assert f"{missing}: no such file, nor Flickr8k_text.zip; put either into" in refusal(tmp_path)
+    assert f"{missing}: no such file, nor Flickr8k_text.zip; `captionrl download" in refusal(tmp_path)
     assert "Flickr8k's captions and its official split lists; from: https://" in refusal(tmp_path)
 
 
@@ -204,9 +204,10 @@ def test_the_publishers_captions_come_before_karpathys(tmp_path):
 
 
 def test_a_missing_file_of_flickr30k_says_where_it_comes_from(tmp_path):
-    fault = r"dataset_flickr30k.json: no such file, nor caption_datasets.zip; put .*Karpathy's split of Flickr30k"
+    fault = "nor caption_datasets.zip; `captionrl download flickr30k`, or .*Karpathy's split of Flickr30k"
+    (tmp_path / "flickr30k").mkdir()
     with pytest.raises(UserError, match=fault):
-        read_corpus("flickr30k", tmp_path)
+        read_corpus("flickr30k", tmp_path / "flickr30k")
 
 
 @needs_shared

@@ -109,12 +109,15 @@ def test_what_a_corpus_requires(tmp_path):
     (tmp_path / "train_val_videodatainfo.json").write_text("{}")
     needs = corpus("train_val_videodatainfo.json")
     with pytest.raises(
-        UserError, match=re.escape("TrainValVideo/v0.mp4: missing (and 1 more); put it there by hand (MSR")
+        UserError,
+        match=re.escape(
+            "TrainValVideo/v0.mp4: missing (and 1 more); `captionrl download msrvtt`, or put it there (MSR"
+        ),
     ):
         require(needs, tmp_path)
     (tmp_path / "TrainValVideo/v0.mp4").write_bytes(b"12345")
     (tmp_path / "TrainValVideo/v1.mp4").touch()
-    with pytest.raises(UserError, match=r"v1.mp4: empty; put"):
+    with pytest.raises(UserError, match=r"v1.mp4: empty; `captionrl download msrvtt`, or put"):
         require(needs, tmp_path)
     (tmp_path / "TrainValVideo/v1.mp4").write_bytes(b"1")
     sizes = {"train_val_videodatainfo.json": 2, "TrainValVideo/v0.mp4": 5, "TrainValVideo/v1.mp4": 1}

@@ -118,6 +118,16 @@ def source(path: str) -> str:
     return f"{entry.what}; from: {origin(entry)}" if entry else "not in downloads.yaml"
 
 
+def remedy(raw: Path, path: str, put: str = "put it there") -> str:
+    """What to do about a file that is not in a raw directory: the command that fetches it, if one does, or by hand."""
+    entry = find(path)
+    into = entry.into if entry else None
+    groups = [name for name, entries in manifest().items() if any(e.into == into and not e.by_hand for e in entries)]
+    group = raw.name if raw.name in groups else next(iter(groups), None)
+    way = f"`captionrl download {group}`, or {put}" if group else f"{put} by hand"
+    return f"{way} ({source(path)})"
+
+
 def origin(entry: Entry) -> str:
     """Where it comes from."""
     return (
@@ -128,7 +138,7 @@ def origin(entry: Entry) -> str:
 def annotation(raw: Path, name: str) -> bytes:
     """What an annotation file of a raw directory holds; UserError says where to get it."""
     if not (raw / name).is_file():
-        raise UserError(f"{raw / name}: no such file; put it there by hand ({source(name)})")
+        raise UserError(f"{raw / name}: no such file; {remedy(raw, name)}")
     return read_bytes(raw / name)
 
 
@@ -141,7 +151,7 @@ def read_annotation(raw: Path, name: str, archive: str) -> tuple[bytes, str, str
         return read_bytes(raw / name), str(raw / name), name
     if (raw / archive).is_file():
         return read_member(raw / archive, name), f"{raw / archive}: {name}", archive
-    raise UserError(f"{raw / name}: no such file, nor {archive}; put either into {raw} ({source(name)})")
+    raise UserError(f"{raw / name}: no such file, nor {archive}; {remedy(raw, name, f'put either into {raw}')}")
 
 
 def verify(entry: Entry, path: Path, record: Path | None = None) -> str | None:
@@ -204,7 +214,7 @@ def present(files: Iterable[str], raw: Path, allowed_failures: int = 0) -> dict[
         others = f" (and {len(missing) - 1:,} more)" if len(missing) > 1 else ""
         allowed = f", {allowed_failures:,} may be" if allowed_failures else ""
         fault = "missing" if not (raw / missing[0]).exists() else "empty"
-        raise UserError(f"{raw / missing[0]}: {fault}{others}{allowed}; put it there by hand ({source(missing[0])})")
+        raise UserError(f"{raw / missing[0]}: {fault}{others}{allowed}; {remedy(raw, missing[0])}")
     return {path: size for path, size in sizes.items() if size}
 
 
