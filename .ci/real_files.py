@@ -24,13 +24,13 @@ def write_coco(sample: Path, raw: Path) -> None:
 
 
 def write_karpathy(plain: Path, raw: Path) -> None:
-    """The same images, captions and splits in Karpathy's format."""
+    """The same images, captions and splits in Karpathy's format, in the folders that COCO 2014 has."""
     corpus = read_corpus("coco", plain)
     images = []
     for item in corpus.items:
-        media = PurePosixPath(item.media)
+        media = PurePosixPath(item.media.replace("2017", "2014"))
         (raw / media.parent).mkdir(parents=True, exist_ok=True)
-        (raw / media).symlink_to((plain / media).resolve())
+        (raw / media).symlink_to((plain / item.media).resolve())
         sentences = [{"raw": caption} for caption in corpus.captions[item.id]]
         images.append(
             {"filepath": str(media.parent), "filename": media.name, "split": item.split, "sentences": sentences}
