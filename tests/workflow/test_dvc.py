@@ -211,12 +211,13 @@ def test_what_a_stage_reads_is_a_dependency_of_it(scale, jobs):
 
 
 @pytest.mark.parametrize("scale", FILES)
-def test_every_setting_but_the_device_and_the_licences_concerns_its_stages(scale):
+def test_every_setting_that_can_change_a_result_concerns_its_stages(scale):
     settings = set(yaml.safe_load((ROOT / "params.yaml").read_text()))
     backbone = {"mini_backbone"} if scale == "mini" else set()
     data = {"extraction_precision", "allowed_failures", "features", "weights", "overrides", *backbone}
     papers = {"seeds", "precision", "overrides"}
-    assert settings == {"scale", "device", "accept", "mini_backbone"} | data | papers
+    others = {"scale", "device", "accept", "extraction_jobs"}
+    assert settings == others | {"mini_backbone"} | data | papers
     for name in DATA[scale]:
         assert STAGES[scale][name].params == data
     for name, paper in PAPERS[scale].items():

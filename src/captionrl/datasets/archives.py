@@ -1,5 +1,6 @@
 """Archives from the internet: members are read by name; unpacking trusts neither names, links, sizes nor counts."""
 
+import errno
 import fcntl
 import gzip
 import lzma
@@ -22,6 +23,7 @@ from captionrl.files import writing
 # All that zipfile raises on a damaged, encrypted or exotically compressed file; and tarfile.
 BAD_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, EOFError, OSError, ValueError, struct.error)
 BAD_TAR = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, ArithmeticError)
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)  # no fault of the archive
 # What an archive may hold. COCO's largest has 118,287 members; captions shrink to a fifth, media not at all.
 MEMBERS = 400_000
 DIRECTORY = 40_000_000  # bytes of a zip's list of members, which is read as a whole
@@ -74,7 +76,7 @@ def unpack(archive: Path, into: Path, folder: str = "") -> None:
         try:
             _unpack(archive, temporary, PurePosixPath(folder))
         except (*BAD_ZIP, *BAD_TAR) as error:
-            if isinstance(error, OSError) and error.errno:  # the disk's
+            if isinstance(error, OSError) and error.errno in OF_THE_DISK:
                 raise
             shutil.rmtree(temporary, ignore_errors=True)
             raise UserError(f"{archive}: cannot be unpacked ({error}); fetch it again") from None

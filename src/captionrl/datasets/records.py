@@ -1,5 +1,6 @@
 """What annotation files are made of: JSON records, lines, lists of the items of a split; each fault names its place."""
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -43,7 +44,7 @@ def plain_name(name: str, at: str) -> str:
 
 def folder_of(raw: Path, *names: str) -> str:
     """The first of these folders that the raw directory has; of none the first: what is missing is called so."""
-    return next((name for name in names if (raw / name).is_dir()), names[0])
+    return next((name for name in names if os.path.isdir(raw / name)), names[0])
 
 
 def lines(data: bytes, place: str) -> Iterator[tuple[str, str]]:
