@@ -31,11 +31,8 @@ GROUPS = {
 }
 COMMANDS = tuple(" ".join(GROUPS.values()).split())
 OPTION = re.compile(r"-(?!\d*\.?\d+$)[^ ]+")  # what argparse takes for an option: neither a number nor with a space
-NO_MEMORY = (
-    re.compile(  # in what is raised where memory runs out: by torch on a CPU and on a GPU, by the loader, for threads
-        "can't allocate memory|out of memory|failed to map segment|can't start new thread", re.IGNORECASE
-    )
-)
+# In what is raised where memory runs out: by torch on a CPU and on a GPU, by the loader, for threads.
+NO_MEMORY = re.compile("can't allocate memory|out of memory|failed to map segment|can't start new thread", re.I)
 OUTPUTS = ("out", "manifest")  # the options that name what a command writes
 
 
