@@ -42,6 +42,7 @@ from captionrl.datasets.read import is_known
 from captionrl.errors import UserError
 from captionrl.files import fingerprint
 from captionrl.provenance import code_version
+from captionrl.tables.claims import has_claims
 
 try:
     load_params()  # Snakemake's own reader would take the last of two equal keys, and names no file

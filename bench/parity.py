@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python bench/parity.py train_val_videodatainfo.json test_videodatainfo.json
 
 Of each clip the first 8 captions are scored against its others: 80,000 captions of the 10,000 clips of both files. The
-judge is pycocoevalcap with its own PTBTokenizer (Java) and its own METEOR. Ours: `texts` of the rewards with no
+reference is pycocoevalcap with its own PTBTokenizer (Java) and its own METEOR. Ours: `texts` of the rewards with no
 vocabulary named, and `captionrl.score`, which is what `captionrl score` prints. Shown is the largest difference of any
 caption; METEOR's is of `captionrl.score` alone, since it has no `texts`.
 """
@@ -41,7 +41,7 @@ def captions_of(paths: list[Path]) -> dict[str, list[str]]:
     return {clip: texts for clip, texts in captions.items() if len(texts) > SYSTEMS}
 
 
-def judge(references: dict[str, list[str]], system: dict[str, str]) -> Scores:
+def reference(references: dict[str, list[str]], system: dict[str, str]) -> Scores:
     """pycocoevalcap from raw captions to scores, as COCOEvalCap does it."""
     tokenizer = PTBTokenizer()
     refs = tokenizer.tokenize({clip: [{"caption": text} for text in texts] for clip, texts in references.items()})
@@ -88,7 +88,7 @@ def main() -> int:
     worst: dict[str, dict[str, float]] = {"texts": {}, "captionrl.score": {}}
     for number, (system, ours) in enumerate(zip(systems, texts(references, systems), strict=True), 1):
         start = time.monotonic()
-        wanted = judge(references, system)
+        wanted = reference(references, system)
         for way, found in (("texts", ours), ("captionrl.score", score(references, system))):
             for metric, values in found.items():
                 difference = float(np.abs(values - wanted[metric]).max())

@@ -163,7 +163,7 @@ for paper_name, board_name in [(paper, board) for paper in PAPERS for board in P
 for paper_name in PAPERS:
 
     rule:
-        # What `dvc metrics` and `dvc plots` show.
+        # What `dvc metrics` and `dvc plots` show, and what the paper claims beside what ours show.
         name:
             f"metrics_{paper_name}"
         input:
@@ -171,6 +171,11 @@ for paper_name in PAPERS:
             curves=curves_of(paper_name),
         output:
             metrics=f"results/{SCALE}/{paper_name}/metrics.json",
+            claims=[
+                f"results/{SCALE}/{paper_name}/claims.{kind}"
+                for kind in ("md", "csv")
+                if has_claims(PAPERS[paper_name])
+            ],
             curves=[
                 f"results/{SCALE}/{paper_name}/curves/{corpus}-{run}.csv"
                 for corpus, run in PAPERS[paper_name].figures.learners
