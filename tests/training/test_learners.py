@@ -81,6 +81,16 @@ def greedy_reward(learner: ReinforceLearner) -> float:
     return rewarded(learner, rollout.tokens, list(REFERENCES)).mean().item()
 
 
+@pytest.mark.parametrize("learner", ["none"], indirect=True)
+@pytest.mark.parametrize("size", [1, 3, 4])
+def test_every_validation_item_counts_alike_however_large_its_batch(learner, size, monkeypatch):
+    monkeypatch.setattr("captionrl.training.learners.captioner.EVALUATION_BATCH", size)
+    scores = {item: float(number) for number, item in enumerate(learner.validation_items)}
+    monkeypatch.setattr(learner, "score", lambda _, items: torch.tensor([scores[item] for item in items]))
+    learner.policy.eval()
+    assert learner.validate()[learner.metric] == 100 * sum(scores.values()) / 4
+
+
 @pytest.mark.parametrize("learner", ["linear", "greedy", "leave-one-out", "none"], indirect=True)
 def test_reinforce_raises_the_reward_of_sampled_and_of_greedy_captions(learner, tmp_path):
     before, greedy_before = expected_reward(learner), greedy_reward(learner)
