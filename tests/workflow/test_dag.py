@@ -144,6 +144,15 @@ def test_figures_show_what_this_plan_trains(plan, scale):
     assert {path.parts[1].removesuffix("-mini") for path in line.checkpoints} == {"msrvtt", "charades"}
 
 
+def test_figures_wait_for_all_that_they_read(project):
+    """Also for what the trainings need anyway, such as the attributes whose probabilities e2e's examples show."""
+    status, text = project.snakemake("--rulegraph", "--", "results/mini/e2e/figures.html")
+    assert status == 0, text
+    rules = dict(re.findall(r'^\s*(\d+)\[label = "(\w+)"', text, re.MULTILINE))
+    edges = {(rules[start], rules[end]) for start, end in re.findall(r"(\d+) -> (\d+)", text)}
+    assert {start for start, end in edges if end == "figures_e2e"} == {"train", "captions", "frames", "attributes"}
+
+
 def test_table1_alone_plans_what_it_needs_and_no_more(project, scale):
     plan = project.plan(f"results/{scale}/hrl/table1.csv", config=(f"scale={scale}",))
     mine = {step for step in TRAININGS if step[0] == "msrvtt"}
