@@ -41,6 +41,14 @@ def test_length_normalisation_is_of_beams_alone(project):
     }  # fmt: skip
 
 
+def test_each_stage_is_asked_for_by_its_number_and_the_last_one_by_none(project):
+    commands = project.plan("--printshellcmds", "results/mini/stackcap/stages.csv", config=(SEED,)).commands["predict"]
+    lines = [parser().parse_args(["predict", *arguments]) for arguments in commands]
+    stages = {line.out[0].parent.name: line.stage for line in lines}
+    of_one = {name: stage for name, stage in stages.items() if name.split(".")[0] == "stack-cap"}
+    assert of_one == {"stack-cap.stage0": 0, "stack-cap.stage1": 1, "stack-cap": None}
+
+
 def test_a_figure_reads_their_predictions(plan):
     (arguments,) = plan.commands["figures"]
     shown = {path.as_posix() for path in parser().parse_args(["figures", *arguments]).predictions}
