@@ -485,6 +485,21 @@ def test_another_width_trains_all_models_that_have_it(done):
     assert not set(plan.jobs) & {"captions", "segments", "features", "backbone", "render"}
 
 
+def test_another_title_makes_its_own_table_anew(done):
+    paper = done.path / "papers/hrl/paper.yaml"
+    before = paper.read_text(encoding="utf-8")
+    title = "Comparison with the state of the art on MSR-VTT"
+    assert before.count(title) == 1
+    try:
+        paper.write_text(before.replace(title, "Another title"), encoding="utf-8")
+        plan = done.plan("--printshellcmds", "hrl", config=ONE_SEED)
+    finally:
+        paper.write_text(before, encoding="utf-8")
+    assert [parsed("table", words).table for words in plan.commands["table"]] == [("hrl", "table1")]
+    assert not plan.trainings
+    assert not set(plan.jobs) & {"predict", "score"}
+
+
 def test_another_precision_trains_everything(done):
     plan = done.plan("--printshellcmds", "hrl", config=(*ONE_SEED, "precision=bfloat16"))
     assert plan.trainings == of("mini", TRAININGS, 1)
