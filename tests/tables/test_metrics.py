@@ -8,6 +8,7 @@ import pytest
 
 from captionrl.config import load_paper
 from captionrl.errors import UserError
+from captionrl.tables.curves import by_phase, curve
 from captionrl.tables.metrics import read_tables, write_metrics
 
 ROOT = Path(__file__).parents[2]
@@ -61,8 +62,24 @@ def test_what_is_no_table_is_named(tmp_path, row):
 def test_curves_of_several_lengths_are_named(tmp_path, curves):
     (path, *_) = [path for path in curves if "rl-baseline" in path.parts]
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
-    with pytest.raises(UserError, match=r"seed1\.csv: no validation curve, or not as long as those of other seeds"):
+    with pytest.raises(UserError, match=r"seed2\.csv: validated at other epochs than .*seed1\.csv; train both again"):
         write_metrics(PAPER, TABLES, curves, tmp_path / "metrics.json")
+
+
+def test_a_phase_that_stops_early_is_as_long_as_its_shortest_seed(tmp_path, curves):
+    xe = PAPER.phases["xe"].model_copy(update={"early_stopping": 2})
+    paper = PAPER.model_copy(update={"phases": {**PAPER.phases, "xe": xe}})
+    (path,) = [p for p in curves if p.parts[-5:] == ("charades-mini", "hrl", "xe-baseline", "xe", "seed2.csv")]
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    write_metrics(paper, TABLES, curves, tmp_path / "metrics.json")
+    assert (tmp_path / "curves/charades-mini-rl-baseline.csv").read_text() == (
+        "update,CIDEr-D,train_reward,run,phase\n"
+        "0,1.5000,,xe-baseline,xe\n10,2.0000,,xe-baseline,xe\n"
+        "10,1.5000,1.5000,rl-baseline,rl\n20,2.0000,2.0000,rl-baseline,rl\n30,1.7500,3.0000,rl-baseline,rl\n"
+    )
+    parts = curve(paper, "charades-mini", "rl-baseline", by_phase(curves))
+    assert [part.epochs.tolist() for part in parts] == [[0, 0.5], [0.5, 1, 1.5]]
+    assert parts[0].scores.tolist() == [[1, 1.5], [2, 2.5]]
 
 
 def test_equal_tables_give_equal_bytes(tmp_path, curves):

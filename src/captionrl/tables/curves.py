@@ -10,8 +10,8 @@ from matplotlib.ticker import MaxNLocator
 
 from captionrl.config import CurvesFigure, Paper
 from captionrl.errors import UserError
-from captionrl.files import read_csv
 from captionrl.tables.drawing import BLACK, GREY, LINES, MARGIN, WIDTH, Sheet, plain
+from captionrl.tables.validations import read_validations
 
 Paths = dict[tuple[str, str, str], list[Path]]  # by corpus, run and phase: one a seed
 
@@ -39,7 +39,8 @@ def by_phase(files: Sequence[Path]) -> Paths:
 def curve(paper: Paper, corpus: str, run: str, paths: Paths) -> list[Part]:
     """The phases of a run, each beginning at the epoch at which the one before it ended.
 
-    A phase starts from the best weights of the one before, so its first score may differ from that one's last.
+    One that stops early is as long as its shortest seed. A phase starts from the best weights of the one before, so its
+    first score may differ from that one's last.
     """
     parts: list[Part] = []
     end = 0.0
@@ -47,11 +48,10 @@ def curve(paper: Paper, corpus: str, run: str, paths: Paths) -> list[Part]:
         files = paths.get((corpus, *phase))
         if not files:
             raise UserError(f"{paper.paper}/{'/'.join(phase)} on {corpus}: no validation curve; give its .csv too")
-        read = [_read(path) for path in files]
-        for path, (epochs, _) in zip(files, read, strict=True):
-            if not np.array_equal(epochs, read[0][0]):
-                raise UserError(f"{path}: validated at other epochs than {files[0]}; train both again")
-        reinforces = paper.phase_of(phase[1], corpus).objective not in ("xe", "multitask-xe")
+        settings = paper.phase_of(phase[1], corpus)
+        seeds = read_validations(files, settings.early_stopping is not None)
+        read = [_numbers(path, rows) for path, rows in zip(files, seeds, strict=True)]
+        reinforces = settings.objective not in ("xe", "multitask-xe")
         parts.append(Part(phase, reinforces, end + read[0][0], np.stack([scores for _, scores in read])))
         end = float(parts[-1].epochs[-1])
     return parts
@@ -98,19 +98,19 @@ def draw_curves(paper: Paper, figure: CurvesFigure, paths: Paths) -> Sheet:
     count = seeds.pop()
     what = "One seed." if count == 1 else f"Mean of {count} seeds and their range."
     what += " Dashed: warm start by cross-entropy. Ring: reinforcement begins, from the best weights so far."
+    phases = {name for parts in runs for _, name in (part.phase for part in parts)}
+    if count > 1 and any(paper.phase_of(name, figure.corpus).early_stopping is not None for name in phases):
+        what += " A phase that stops early is drawn to the end of its shortest seed."
     y = sheet.text(plain(what, GREY), MARGIN, y, WIDTH - 2 * MARGIN)
     y = sheet.plot(draw, MARGIN + 0.55, y + 0.35, WIDTH - 2 * MARGIN - 0.65, 4.2)
     sheet.reach(y + 0.4)  # the axis' numbers and name
     return sheet
 
 
-def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Epochs and scores [P] of one validation curve."""
-    rows = read_csv(path)
+def _numbers(path: Path, rows: Sequence[dict[str, str]]) -> tuple[np.ndarray, np.ndarray]:
+    """Epochs and scores [P] of the rows of one validation curve."""
     try:
         columns = [[float(row[name]) for row in rows] for name in ("epoch", "val_cider")]
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: not a captioner's validation curve ({error}); train it again") from None
-    if not rows:
-        raise UserError(f"{path}: an empty validation curve; train it again")
     return np.array(columns[0]), np.array(columns[1])

@@ -8,6 +8,7 @@ from pathlib import Path
 from captionrl.config import Paper
 from captionrl.errors import UserError
 from captionrl.files import read_csv, write_json, write_text
+from captionrl.tables.validations import read_validations
 
 Metrics = dict[str, dict[str, dict[str, float]]]  # by table, method and metric
 
@@ -41,7 +42,8 @@ def _numbers(path: Path) -> dict[str, dict[str, float]]:
 def _curve(paper: Paper, corpus: str, run: str, files: Sequence[Path]) -> str:
     """CSV of validation CIDEr-D, the mean over seeds, by updates since the run's first phase began.
 
-    In reinforcement also of `train_reward`, that of greedy captions of training items.
+    In reinforcement also of `train_reward`, that of greedy captions of training items. A phase that stops early is as
+    long as its shortest seed.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -49,17 +51,16 @@ def _curve(paper: Paper, corpus: str, run: str, files: Sequence[Path]) -> str:
     start = 0
     for name, phase in paper.lineage(run):
         found = [path for path in files if path.parts[-5:-1] == (corpus, paper.paper, name, phase)]
-        seeds = [read_csv(path) for path in found]
-        if not seeds:
+        if not found:
             raise UserError(f"{paper.paper}/{name}/{phase} on {corpus}: no validation curve; give its .csv too")
+        seeds = read_validations(found, paper.phase_of(phase, corpus).early_stopping is not None)
         try:
             for rows in zip(*seeds, strict=True):
                 means = [_mean(rows, key) for key in ("val_cider", "train_reward")]
                 writer.writerow([start + int(rows[0]["update"]), *means, name, phase])
             start += int(seeds[0][-1]["update"])
         except (LookupError, ValueError) as error:
-            what = f"no validation curve, or not as long as those of other seeds ({error})"
-            raise UserError(f"{found[0]}: {what}; train it again") from None
+            raise UserError(f"{found[0]}: no validation curve ({error}); train it again") from None
     return text.getvalue()
 
 
