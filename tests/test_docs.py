@@ -17,7 +17,6 @@ from captionrl import cli
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").glob("*.md"))]
-PUBLISHED = ROOT / "docs/results/mini"
 PUBLISHED_PAGES = sorted((ROOT / "docs/results").glob("*/README.md"))
 EQUATIONS = {"hrl": 26, "sle": 16, "stackcap": 15, "policy_value": 12, "e2e": 8}  # numbered in the paper
 MENTION = re.compile(r"[Ee]q(?:uation|\.)s?\s*(\d+(?:\s*(?:,|to|and|-)\s*\d+)*)")
