@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +15,21 @@ from captionrl.text.vocabulary import Vocabulary
 from captionrl.training.data import Data, FeatureBatches
 
 
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+@contextmanager
+def one_thread() -> Iterator[None]:
     """Equal bits need equal numbers of threads, and a process forked off several of torch's may hang."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        yield
+        torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -32,22 +40,22 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 @pytest.fixture(scope="session")
 def xe(world: World) -> Path:
     """The checkpoint of xe-baseline/xe, trained without interruption."""
-    torch.set_num_threads(1)
-    return world.train("xe-baseline", "xe", world.root / "xe/seed1.safetensors")
+    with one_thread():
+        return world.train("xe-baseline", "xe", world.root / "xe/seed1.safetensors")
 
 
 @pytest.fixture(scope="session")
 def critic(world: World) -> Path:
     """The checkpoint of critic/critic."""
-    torch.set_num_threads(1)
-    return world.train("boundary-critic", "boundary-critic", world.root / "critic/seed1.safetensors", features=None)
+    with one_thread():
+        return world.train("boundary-critic", "boundary-critic", world.root / "critic/seed1.safetensors", features=None)
 
 
 @pytest.fixture(scope="session")
 def warm(world: World, critic: Path) -> Path:
     """The checkpoint of hrl-16-warm/xe-warm."""
-    torch.set_num_threads(1)
-    return world.train("hrl-16-warm", "xe-warm", world.root / "warm/seed1.safetensors", start=critic)
+    with one_thread():
+        return world.train("hrl-16-warm", "xe-warm", world.root / "warm/seed1.safetensors", start=critic)
 
 
 @pytest.fixture
