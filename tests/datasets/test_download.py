@@ -272,6 +272,14 @@ def test_a_strange_name_is_one_line_that_names_the_others(toy, group):
         fetch(group, only="tax")
 
 
+def test_what_a_kill_in_the_last_moment_left_is_removed(toy, site):
+    fetch("tar")
+    for name in ("clips.tar.part", "clips.tar.part.from"):
+        Path("data/tar", name).write_text("left")
+    fetch("tar")
+    assert {path.name for path in Path("data/tar").iterdir()} == {"clips", "clips.tar.sha256"}
+
+
 def test_killed_at_any_time_the_same_command_ends_with_the_same_files(toy, site):
     """Each attempt lives a little longer than the one before."""
     script = (

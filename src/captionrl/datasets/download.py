@@ -222,7 +222,12 @@ def _existing(path: Path) -> Path:
 
 
 def _finish(entry: Entry, raw: Path, allowed_failures: int) -> None:
-    """Link what is shared; refuse a file that is not what the manifest says, and too many that are gone."""
+    """Link what is shared; refuse a file that is not what the manifest says, and too many that are gone.
+
+    What a command that was killed in its last moment left of a transfer is removed.
+    """
+    if entry.url and is_there(entry, raw):
+        forget(raw / f"{entry.file}.part")
     if entry.shared:
         _link(entry, raw)
     elif entry.listed and is_there(entry, raw):
