@@ -131,13 +131,15 @@ def read_scores(folder: Path, out: Path) -> None:
     from captionrl.evaluation.results import read_scores
     from captionrl.evaluation.submit import validate
     from captionrl.tables.compare import compare
-    from captionrl.tables.curves import _read
+    from captionrl.tables.curves import _numbers
     from captionrl.tables.metrics import read_tables
+    from captionrl.tables.validations import read_validations
 
     read_scores(folder / "seed1.json")
     compare(folder / "table1.csv", folder / "published.csv")
     read_tables([folder / "table1.csv"])
-    _read(folder / "curve.csv")
+    (rows,) = read_validations([folder / "curve.csv"], stops_early=True)
+    _numbers(folder / "curve.csv", rows)
     images = folder / "captions_val2014.json"
     read_media(images)
     validate(folder / "captions_val2014_hrl_results.json", read_images(images))
