@@ -225,7 +225,9 @@ def test_reranking_is_of_a_beam_search(refused, tmp_path, other):
 
 
 def test_a_users_mistake_is_one_line_without_a_traceback(refused, tmp_path):
-    assert "vatex: neither a data set (charades, coco, " in refused("corpus", "vatex", "--raw", tmp_path)
+    assert "vatex: neither a data set (charades, charades-annotations, coco, " in refused(
+        "corpus", "vatex", "--raw", tmp_path
+    )
 
 
 def test_a_missing_file_is_named(refused, captions, tmp_path):

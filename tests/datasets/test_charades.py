@@ -2,11 +2,10 @@ import csv
 import io
 import json
 import zipfile
-from dataclasses import replace
 
 import pytest
 
-from captionrl.datasets.charades import Action, Annotation, read_annotations, validation
+from captionrl.datasets.charades import Action, Annotation, people_apart, read_annotations, validation
 from captionrl.datasets.formats import CHARADES_HEADER as HEADER
 from captionrl.datasets.manifest import require
 from captionrl.datasets.read import read_corpus
@@ -14,9 +13,16 @@ from captionrl.errors import UserError
 
 
 def row(
-    id, verified="Yes", script="A person cooks.", descriptions="", actions="", objects="food;stove", length="24.83"
+    id,
+    verified="Yes",
+    script="A person cooks.",
+    descriptions="",
+    actions="",
+    objects="food;stove",
+    length="24.83",
+    subject="HR43",
 ):
-    return [id, "HR43", "Kitchen", "6", "7", verified, script, objects, descriptions, actions, length]
+    return [id, subject, "Kitchen", "6", "7", verified, script, objects, descriptions, actions, length]
 
 
 def table(*rows):
@@ -53,17 +59,47 @@ def test_captions_are_script_and_descriptions_of_verified_videos_without_repeats
     assert "csv" in corpus.origin
 
 
+PEOPLE = table(*(row(f"{person}{i}", subject=person) for i in range(8) for person in ("ANN", "BOB", "CID", "DAN")))
+
+
 @pytest.mark.parametrize("name", ["charades-annotations", "charades-annotations-mini"])
-def test_annotations_alone_are_the_same_corpus_without_media(tmp_path, name):
-    write(tmp_path)
+def test_annotations_alone_are_the_same_captions_without_media(tmp_path, name):
+    write(tmp_path, train=PEOPLE)
     whole, alone = read_corpus("charades", tmp_path), read_corpus(name, tmp_path)
-    assert (alone.name, alone.captions, alone.origin) == (name, whole.captions, whole.origin)
-    assert alone.items == [replace(item, media=None) for item in whole.items]
+    assert (alone.name, alone.captions, alone.files) == (name, whole.captions, whole.files)
+    assert [(item.id, item.media) for item in alone.items] == [(item.id, None) for item in whole.items]
+    assert [item.id for item in alone.split("test")] == [item.id for item in whole.split("test")] == ["ZZZZ1"]
     assert all(item.media for item in whole.items)
     # So both csv files are all that a user must have: `captionrl check-data` asks for no video.
     assert require(alone, tmp_path).keys() == {"Charades_v1_train.csv", "Charades_v1_test.csv"}
-    with pytest.raises(UserError, match=r"Charades_v1_480/AAAA1\.mp4: missing"):
+    with pytest.raises(UserError, match=r"Charades_v1_480/ANN0\.mp4: missing"):
         require(whole, tmp_path)
+
+
+def test_people_of_validation_videos_of_annotations_are_in_no_training_video(tmp_path):
+    write(tmp_path, train=PEOPLE)
+    whole, alone = read_corpus("charades", tmp_path), read_corpus("charades-annotations", tmp_path)
+    people = {split: {item.id[:3] for item in alone.split(split)} for split in ("train", "val")}
+    # A tenth of 32 videos would be 3: one person, who has 8. The lowest of `printf 2018:ANN | sha256sum` and so on.
+    assert people == {"train": {"ANN", "CID", "DAN"}, "val": {"BOB"}}
+    assert len(alone.split("val")) == 8
+    assert {item.id[:3] for item in whole.split("val")} & {item.id[:3] for item in whole.split("train")}
+    assert alone.origin.endswith("; val drawn from train by people with seed 2018")
+    assert alone.origin.count("val drawn") == 1
+
+
+def test_people_are_drawn_until_they_have_500_videos_in_whatever_order_rows_stand():
+    subjects = {f"ID{i}": f"P{i % 100}" for i in range(7609)}  # 76 or 77 videos each
+    drawn = people_apart(subjects)
+    assert 500 <= len(drawn) < 577
+    assert drawn == people_apart(dict(reversed(subjects.items())))
+    assert drawn == {id for id, person in subjects.items() if person in {subjects[id] for id in drawn}}
+
+
+def test_where_one_person_is_in_all_videos_nobody_is_left_for_validation(tmp_path):
+    write(tmp_path)
+    with pytest.raises(UserError, match=r"Charades_v1_train\.csv: one person in all videos"):
+        read_corpus("charades-annotations", tmp_path)
 
 
 def test_validation_does_not_depend_on_the_order_of_rows():
@@ -97,9 +133,9 @@ def test_annotations_are_those_of_all_videos(tmp_path):
     annotations = read_annotations(tmp_path)
     assert len(annotations) == 34
     actions = (Action("c147", 0.0, 12.6), Action("c092", 11.9, 21.2))
-    assert annotations["AAAA2"] == Annotation("train", actions, "Kitchen", ("food", "stove"), 24.83)
-    assert annotations["ZZZZ1"] == Annotation("test", (), "Kitchen", (), None)
-    assert annotations["ZZZZ2"] == Annotation("test", (), "Kitchen", ("Food", "stove"), None)
+    assert annotations["AAAA2"] == Annotation("train", "HR43", actions, "Kitchen", ("food", "stove"), 24.83)
+    assert annotations["ZZZZ1"] == Annotation("test", "HR43", (), "Kitchen", (), None)
+    assert annotations["ZZZZ2"] == Annotation("test", "HR43", (), "Kitchen", ("Food", "stove"), None)
 
 
 @pytest.mark.parametrize("bad", ["long", "-1", "nan", "inf", "24,83"])

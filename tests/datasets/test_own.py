@@ -202,7 +202,9 @@ def test_all_missing_media_are_named_at_once(raw):
 
 def test_a_folder_holds_one_list(raw):
     message = refusal(raw)
-    assert re.match("clips: neither a data set .charades, coco, .* nor a corpus of your own: ", message)
+    assert re.match(
+        "clips: neither a data set .charades, charades-annotations, coco, .* nor a corpus of your own: ", message
+    )
     assert message.endswith(f"{raw} has no captions.jsonl and no captions.csv; write one of these files")
     jsonl(raw, A)
     csv(raw, "media,caption\n")

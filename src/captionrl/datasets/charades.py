@@ -5,14 +5,17 @@ training, 500 for validation, 1,760 for testing. Their own file, `CharadesCaptio
 the user has it in the raw directory it is used; its layout is a guess, *untested on the original*. Otherwise the
 captions are made again from the official csv files, which is close but not the same: 7,609 + 1,768 verified videos.
 The corpus' `origin` says which of the two was read.
+
+`charades-annotations` has the same captions and no media: its visual input is made of the annotation too
+(`features/annotations.py`). Its validation videos are drawn by people (`read_people_apart`).
 """
 
 import csv
 import hashlib
 import io
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from captionrl.datasets.archives import members, read_member
@@ -45,6 +48,7 @@ class Annotation:
     """What a csv file says of a video beside its captions; texts are as written, but for white space around them."""
 
     split: str  # the file: `train` (validation videos too) or `test`
+    subject: str  # an id of who is seen in it; may be empty
     actions: tuple[Action, ...]
     scene: str  # may be empty
     objects: tuple[str, ...]
@@ -53,6 +57,26 @@ class Annotation:
 
 def read(name: str, raw: Path) -> Corpus:
     return _read_authors(name, raw) if (raw / AUTHORS).is_file() else _read_csv(name, raw)
+
+
+def read_people_apart(name: str, raw: Path) -> Corpus:
+    """The same captions without media, the validation videos drawn by people, one after the other until there are 500.
+
+    Nobody seen in Charades' test videos is in its training file. The paper's validation videos, drawn at random, show
+    people of the training videos: what reinforcement gains on them it gains in part on those people alone
+    (docs/hrl.md). So here people of validation videos are in no training video, as those of test videos are not.
+    Raises UserError where all captioned videos of the training file show one person.
+    """
+    corpus = read(name, raw)
+    annotations = read_annotations(raw)
+    subjects = {item.id: annotations[item.id].subject for item in corpus.items if item.split != "test"}
+    drawn = people_apart(subjects)
+    if len(drawn) == len(subjects):
+        raise UserError(f"{raw / ANNOTATIONS['train']}: one person in all videos; validation needs others")
+    split = {id: "val" if id in drawn else "train" for id in subjects}
+    items = [replace(item, split=split.get(item.id, item.split), media=None) for item in corpus.items]
+    origin = f"{corpus.origin.partition('; val ')[0]}; val drawn from train by people with seed {SEED}"
+    return replace(corpus, items=items, origin=origin)
 
 
 def read_annotations(raw: Path) -> dict[str, Annotation]:
@@ -67,6 +91,7 @@ def read_annotations(raw: Path) -> dict[str, Annotation]:
                 raise UserError(_TWICE.format(at=at, id=row["id"]))
             annotations[row["id"]] = Annotation(
                 split,
+                row["subject"].strip(),
                 tuple(_action(text, at) for text in row["actions"].split(";") if text.strip()),
                 row["scene"].strip(),
                 tuple(text.strip() for text in row["objects"].split(";") if text.strip()),
@@ -81,8 +106,26 @@ def validation(ids: Iterable[str]) -> set[str]:
     Each id draws a number from a hash of itself and the seed, and the lowest win: so the choice depends on
     neither the order of rows nor the Python version.
     """
-    ranked = sorted(ids, key=lambda id: hashlib.sha256(f"{SEED}:{id}".encode()).digest())
-    return set(ranked[: max(1, min(VALIDATION, len(ranked) // 10))])
+    ranked = _ranked(ids)
+    return set(ranked[: _validation_size(len(ranked))])
+
+
+def people_apart(subjects: Mapping[str, str]) -> set[str]:
+    """Of {id: who is seen in it} all videos of some people: together as many as `validation` draws, or just more."""
+    drawn: set[str] = set()
+    for person in _ranked(set(subjects.values())):
+        if len(drawn) >= _validation_size(len(subjects)):
+            break
+        drawn.update(id for id, subject in subjects.items() if subject == person)
+    return drawn
+
+
+def _ranked(ids: Iterable[str]) -> list[str]:
+    return sorted(ids, key=lambda id: hashlib.sha256(f"{SEED}:{id}".encode()).digest())
+
+
+def _validation_size(videos: int) -> int:
+    return max(1, min(VALIDATION, videos // 10))
 
 
 def _read_csv(name: str, raw: Path) -> Corpus:

@@ -1,6 +1,5 @@
 """From a corpus' name to its reader."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from captionrl.datasets import charades, coco, flickr8k, flickr30k, msrvtt, msvd, own, tgif
@@ -9,6 +8,7 @@ from captionrl.errors import UserError
 
 READERS = {
     "charades": charades.read,
+    "charades-annotations": charades.read_people_apart,
     "coco": coco.read,
     "coco-82k": coco.read_without_restval,
     "flickr8k": flickr8k.read,
@@ -18,14 +18,12 @@ READERS = {
     "tgif": tgif.read,
 }
 NAMES = f"{', '.join(READERS)}, one of these with -mini, or the name of a corpus of your own"
-ANNOTATIONS = "-annotations"
 
 
 def read_corpus(name: str, raw: Path) -> Corpus:
     """Read the annotation below the directory `raw`; `NAME-mini` has the format, and so the reader, of `NAME`.
 
-    So has `NAME-annotations`, whose visual input is made from the annotation too (`features/annotations.py`): its
-    items have no media. A corpus of any other name is a user's own (`own.py`).
+    A corpus of any other name is a user's own (`own.py`).
     """
     raw = Path(raw)
     if not is_known(name):
@@ -36,13 +34,9 @@ def read_corpus(name: str, raw: Path) -> Corpus:
             what = f"neither a data set ({', '.join(READERS)}, or one of these with -mini) nor a corpus of your own"
             raise UserError(f"{name}: {what}: {raw} has no {own.JSONL} and no {own.CSV}; write one of these files")
         return own.read(name, path)
-    official = name.removesuffix("-mini")
-    corpus = READERS[official.removesuffix(ANNOTATIONS)](name, raw)
-    if official.endswith(ANNOTATIONS):
-        corpus = replace(corpus, items=[replace(item, media=None) for item in corpus.items])
-    return corpus
+    return READERS[name.removesuffix("-mini")](name, raw)
 
 
 def is_known(name: str) -> bool:
     """Whether a corpus of this name is one of the data sets, not a user's own."""
-    return name.removesuffix("-mini").removesuffix(ANNOTATIONS) in READERS
+    return name.removesuffix("-mini") in READERS

@@ -171,7 +171,8 @@ def test_annotations_alone_are_the_same_bytes_without_a_clip(tiny_worlds, tmp_pa
     assert clips(alone) == []
     corpora = read_corpus("charades-mini", whole), read_corpus("charades-annotations-mini", alone)
     assert corpora[0].captions == corpora[1].captions
-    assert [(item.id, item.split) for item in corpora[0].items] == [(item.id, item.split) for item in corpora[1].items]
+    tests = [[item.id for item in corpus.split("test")] for corpus in corpora]
+    assert tests[0] == tests[1]  # validation is drawn by people where there are no clips
 
 
 @pytest.mark.parametrize(
