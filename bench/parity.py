@@ -65,7 +65,7 @@ def texts(references: dict[str, list[str]], systems: list[dict[str, str]]) -> li
     metrics = {"CIDEr-D": CiderD.from_captions(words), "ROUGE-L": RougeL.from_captions(words)}
     metrics |= {f"BLEU-{order}": Bleu.from_captions(words, order=order) for order in range(1, 5)}
     return [
-        {name: metric.texts(list(system.values()), list(system)).numpy() for name, metric in metrics.items()}
+        {name: metric.texts(list(system.values()), list(system)) for name, metric in metrics.items()}
         for system in systems
     ]
 

@@ -475,3 +475,26 @@ def test_state_prune_by_size_deletes_the_oldest(command_line, states):
 
 def test_no_states_is_no_error(command_line, tmp_path):
     assert command_line("state", "list", "--state", tmp_path / "none")[:2] == (0, "0 kept\n")
+
+
+@pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="a kernel without huge pages")
+@pytest.mark.parametrize("users", [None, "0"])
+def test_large_tensors_lie_on_huge_pages_unless_the_user_says_no(users, tmp_path):
+    setting = {} if users is None else {"THP_MEM_ALLOC_ENABLE": users}
+    environment = {name: value for name, value in os.environ.items() if name != "THP_MEM_ALLOC_ENABLE"} | setting
+    code = f"""
+import os, re, sys
+from captionrl.cli import main
+sys.argv = ["captionrl", "schema", "--out", {str(tmp_path)!r}]
+main()
+import torch
+tensor = torch.zeros(64 << 20, dtype=torch.uint8)
+maps, place = open("/proc/self/smaps").read(), tensor.data_ptr()
+for block in re.split(r"(?m)^(?=[0-9a-f]+-[0-9a-f]+ )", maps)[1:]:
+    low, high = (int(end, 16) for end in block.split(None, 1)[0].split("-"))
+    if low <= place < high:
+        print(re.search(r"VmFlags:(.*)", block)[1].split())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    flags = done.stdout.splitlines()[-1]
+    assert ("'hg'" in flags) == (users is None)  # madvise(MADV_HUGEPAGE)

@@ -119,6 +119,8 @@ def check_outputs(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
+    # Before torch is imported: its large tensors lie on huge pages, which saves page faults (docs/benchmarks.md).
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     args = parser().parse_args()
     try:
         check_outputs(args)
@@ -134,6 +136,10 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
     except (MemoryError, RuntimeError, ImportError) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("captionrl"):
+            missing, fix = error.name.partition(".")[0], "pip install 'captionrl[train]' brings what training needs"
+            print(f"captionrl {args.command}: the package {missing} is not installed; {fix}", file=sys.stderr)
+            sys.exit(1)
         if not isinstance(error, MemoryError) and not NO_MEMORY.search(str(error)):
             raise
         reason = (str(error) or "a MemoryError").splitlines()[0]

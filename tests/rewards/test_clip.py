@@ -113,5 +113,5 @@ def test_what_does_not_fit_is_named(toy, model, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"the features have 6 numbers a frame, its text tower 8; give the image"):
         build(toy, model[1]).score(toy.batch)
     monkeypatch.setitem(sys.modules, "open_clip", None)
-    with pytest.raises(UserError, match="reward CLIPScore: needs open_clip; pip install open_clip_torch"):
+    with pytest.raises(UserError, match="reward CLIPScore: needs open_clip; pip install 'captionrl\\[clip\\]'"):
         build(toy, model[1]).score(toy.batch)

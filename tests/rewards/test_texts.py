@@ -5,8 +5,8 @@ import os
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 from pycocoevalcap.cider.cider_scorer import CiderScorer
 from pycocoevalcap.rouge.rouge import Rouge
@@ -24,7 +24,8 @@ METRICS = [CiderD, Cider, Bleu, RougeL]
 
 
 def assert_equal(got, wanted):
-    torch.testing.assert_close(got, torch.as_tensor(wanted, dtype=torch.float64), rtol=0, atol=1e-9)
+    assert got.dtype == np.float64
+    np.testing.assert_allclose(got, np.asarray(wanted), rtol=0, atol=1e-9)
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +86,7 @@ def test_how_a_caption_is_written_does_not_matter(metric):
     written = ["a man kicks a ball", "A man kicks a ball.", "A man kicks a ball", "a man kicks a ball ."]
     made = metric.from_captions(BALL)
     scores = made.texts(written, ["video0"] * 4)
-    assert scores.dtype == torch.float64
-    assert torch.equal(scores, scores[:1].expand(4))
+    assert (scores == scores[0]).all()
     assert_equal(scores[:1], made.score(*made.encode(written[:1]), ["video0"]))
     assert scores[0] > made.texts(["a man kicks a dog"], ["video0"])[0]
 
@@ -97,7 +97,7 @@ def test_the_case_of_1_12():
     with pytest.warns(UserWarning, match="'A' is 'a'"):
         as_encoded = cider.score(*cider.encode(written), ["video0"] * 2)
     assert as_encoded[1] < 0.6 * as_encoded[0]
-    assert_equal(cider.texts(written, ["video0"] * 2), as_encoded[:1].expand(2))
+    assert_equal(cider.texts(written, ["video0"] * 2), as_encoded[[0, 0]])
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -109,8 +109,10 @@ def test_different_unknown_words_are_different_and_equal_ones_equal(metric):
     known = metric.from_captions(BALL, vocabulary=words)
     made = metric.from_captions(BALL)
     for item in BALL:
-        expected = known.score(*known.encode([*captions[:3], "", "", "a <unk> <unk> ball"]), [item] * 6)
+        tokens = [*captions[:3], "", "", "a <unk> <unk> ball"]
+        expected = known.score(*known.encode(tokens), [item] * 6)
         assert_equal(made.texts(captions, [item] * 6), expected)
+        assert_equal(made.tokenised(tokens, [item] * 6), expected)
 
 
 def test_punctuation_counts_where_references_have_some():
@@ -132,14 +134,14 @@ def test_the_end_counts_where_it_is_a_word(metric):
 def test_a_caption_does_not_depend_on_the_next():
     cider = CiderD.from_captions({0: [" ".join(raw_words(["he lives in the U.S."])[0])], 1: ["a dog sleeps"]})
     alone = cider.texts(["He lives in the U.S."], [0])
-    assert torch.equal(cider.texts(["He lives in the U.S.", "The dog"], [0, 1])[:1], alone)
+    assert cider.texts(["He lives in the U.S.", "The dog"], [0, 1])[0] == alone[0]
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_threads_change_nothing(metric):
     made = metric.from_captions(BALL)
     captions, items = ["A man.", "An emu kicks!", "", "a dog sleeps", "red ball"], ["video0", "video1"] * 2 + ["video0"]
-    assert torch.equal(made.texts(captions, items, threads=3), made.texts(captions, items))
+    assert (made.texts(captions, items, threads=3) == made.texts(captions, items)).all()
     assert made.texts([], []).shape == (0,)
 
 

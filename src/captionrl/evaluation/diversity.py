@@ -22,7 +22,6 @@ from captionrl.evaluation.metrics import bleu_statistics, check_items, tokenize_
 from captionrl.evaluation.results import Result
 from captionrl.rewards import Bleu, CiderD, DocumentFrequencies
 from captionrl.rewards.ngrams import ORDERS
-from captionrl.text.vocabulary import SPECIALS
 
 Tokens = Sequence[str]  # of a caption
 Sets = Sequence[Sequence[Tokens]]  # S captions of each item
@@ -122,8 +121,8 @@ def mutual_bleu(sets: Sets) -> Array:
         for place in range(len(captions))
     }
     bleu = Bleu.from_captions(rest)
-    tokens, lengths = bleu.encode([caption for captions in sets for caption in captions])
-    return bleu.score(tokens, lengths, list(rest)).numpy().reshape(len(sets), -1).mean(1)
+    captions = [caption for captions in sets for caption in captions]
+    return bleu.tokenised(captions, list(rest)).reshape(len(sets), -1).mean(1)
 
 
 def mutual_bleu_statistics(sets: Sets) -> Array:
@@ -152,12 +151,9 @@ def mean_cider(sets: Sets, references: Sets) -> Array:
     Equal to the mean of what `evaluate` gives for every item's first captions, its second captions, and so on.
     """
     captions = [caption for captions in sets for caption in captions]
-    # With every word that is said, since words that no reference has would else be one and the same <unk>.
-    words = {word for caption in captions for word in caption}.difference(SPECIALS)
-    cider = CiderD.from_captions(dict(enumerate(references)), vocabulary=[*SPECIALS, *sorted(words)])
-    tokens, lengths = cider.encode(captions)
     items = np.repeat(np.arange(len(sets)), [len(captions) for captions in sets])
-    return cider.score(tokens, lengths, items.tolist()).numpy().reshape(len(sets), -1).mean(1)
+    scores = CiderD.from_captions(dict(enumerate(references))).tokenised(captions, items.tolist())
+    return scores.reshape(len(sets), -1).mean(1)
 
 
 def self_cider(sets: Sets, references: Sets) -> Array:

@@ -17,7 +17,6 @@ from captionrl.evaluation.spice import spice_statistics
 from captionrl.rewards import CiderD, DocumentFrequencies
 from captionrl.text.ptb import tokenize
 from captionrl.text.punctuation import strip_punctuation
-from captionrl.text.vocabulary import SPECIALS
 
 
 def evaluate(
@@ -182,14 +181,11 @@ def _cider_statistics(references: list[list[str]], hypotheses: list[str]) -> Arr
 
 def _cider_statistics_by(frequencies: DocumentFrequencies, references: list[list[str]], hypotheses: list[str]) -> Array:
     """With document frequencies of other captions, which pycocoevalcap's scorer does not take."""
-    words = {word for hypothesis in hypotheses for word in hypothesis.split()}.difference(SPECIALS)
-    cider = CiderD.from_captions(
-        dict(enumerate(references)), document_frequency=frequencies, vocabulary=[*SPECIALS, *sorted(words)]
-    )
-    return _score_and_one(cider.score(*cider.encode(hypotheses), range(len(hypotheses))).tolist())
+    cider = CiderD.from_captions(dict(enumerate(references)), document_frequency=frequencies)
+    return _score_and_one(cider.tokenised(hypotheses, range(len(hypotheses))))
 
 
-def _score_and_one(scores: Sequence[float]) -> Array:
+def _score_and_one(scores: Sequence[float] | Array) -> Array:
     return np.column_stack([scores, np.ones(len(scores))])
 
 

@@ -59,7 +59,7 @@ class ClipScoreReward:
         try:
             import open_clip
         except ModuleNotFoundError:
-            raise UserError("reward CLIPScore: needs open_clip; pip install open_clip_torch") from None
+            raise UserError("reward CLIPScore: needs open_clip; pip install 'captionrl[clip]'") from None
         # A file does not say which GELU its weights were trained with; their tag does.
         quick = bool(open_clip.pretrained.get_pretrained_cfg(self._name, self._tag).get("quick_gelu", False))
         model = open_clip.create_model(

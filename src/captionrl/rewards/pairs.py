@@ -1,17 +1,21 @@
 """Sentence BLEU of every caption of an item against every other one, from token ids: how alike samples are."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from captionrl.errors import UserError
 from captionrl.rewards.bleu import bleu
 from captionrl.rewards.compiled import compiled
 from captionrl.rewards.ngrams import ORDERS, SKIPPED, find_slot
-from captionrl.rewards.words import arrays, number_tokens, raw_words, scored_words
+from captionrl.rewards.words import arrays, number_tokens, padded, raw_words, scored_words
 from captionrl.text.vocabulary import SPECIALS, UNK
+
+if TYPE_CHECKING:  # as in words.py
+    from torch import Tensor
 
 
 class PairwiseBleu:
@@ -45,13 +49,15 @@ class PairwiseBleu:
         Entry [b, j, k] is of caption j with caption k as its reference. Tokens beyond a caption's length are not read.
         Raises UserError for shapes that disagree, lengths outside 0..T, tokens outside the vocabulary.
         """
+        import torch
+
         if tokens.ndim != 3 or lengths.shape != tokens.shape[:2]:
             shapes = f"{list(tokens.shape)} and {list(lengths.shape)}"
             raise UserError(f"captions in pairs are tokens [B, S, T] and lengths [B, S], not {shapes}")
         return torch.from_numpy(self._run(self._word_of_token, *arrays(tokens, lengths))).to(tokens.device)
 
-    def texts(self, groups: Sequence[Sequence[str]]) -> Tensor:
-        """Likewise of S raw captions of each of B items -> float64 [B, S, S, orders].
+    def texts(self, groups: Sequence[Sequence[str]]) -> np.ndarray:
+        """Likewise of S raw captions of each of B items -> NumPy's float64 [B, S, S, orders].
 
         They are tokenised as coco-caption does it, and punctuation is dropped. Raises UserError for groups of
         different sizes and for what is no string.
@@ -64,12 +70,9 @@ class PairwiseBleu:
         for words in rows:
             for word in words:
                 numbers.setdefault(word, len(numbers))
-        sizes = np.array([len(row) for row in rows], dtype=np.int64)
-        ids = np.zeros((len(rows), sizes.max(initial=0)), dtype=np.int64)
-        for row, words in zip(ids, rows, strict=True):
-            row[: len(words)] = [numbers[word] for word in words]
+        ids, sizes = padded([[numbers[word] for word in words] for words in rows])
         shape = (len(groups), len(groups[0]))
-        return torch.from_numpy(self._run(np.arange(len(numbers)), ids.reshape(*shape, -1), sizes.reshape(shape)))
+        return self._run(np.arange(len(numbers)), ids.reshape(*shape, -1), sizes.reshape(shape))
 
     def _run(self, word_of_token: np.ndarray, ids: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         scores = np.empty((*ids.shape[:2], ids.shape[1], len(self._orders)))

@@ -1,18 +1,20 @@
 """What a reward is made of, what it is given, and what it gives."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import torch
-from torch import Tensor, nn
+if TYPE_CHECKING:  # as in words.py
+    from torch import Tensor, nn
 
-from captionrl.datasets.prepared import Captions
-from captionrl.features.batch import Features
-from captionrl.rewards.words import SentenceMetric
-from captionrl.text.vocabulary import Vocabulary
+    from captionrl.datasets.prepared import Captions
+    from captionrl.features.batch import Features
+    from captionrl.rewards.words import SentenceMetric
+    from captionrl.text.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ def prefix_scores(reward: Reward, batch: RewardBatch) -> Tensor:
     """The score [B, T] of each caption after every word; of a reward of whole captions all of it at the last word."""
     if hasattr(reward, "prefix_scores"):
         return reward.prefix_scores(batch)
+    import torch
+
     position = torch.arange(batch.tokens.shape[1], device=batch.tokens.device)
     whole = reward.score(batch).unsqueeze(1)
     return torch.where(position >= batch.lengths.unsqueeze(1) - 1, whole, 0)

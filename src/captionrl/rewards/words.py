@@ -10,17 +10,19 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from captionrl import __version__
 from captionrl.errors import UserError
 from captionrl.rewards.ngrams import SKIPPED
 from captionrl.text.ptb import tokenize
 from captionrl.text.punctuation import PUNCTUATION, strip_punctuation
-from captionrl.text.vocabulary import EOS, SPECIALS, UNK
+from captionrl.text.vocabulary import EOS, PAD, SPECIALS, UNK
+
+if TYPE_CHECKING:  # scoring texts needs no torch, and imports none
+    import torch
 
 Caption = str | Sequence[str]  # tokens, or one string with white space between them
 Captions = Mapping[Any, Sequence[Caption]]  # the references of each item
@@ -86,6 +88,15 @@ def arrays(tokens: torch.Tensor, lengths: torch.Tensor) -> tuple[np.ndarray, np.
     sizes = np.ascontiguousarray(lengths.detach().cpu().numpy(), dtype=np.int64)
     if sizes.size and not 0 <= sizes.min() <= sizes.max() <= ids.shape[-1]:
         raise UserError(f"lengths run from {sizes.min()} to {sizes.max()}, but tokens have {ids.shape[-1]} columns")
+    return ids, sizes
+
+
+def padded(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Ids [N, T], int64, `<pad>` beyond each row, and the rows' lengths [N]."""
+    sizes = np.array([len(row) for row in rows], dtype=np.int64)
+    ids = np.full((len(rows), sizes.max(initial=0)), PAD, dtype=np.int64)
+    for line, row in zip(ids, rows, strict=True):
+        line[: len(row)] = row
     return ids, sizes
 
 
@@ -159,6 +170,8 @@ class SentenceMetric:
         Words outside the vocabulary become `<unk>`, except skipped ones, which are left out. With `eos`, `</s>` is
         appended and counted. Warns once, of the first unknown word that is no PTB token, such as "Man" or "ball.".
         """
+        import torch
+
         known = self._token_of
         rows = []
         for caption in captions:
@@ -168,40 +181,40 @@ class SentenceMetric:
                 unknown = (word for word in words if word not in known and word not in self._words.skip)
                 if _warn_of_raw(unknown, "encode takes tokens", "`texts` scores raw captions"):
                     self._unchecked.remove("encode")
-            rows.append(torch.tensor([*row, EOS] if self._words.eos else row, dtype=torch.int64))
-        lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
-        if not rows:
-            return torch.zeros(0, 0, dtype=torch.int64), lengths
-        return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), lengths
+            rows.append([*row, EOS] if self._words.eos else row)
+        ids, sizes = padded(rows)
+        return torch.from_numpy(ids), torch.from_numpy(sizes)
 
-    def texts(self, captions: Sequence[str], items: Sequence[Hashable], *, threads: int = 1) -> torch.Tensor:
-        """Score raw captions of N items, such as a language model writes -> float64 [N].
+    def texts(self, captions: Sequence[str], items: Sequence[Hashable], *, threads: int = 1) -> np.ndarray:
+        """Score raw captions of N items, such as a language model writes -> NumPy's float64 [N].
 
         They are tokenised, each by itself, as coco-caption does it: lower-case PTB tokens. Punctuation is dropped,
         unless references have some. References are expected to be tokenised: `raw_words` does it. A word that neither
         the vocabulary nor a reference has is one of its own. Raises UserError as `score`, and for what is no string.
         Warns once where references have a word that is no PTB token.
         """
+        if "texts" in self._unchecked:
+            self._unchecked.remove("texts")
+            doubtful = (
+                word for word in self._words.ids if word != word.lower() or (word[-1:] in {*".,;:!?"} and len(word) > 1)
+            )
+            doubtful = (word for word in doubtful if word not in self._words.skip and word not in SPECIALS)
+            _warn_of_raw(doubtful, "references are compared as tokens", "make them tokens by `raw_words`")
+        tokens = [[word for word in words if word not in self._words.marks] for words in raw_tokens(captions)]
+        return self.tokenised(tokens, items, threads=threads)
+
+    def tokenised(self, captions: Sequence[Caption], items: Sequence[Hashable], *, threads: int = 1) -> np.ndarray:
+        """`texts` of captions that are tokenised already -> NumPy's float64 [N]."""
         if len(captions) != len(items):
             raise UserError(f"scoring needs an item for each of {len(captions)} captions, not {len(items)} items")
         known, count = self._words.ids, self._words.count
-        if "texts" in self._unchecked:
-            self._unchecked.remove("texts")
-            doubtful = (word for word in known if word != word.lower() or (word[-1:] in {*".,;:!?"} and len(word) > 1))
-            doubtful = (word for word in doubtful if word not in self._words.skip and word not in SPECIALS)
-            _warn_of_raw(doubtful, "references are compared as tokens", "make them tokens by `raw_words`")
-        dropped = self._words.skip | self._words.marks | set(SPECIALS[: EOS + 1])
         rows = []
-        for tokens in raw_tokens(captions):
+        for caption in captions:
             new: dict[str, int] = {}  # the caption's own words, numbered behind the known ones
-            words = [word for word in tokens if word not in dropped]
-            row = [known[word] if word in known else count + new.setdefault(word, len(new)) for word in words]
-            rows.append([*row, EOS] if self._words.eos else row)
-        sizes = np.array([len(row) for row in rows], dtype=np.int64)
-        ids = np.zeros((len(rows), max(sizes, default=0)), dtype=np.int64)
-        for line, row in zip(ids, rows, strict=True):
-            line[: len(row)] = row
-        return torch.from_numpy(self._run(np.arange(count + ids.shape[1]), ids, sizes, items, False, threads)[:, 0])
+            words = scored_words(caption, self._words.skip, self._words.eos)
+            rows.append([known[word] if word in known else count + new.setdefault(word, len(new)) for word in words])
+        ids, sizes = padded(rows)
+        return self._run(np.arange(count + ids.shape[1]), ids, sizes, items, False, threads)[:, 0]
 
     def score(
         self, tokens: torch.Tensor, lengths: torch.Tensor, items: Sequence[Hashable], *, threads: int = 1
@@ -230,6 +243,8 @@ class SentenceMetric:
         every_prefix: bool,
         threads: int,
     ) -> torch.Tensor:
+        import torch
+
         if tokens.ndim != 2 or lengths.shape != tokens.shape[:1] or len(items) != len(tokens):
             raise UserError(
                 "scoring needs tokens [N, T], lengths [N] and N items, "
