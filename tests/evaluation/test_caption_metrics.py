@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from captionrl.errors import UserError
+from captionrl.evaluation import metrics
 from captionrl.evaluation.aggregate import METRICS, aggregate
 from captionrl.evaluation.metrics import evaluate
 from captionrl.text.java import JAVA
@@ -127,3 +128,15 @@ def test_items_that_do_not_match_are_named(references, hypotheses, complaint):
 def test_an_unknown_metric_is_refused():
     with pytest.raises(UserError, match="unknown 'SPICE'"):
         evaluate({"1": ["a"]}, {"1": "a"}, ["SPICE"])
+
+
+def test_long_scoring_says_how_far_it_is_and_short_scoring_nothing(monkeypatch, capsys):
+    references, hypotheses = {"a": ["a man runs"], "b": ["a dog"]}, {"a": "a man", "b": "a dog"}
+    evaluate(references, hypotheses, ["BLEU-1", "BLEU-2", "ROUGE-L"])
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(metrics, "PATIENCE", 0)
+    evaluate(references, hypotheses, ["BLEU-1", "BLEU-2", "ROUGE-L"])
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("scoring:   0%")
+    assert lines[-1].startswith("scoring: 100%")
+    assert "ROUGE" in lines[-1]

@@ -1,11 +1,10 @@
 """CLIPScore by open_clip, on a tiny model of random weights."""
 
-import json
 import sys
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from tiny_clip import tiny_clip
 from torch.nn.functional import cosine_similarity
 from toy import rewards_toy
 
@@ -18,25 +17,11 @@ from captionrl.rewards.reward import RewardBatch
 from captionrl.rewards.weighted import reward_of
 
 open_clip = pytest.importorskip("open_clip")
-CONFIG = {
-    "embed_dim": 8,
-    "vision_cfg": {"image_size": 32, "layers": 1, "width": 16, "patch_size": 16, "head_width": 8},
-    "text_cfg": {"context_length": 32, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
-}
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """The model, and the file of its weights."""
-    folder = tmp_path_factory.mktemp("clip")
-    (folder / "tiny.json").write_text(json.dumps(CONFIG))
-    open_clip.add_model_config(folder)
-    torch.manual_seed(0)
-    made = open_clip.create_model("tiny").eval()
-    with torch.no_grad():
-        made.text_projection.mul_(30)
-    save_file(made.state_dict(), folder / "tiny.safetensors")
-    return made, folder / "tiny.safetensors"
+    return tiny_clip(tmp_path_factory.mktemp("clip"))
 
 
 @pytest.fixture
@@ -113,5 +98,5 @@ def test_what_does_not_fit_is_named(toy, model, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"the features have 6 numbers a frame, its text tower 8; give the image"):
         build(toy, model[1]).score(toy.batch)
     monkeypatch.setitem(sys.modules, "open_clip", None)
-    with pytest.raises(UserError, match="reward CLIPScore: needs open_clip; pip install 'captionrl\\[clip\\]'"):
+    with pytest.raises(UserError, match="CLIPScore: needs open_clip; pip install 'captionrl\\[clip\\]'"):
         build(toy, model[1]).score(toy.batch)

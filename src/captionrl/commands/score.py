@@ -5,6 +5,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from captionrl.commands import arguments
+from captionrl.errors import UserError
 
 EXAMPLE = (
     "captionrl score --references data/coco-mini/annotations/captions_val2014.json"
@@ -23,6 +24,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--df", type=Path, metavar="FILE", help="captions that CIDEr-D's document frequencies are of")
     parser.add_argument("--subset", type=Path, metavar="FILE", help="of the ids to score, one a line")
     parser.add_argument("--spice", type=Path, metavar="DIR", help="SPICE too, with CoreNLP's files in DIR")
+    what = "CLIPScore and RefCLIPScore too, by this model of open_clip, such as ViT-B-32/openai"
+    parser.add_argument("--clip", metavar="NAME/TAG", help=what)
+    parser.add_argument("--clip-weights", type=Path, metavar="FILE", help="of --clip")
+    parser.add_argument(
+        "--pictures", type=Path, metavar="DIR", help="of --clip: ID.jpg, ID.png, …, or as COCO names them"
+    )
     parser.add_argument("--format", choices=FORMATS, default="table", help="of what is printed")
     parser.add_argument("--items", action="store_true", help="with json and csv: each item's scores")
 
@@ -30,6 +37,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     from captionrl.evaluation.score_files import render, score_files
 
+    clip = None
+    if any((args.clip, args.clip_weights, args.pictures)):
+        if not all((args.clip, args.clip_weights, args.pictures)):
+            raise UserError("--clip, --clip-weights, --pictures: CLIPScore needs all three")
+        from captionrl.evaluation.clip_score import Clip
+
+        clip = Clip(args.clip, args.clip_weights, args.pictures)
     report = score_files(
         args.references,
         args.hypotheses,
@@ -38,6 +52,7 @@ def run(args: Namespace) -> None:
         frequencies=args.df,
         subset=args.subset,
         spice=args.spice,
+        clip=clip,
     )
     print(render(report, args.format, args.items))
     scores = next(iter(report.values()))

@@ -14,9 +14,12 @@ from captionrl.evaluation.aggregate import METRICS, Array, aggregate
 from captionrl.evaluation.meteor import meteor_statistics
 from captionrl.evaluation.results import Result
 from captionrl.evaluation.spice import spice_statistics
+from captionrl.progress import progress
 from captionrl.rewards import CiderD, DocumentFrequencies
 from captionrl.text.ptb import tokenize
 from captionrl.text.punctuation import strip_punctuation
+
+PATIENCE = 5.0  # seconds before a bar shows how far scoring is
 
 
 def evaluate(
@@ -59,13 +62,13 @@ def evaluate_systems(
         scorers["SPICE"], metrics = partial(spice_statistics, corenlp=spice), [*metrics, "SPICE"]
     ids = sorted(references)
     results: list[dict[str, Result]] = [{} for _ in systems]
-    statistics: dict[str, list[Array]] = {}
-    for metric in (*METRICS, "SPICE"):
-        if metric not in metrics:
-            continue
-        family = metric.split("-")[0]  # BLEU-1 to BLEU-4 share their statistics
-        if family not in statistics:
+    family_of = {metric: metric.split("-")[0] for metric in (*METRICS, "SPICE") if metric in metrics}
+    statistics: dict[str, list[Array]] = {}  # BLEU-1 to BLEU-4 share theirs
+    with progress(list(dict.fromkeys(family_of.values())), title="scoring", unit="metric", delay=PATIENCE) as bar:
+        for family in bar:
+            bar.set_postfix_str(family, refresh=False)
             statistics[family] = _of_systems(scorers[family], family, references_of_items, hypotheses_of_systems)
+    for metric, family in family_of.items():
         for result, rows in zip(results, statistics[family], strict=True):
             result[metric] = Result(
                 metric=metric,

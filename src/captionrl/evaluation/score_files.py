@@ -1,11 +1,13 @@
 """Score captions of any systems against references: of files for the command line, of mappings as `captionrl.score`."""
 
+from __future__ import annotations
+
 import csv
 import io
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from captionrl.config.tables import SET_METRICS
 from captionrl.errors import UserError
@@ -13,8 +15,11 @@ from captionrl.evaluation.aggregate import METRICS
 from captionrl.evaluation.bootstrap import difference_interval, interval, paired
 from captionrl.evaluation.captions import read_hypotheses, read_ids, read_references
 from captionrl.evaluation.diversity import evaluate_sets
-from captionrl.evaluation.metrics import evaluate_systems
+from captionrl.evaluation.metrics import check_items, evaluate_systems
 from captionrl.evaluation.results import Result
+
+if TYPE_CHECKING:  # it needs torch
+    from captionrl.evaluation.clip_score import Clip
 
 Report = dict[str, dict[str, dict[str, Any]]]  # of each system and metric what `score` gives
 FORMATS = ("table", "json", "csv", "latex")
@@ -29,15 +34,18 @@ def score(
     sets: bool = False,
     frequencies: Mapping[str, Sequence[str]] | None = None,
     spice: Path | None = None,
+    clip: Clip | None = None,
 ) -> dict[str, dict[str, Any]]:
     """{metric: {"value", "low", "high", "n", "signature", "items"}} of raw captions {id: caption}, values times 100.
 
     With `sets` of {id: captions}, as many for each item: how good and how diverse. `low` and `high`: the 95 % interval
     over items; `n`: how many these are; `items`: {id: score}. `frequencies`: captions {id: captions} that CIDEr-D's
     document frequencies are of, instead of the references. `spice`: the directory of the CoreNLP that SPICE needs.
+    `clip`, a `captionrl.evaluation.clip_score.Clip`: CLIPScore and RefCLIPScore, too.
     Raises UserError where the items of both do not match, and for an unknown metric.
     """
-    return score_systems(references, {"": hypotheses}, metrics, sets=sets, frequencies=frequencies, spice=spice)[""]
+    systems = {"": hypotheses}
+    return score_systems(references, systems, metrics, sets=sets, frequencies=frequencies, spice=spice, clip=clip)[""]
 
 
 def score_systems(
@@ -48,19 +56,27 @@ def score_systems(
     sets: bool = False,
     frequencies: Mapping[str, Sequence[str]] | None = None,
     spice: Path | None = None,
+    clip: Clip | None = None,
 ) -> Report:
     """Likewise of several systems by name; of all but the first one also DIFFERENCE: value, 95 % interval, p-value."""
     known = SET_METRICS if sets else METRICS
     chosen = known if metrics is None else tuple(metrics)
-    if sets and frequencies:
-        raise UserError(
-            "sets of captions are scored with the document frequencies of their references only; leave --df"
-        )
+    if sets and (frequencies or clip):
+        fix = "with the document frequencies of their references only; leave --df" if frequencies else "without --clip"
+        raise UserError(f"sets of captions are scored {fix}")
+    more: list[dict[str, Result]] = [{} for _ in systems]
+    if clip:
+        from captionrl.evaluation.clip_score import evaluate_clip
+
+        for system in systems.values():
+            check_items(references, system)
+        more = evaluate_clip(references, list(systems.values()), clip)
     if sets:
         results = evaluate_sets(references, list(systems.values()), chosen)
     else:
         results = evaluate_systems(references, list(systems.values()), chosen, spice, frequencies)
     report: Report = {}
+    results = [{**found, **added} for found, added in zip(results, more, strict=True)]
     for name, found in zip(systems, results, strict=True):
         report[name] = {metric: _numbers(result) for metric, result in found.items()}
         for metric, result in found.items() if report.keys() != {name} else ():
@@ -90,6 +106,7 @@ def score_files(
     frequencies: Path | None = None,
     subset: Path | None = None,
     spice: Path | None = None,
+    clip: Clip | None = None,
 ) -> Report:
     """`score_systems` of files, by their names; the captions of several files of references go together by id.
 
@@ -113,7 +130,7 @@ def score_files(
         captions = {id: captions[id] for id in ids}
         systems = {name: {id: system[id] for id in ids} for name, system in systems.items()}
     others = read_references(frequencies) if frequencies else None
-    return score_systems(captions, systems, metrics, sets=sets, frequencies=others, spice=spice)
+    return score_systems(captions, systems, metrics, sets=sets, frequencies=others, spice=spice, clip=clip)
 
 
 def render(report: Report, form: str, items: bool) -> str:

@@ -1,8 +1,10 @@
 """CLIPScore as a reward: how well a caption fits its picture, by CLIP, without references."""
 
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -54,15 +56,18 @@ class ClipScoreReward:
 
     @cached_property
     def _model(self) -> tuple[Any, Any]:
-        from captionrl.features.torchvision_cpu import torchvision  # noqa: F401  open_clip imports it
+        return load_clip(self._name, self._tag, self._weights, self._device)
 
-        try:
-            import open_clip
-        except ModuleNotFoundError:
-            raise UserError("reward CLIPScore: needs open_clip; pip install 'captionrl[clip]'") from None
-        # A file does not say which GELU its weights were trained with; their tag does.
-        quick = bool(open_clip.pretrained.get_pretrained_cfg(self._name, self._tag).get("quick_gelu", False))
-        model = open_clip.create_model(
-            self._name, pretrained=str(self._weights), device=self._device, force_quick_gelu=quick
-        )
-        return model.eval().requires_grad_(False), open_clip.get_tokenizer(self._name)
+
+def load_clip(name: str, tag: str, weights: Path, device: torch.device) -> tuple[Any, Any]:
+    """A model of open_clip with both towers, and its tokeniser; `tag` says which weights the file holds."""
+    from captionrl.features.torchvision_cpu import torchvision  # noqa: F401  open_clip imports it
+
+    try:
+        import open_clip
+    except ModuleNotFoundError:
+        raise UserError("CLIPScore: needs open_clip; pip install 'captionrl[clip]'") from None
+    # A file does not say which GELU its weights were trained with; their tag does.
+    quick = bool(open_clip.pretrained.get_pretrained_cfg(name, tag).get("quick_gelu", False))
+    model = open_clip.create_model(name, pretrained=str(weights), device=device, force_quick_gelu=quick)
+    return model.eval().requires_grad_(False), open_clip.get_tokenizer(name)
