@@ -74,3 +74,13 @@ def test_where_the_time_goes_is_drawn(tmp_path):
     }
     assert all(min(seconds.values()) >= 0 for bars in before.values() for seconds in bars.values())
     assert Image.open(tmp_path / "parts.png").width > 500
+
+
+@pytest.mark.slow
+def test_scoring_is_measured_against_others(tmp_path):
+    captions = {f"p{n}": [f"a man kicks ball number {n + k}" for k in range(5)] for n in range(40)}
+    (tmp_path / "captions.json").write_text(json.dumps(captions))
+    printed = run("scoring", "--seconds", "0", "--json", tmp_path / "rows.json", tmp_path / "captions.json")
+    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert len(rows) >= 9
+    assert all(row["what"] in printed for row in rows)
