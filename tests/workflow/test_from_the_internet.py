@@ -1,14 +1,24 @@
-"""From an empty folder to raw.json of every data set, by Snakemake's targets alone, from a server that misbehaves."""
+"""From an empty folder to raw.json of every data set, by Snakemake's targets alone, from a server that misbehaves.
+
+CAPTIONRL_KILLS=50 and CAPTIONRL_SEED=7 kill it so often, and at other moments.
+"""
 
 import hashlib
 import io
 import json
+import os
+import random
 import shutil
+import signal
+import subprocess
 import zipfile
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from project import BIN
 from unreliable import serving
 
 from captionrl.datasets.formats import CHARADES_HEADER
@@ -17,6 +27,9 @@ from captionrl.files import read_json
 
 CORPORA = ("charades", "charades-annotations", "coco", "coco-82k", "flickr8k", "flickr30k", "msrvtt", "msvd", "tgif")
 ACCEPT = "accept=[charades,flickr8k,flickr30k,msrvtt,msvd,tgif]"
+TARGETS = [f"data/{corpus}/raw.json" for corpus in CORPORA]
+KILLS = int(os.environ.get("CAPTIONRL_KILLS", "3"))
+SEED = int(os.environ.get("CAPTIONRL_SEED", "1"))
 MEDIA = b"a picture or a clip"
 GIF = b"GIF89a of a dog"
 
@@ -52,7 +65,7 @@ def msrvtt(*videos: tuple[str, str]) -> bytes:
 def charades(*ids: str) -> bytes:
     columns = CHARADES_HEADER.split(",")
     values = {"verified": "Yes", "script": "a dog", "descriptions": "a dog", "length": "3"}
-    rows = [",".join({**values, "id": id}.get(column, "") for column in columns) for id in ids]
+    rows = [",".join({**values, "id": id, "subject": id}.get(column, "") for column in columns) for id in ids]
     return "\n".join([CHARADES_HEADER, *rows]).encode()
 
 
@@ -105,19 +118,30 @@ def write_manifest(path: Path, url: str, served: dict[str, bytes]) -> None:
     path.write_text(yaml.safe_dump(groups))
 
 
+def prepare(project: Path, site: Any, faults: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server with all files, the manifest that names it, and the pictures that nobody may fetch."""
+    (hand := project / "data/flickr30k/flickr30k-images").mkdir(parents=True)
+    for split in ("train", "val", "test"):
+        (hand / f"COCO_30k_{split}.jpg").write_bytes(MEDIA)
+    site.files.update(files(site.url("busy/")))
+    write_manifest(project / "m.yaml", site.url(faults), site.files)
+    monkeypatch.setenv("CAPTIONRL_DOWNLOADS", str(project / "m.yaml"))
+
+
+def contents(project: Path) -> dict[str, bytes]:
+    """All that lies in data/; of records of downloads, which hold dates and addresses, that they are there."""
+    found = {path: path.read_bytes() for path in (project / "data").rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(project)): b"" if path.name == "downloads.json" else data for path, data in found.items()
+    }
+
+
 @pytest.mark.slow  # half a minute: some twenty commands
 def test_every_data_set_comes_from_the_internet_and_is_whole(new_project, monkeypatch):
     project = new_project()
-    (hand := project.path / "data/flickr30k/flickr30k-images").mkdir(parents=True)
-    for split in ("train", "val", "test"):
-        (hand / f"COCO_30k_{split}.jpg").write_bytes(MEDIA)  # which nobody may fetch
     with serving({}) as site:
-        url = site.url("busy-drop-moved/")
-        site.files.update(files(site.url("busy/")))
-        write_manifest(project.path / "m.yaml", url, site.files)
-        monkeypatch.setenv("CAPTIONRL_DOWNLOADS", str(project.path / "m.yaml"))
-        targets = [f"data/{corpus}/raw.json" for corpus in CORPORA]
-        status, output = project.snakemake("--cores", "2", *targets, config=("scale=paper", ACCEPT))
+        prepare(project.path, site, "busy-drop-moved/", monkeypatch)
+        status, output = project.snakemake("--cores", "2", *TARGETS, config=("scale=paper", ACCEPT))
         assert status == 0, output
         raw = {corpus: set(read_json(project.path / f"data/{corpus}/raw.json")) for corpus in CORPORA}
         assert raw["msrvtt"] == {
@@ -136,6 +160,48 @@ def test_every_data_set_comes_from_the_internet_and_is_whole(new_project, monkey
 
         before = len(site.requests)  # with everything there, nothing is asked for: not with another plan, either
         shutil.rmtree(project.path / ".snakemake")
-        status, output = project.snakemake("--cores", "2", "--forceall", *targets[:3], config=("scale=paper",))
+        status, output = project.snakemake("--cores", "2", "--forceall", *TARGETS[:3], config=("scale=paper",))
         assert status == 0, output
         assert len(site.requests) == before
+
+
+@pytest.mark.slow
+def test_killed_at_random_it_ends_in_the_same_files(new_project, monkeypatch):
+    moments = random.Random(SEED)
+    with serving({}) as site:
+        whole, killed = new_project(), new_project()
+        prepare(whole.path, site, "well/", monkeypatch)
+        status, output = whole.snakemake("--cores", "2", *TARGETS, config=("scale=paper", ACCEPT))
+        assert status == 0, output
+        prepare(killed.path, site, "busy-drop-moved/", monkeypatch)
+        command = [BIN / "snakemake", "--cores", "2", "--config", "scale=paper", ACCEPT]
+        kills = 0
+        while kills < KILLS:
+            process = subprocess.Popen(
+                [*command, "--", *TARGETS], cwd=killed.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                start_new_session=True, text=True,
+            )  # fmt: skip
+            assert process.stdout
+            for line in process.stdout:  # from the first job on
+                if "Fetching the files" in line:
+                    break
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(moments.uniform(0, 3))
+            if process.poll() is None:
+                kills += 1
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, moments.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT]))
+            process.stdout.close()
+            process.wait(60)
+            subprocess.run([*command, "--unlock"], cwd=killed.path, check=True, capture_output=True)
+            for corpus in moments.sample(CORPORA, 3):  # else soon nothing is left to do
+                shutil.rmtree(killed.path / f"data/{corpus}", ignore_errors=True)
+            (killed.path / "data/flickr30k").mkdir(parents=True, exist_ok=True)
+            shutil.copytree(
+                whole.path / "data/flickr30k/flickr30k-images",
+                killed.path / "data/flickr30k/flickr30k-images",
+                dirs_exist_ok=True,
+            )
+        status, output = killed.snakemake("--cores", "2", *TARGETS, config=("scale=paper", ACCEPT))
+        assert status == 0, output
+        assert contents(killed.path) == contents(whole.path)
