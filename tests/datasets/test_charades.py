@@ -96,6 +96,20 @@ def test_people_are_drawn_until_they_have_500_videos_in_whatever_order_rows_stan
     assert drawn == {id for id, person in subjects.items() if person in {subjects[id] for id in drawn}}
 
 
+def test_the_authors_captions_have_their_people_from_the_csv_files(tmp_path):
+    write(tmp_path, train=PEOPLE)
+    authors(
+        tmp_path, **{"train.json": {"ANN0": ["one"], "ANN1": ["two"], "BOB0": ["three"]}, "test.txt": "ZZZZ1\tsix\n"}
+    )
+    corpus = read_corpus("charades-annotations", tmp_path)
+    assert [(item.id, item.split) for item in corpus.items] == [
+        ("ANN0", "train"), ("ANN1", "train"), ("BOB0", "val"), ("ZZZZ1", "test")
+    ]  # fmt: skip
+    authors(tmp_path, **{"train.json": {"NEW0": ["one"]}, "test.txt": "ZZZZ1\tsix\n"})
+    with pytest.raises(UserError, match=r"has video NEW0 of CharadesCaptions\.zip; remove that"):
+        read_corpus("charades-annotations", tmp_path)
+
+
 def test_where_one_person_is_in_all_videos_nobody_is_left_for_validation(tmp_path):
     write(tmp_path)
     with pytest.raises(UserError, match=r"Charades_v1_train\.csv: one person in all videos"):
@@ -133,9 +147,9 @@ def test_annotations_are_those_of_all_videos(tmp_path):
     annotations = read_annotations(tmp_path)
     assert len(annotations) == 34
     actions = (Action("c147", 0.0, 12.6), Action("c092", 11.9, 21.2))
-    assert annotations["AAAA2"] == Annotation("train", "HR43", actions, "Kitchen", ("food", "stove"), 24.83)
-    assert annotations["ZZZZ1"] == Annotation("test", "HR43", (), "Kitchen", (), None)
-    assert annotations["ZZZZ2"] == Annotation("test", "HR43", (), "Kitchen", ("Food", "stove"), None)
+    assert annotations["AAAA2"] == Annotation("train", actions, "Kitchen", ("food", "stove"), 24.83, "HR43")
+    assert annotations["ZZZZ1"] == Annotation("test", (), "Kitchen", (), None, "HR43")
+    assert annotations["ZZZZ2"] == Annotation("test", (), "Kitchen", ("Food", "stove"), None, "HR43")
 
 
 @pytest.mark.parametrize("bad", ["long", "-1", "nan", "inf", "24,83"])

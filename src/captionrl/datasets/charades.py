@@ -48,11 +48,11 @@ class Annotation:
     """What a csv file says of a video beside its captions; texts are as written, but for white space around them."""
 
     split: str  # the file: `train` (validation videos too) or `test`
-    subject: str  # an id of who is seen in it; may be empty
     actions: tuple[Action, ...]
     scene: str  # may be empty
     objects: tuple[str, ...]
     seconds: float | None  # the video's length; None where it is not stated, or stated as 0
+    subject: str  # an id of who is seen in it; may be empty
 
 
 def read(name: str, raw: Path) -> Corpus:
@@ -65,10 +65,13 @@ def read_people_apart(name: str, raw: Path) -> Corpus:
     Nobody seen in Charades' test videos is in its training file. The paper's validation videos, drawn at random, show
     people of the training videos: what reinforcement gains on them it gains in part on those people alone
     (docs/hrl.md). So here people of validation videos are in no training video, as those of test videos are not.
-    Raises UserError where all captioned videos of the training file show one person.
+    Raises UserError where all captioned videos of the training file show one person, and for one that no file lists.
     """
     corpus = read(name, raw)
     annotations = read_annotations(raw)
+    if unknown := [item.id for item in corpus.items if item.id not in annotations]:
+        files = " nor ".join(ANNOTATIONS.values())
+        raise UserError(f"{raw}: neither {files} has video {unknown[0]} of {corpus.files[0]}; remove that")
     subjects = {item.id: annotations[item.id].subject for item in corpus.items if item.split != "test"}
     drawn = people_apart(subjects)
     if len(drawn) == len(subjects):
@@ -91,11 +94,11 @@ def read_annotations(raw: Path) -> dict[str, Annotation]:
                 raise UserError(_TWICE.format(at=at, id=row["id"]))
             annotations[row["id"]] = Annotation(
                 split,
-                row["subject"].strip(),
                 tuple(_action(text, at) for text in row["actions"].split(";") if text.strip()),
                 row["scene"].strip(),
                 tuple(text.strip() for text in row["objects"].split(";") if text.strip()),
                 _seconds(row["length"], at),
+                row["subject"].strip(),
             )
     return annotations
 
