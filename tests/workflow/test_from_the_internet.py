@@ -38,7 +38,7 @@ def zipped(**files: bytes) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as file:
         for name, data in files.items():
-            file.writestr(name, data)
+            file.writestr(zipfile.ZipInfo(name), data)  # of 1980: always the same bytes
     return content.getvalue()
 
 
