@@ -81,6 +81,16 @@ def test_faulty_csv_is_one_line_with_file_and_place(tmp_path, content, place):
     assert place in str(error.value)
 
 
+@pytest.mark.parametrize("id", ["image_id", "id", "item"])
+def test_json_names_ids_as_csv_does(tmp_path, id):
+    lines = f'{{"{id}": "a", "caption": "a dog"}}\n{{"{id}": 7, "caption": "a cat"}}\n'.encode()
+    assert read_hypotheses(written(tmp_path, lines, "captions.jsonl")) == {"a": "a dog", "7": "a cat"}
+    one = lines.splitlines()[0]
+    assert read_hypotheses(written(tmp_path, one, "captions.jsonl")) == {"a": "a dog"}
+    both = b'[{"id": 1, "image_id": 2, "caption": "a dog"}]'  # of a caption, and of its picture
+    assert read_hypotheses(written(tmp_path, both, "captions.json")) == {"2": "a dog"}
+
+
 def test_ids_are_read_a_line_each(tmp_path):
     assert read_ids(written(tmp_path, b" 7 \n\nb\n", "ids.txt")) == ["7", "b"]
     with pytest.raises(UserError, match=r"ids\.txt: no ids; write one a line"):

@@ -12,14 +12,14 @@ Ids are compared as strings. Every fault is a UserError that names the file, the
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from captionrl.errors import UserError
 from captionrl.files import decode_utf8, read_bytes
 
-IDS = ("image_id", "id", "item")  # columns of a csv file, the first one there counts
+IDS = ("image_id", "id", "item")  # columns of a csv file, keys of a list in json: the first one there counts
 FORMS = '{"annotations": [...]}, [{"image_id": ..., "caption": ...}], {id: caption} or {id: [captions]}'
 
 
@@ -80,11 +80,13 @@ def _of_csv(path: Path | str) -> Iterator[tuple[str, str, str | None]]:
 
 
 def _of_json(path: Path | str, content: Any) -> Iterator[tuple[str, str, str | None]]:
+    ids: Collection[str] = IDS
     if isinstance(content, dict) and "annotations" in content:
+        ids = ("image_id",)  # an annotation's own id is another thing
         for place, image in _entries(path, content.get("images", []), "images"):
             yield place, _id(path, place, image, "id"), None
         entries = _entries(path, content["annotations"], "annotations")
-    elif isinstance(content, dict) and content.keys() >= {"image_id", "caption"}:
+    elif isinstance(content, dict) and "caption" in content and not content.keys().isdisjoint(IDS):
         entries = [("the one object", content)]
     elif isinstance(content, dict):
         for id, captions in content.items():
@@ -100,7 +102,8 @@ def _of_json(path: Path | str, content: Any) -> Iterator[tuple[str, str, str | N
     else:
         raise UserError(f"{path}: expected {FORMS}, found {_kind(content)}")
     for place, entry in entries:
-        yield place, _id(path, place, entry, "image_id"), _caption(path, place, entry)
+        key = next((name for name in ids if name in entry), "image_id")
+        yield place, _id(path, place, entry, key), _caption(path, place, entry)
 
 
 def _read(path: Path | str) -> Any:
