@@ -11,6 +11,7 @@ import random
 import shutil
 import signal
 import subprocess
+import time
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -177,22 +178,23 @@ def test_killed_at_random_it_ends_in_the_same_files(new_project, monkeypatch):
         command = [BIN / "snakemake", "--cores", "2", "--config", "scale=paper", ACCEPT]
         kills = 0
         while kills < KILLS:
-            process = subprocess.Popen(
-                [*command, "--", *TARGETS], cwd=killed.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                start_new_session=True, text=True,
-            )  # fmt: skip
-            assert process.stdout
-            for line in process.stdout:  # from the first job on
-                if "Fetching the files" in line:
-                    break
+            with open(killed.path / "output", "wb") as output:
+                process = subprocess.Popen(
+                    [*command, "--", *TARGETS], cwd=killed.path, stdout=output, stderr=output, start_new_session=True
+                )
+            while process.poll() is None and b"Fetching the files" not in (killed.path / "output").read_bytes():
+                time.sleep(0.05)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(moments.uniform(0, 3))
             if process.poll() is None:
                 kills += 1
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, moments.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT]))
-            process.stdout.close()
-            process.wait(60)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:  # Snakemake still waits for jobs that have ended
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(30)
             subprocess.run([*command, "--unlock"], cwd=killed.path, check=True, capture_output=True)
             for corpus in moments.sample(CORPORA, 3):  # else soon nothing is left to do
                 shutil.rmtree(killed.path / f"data/{corpus}", ignore_errors=True)
