@@ -7,8 +7,8 @@ In a copy of the project, OTHER, without the official test videos; then there, f
     snakemake --config scale=laptop 'seeds=[1]' -- \\
         work/charades-annotations/scores/hrl/{xe,rl}-baseline{,.greedy}/seed1.json
 
-People are drawn until they have 1,000 videos, which become the test csv; the others' are the training csv. docs/hrl.md's
-figures are of commit 9238c67, which drew validation videos at random.
+People are drawn until they have 1,000 videos, which become the test csv; the others' are the training csv. The figures
+of docs/hrl.md are of commit 9238c67, which drew validation videos at random.
 """
 
 import csv
