@@ -41,12 +41,12 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def in_turns(*calls: Callable[[], object], least: float) -> list[float]:
-    """The median seconds of each call, over at least three turns and `least` seconds."""
-    for call in calls:
+    """The median seconds of each call, over at least three turns and `least` seconds; of one turn if that is 0."""
+    for call in calls if least else ():
         call()  # compile
     turns: list[list[float]] = []
     began = time.perf_counter()
-    while len(turns) < 3 or time.perf_counter() - began < least:
+    while len(turns) < (3 if least else 1) or time.perf_counter() - began < least:
         turns.append([seconds(call) for call in calls])
     return [statistics.median(column) for column in zip(*turns, strict=True)]
 
@@ -73,7 +73,9 @@ def report(measure: Callable[..., list[Row]], what: str, folder: str | None = No
     """
     parser = argparse.ArgumentParser(description=what)
     parser.add_argument("--json", type=Path, help="write the figures here, too")
-    parser.add_argument("--seconds", type=float, default=10, help="least for each comparison (default: %(default)g)")
+    parser.add_argument(
+        "--seconds", type=float, default=10, help="least for each comparison; 0: one turn (default: %(default)g)"
+    )
     scale = "sizes: the paper's, or tiny ones that only show that all runs and agrees (default: %(default)s)"
     parser.add_argument("--scale", choices=("paper", "mini"), default="paper", help=scale)
     if folder:
