@@ -75,5 +75,5 @@ def test_three_modules_alone_open_connections():
 def test_the_locked_dependencies_have_a_line_in_the_list_of_audits():
     audits = re.findall(r"^\| (\d{4}-\d\d-\d\d) \| `([0-9a-f]{16})` \| .+ \|$", PAGE, re.MULTILINE)
     assert sha256(ROOT / "requirements.lock")[:16] == audits[-1][1]
-    assert sorted(audits) == audits
-    assert all(date.fromisoformat(day) for day, _ in audits)
+    days = [date.fromisoformat(day) for day, _ in audits]
+    assert sorted(days) == days

@@ -19,6 +19,8 @@ import tempfile
 from importlib import import_module
 from pathlib import Path
 
+import captionrl
+
 # What stands for `captionrl`: it hands over all that a process has, passes signals on, and ends as the fork ends.
 CLIENT = """#!{python} -IS
 import json, os, signal, socket, sys
@@ -68,13 +70,16 @@ def environment(folder: Path) -> Path:
     return folder / "bin/python"
 
 
-def serve(listener: socket.socket) -> None:
-    """Fork for every client. Returns in the fork, which then is where the client was."""
-    import captionrl
-
+def import_all() -> None:
+    """Every module of the package, and so what they import."""
     for module in pkgutil.walk_packages(captionrl.__path__, "captionrl."):
         import_module(module.name)
     gc.freeze()
+
+
+def serve(listener: socket.socket) -> None:
+    """Fork for every client. Returns in the fork, which then is where the client was."""
+    import_all()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
         connection, _ = listener.accept()

@@ -145,6 +145,12 @@ def test_a_file_given_twice_and_an_unknown_metric_are_refused(files):
         score_files(*files, ["cider"])
 
 
+def test_references_without_a_word_are_refused():
+    references = {"a": ["", "."], "b": ["?"]}
+    with pytest.raises(UserError, match="references: no caption holds a word"):
+        captionrl.score(references, {"a": "a cat", "b": "a dog"}, ["CIDEr-D"])
+
+
 def test_files_of_one_name_are_called_by_their_paths(corpus, files, tmp_path):
     (tmp_path / "other").mkdir()
     again = tmp_path / "other/a.json"

@@ -94,6 +94,8 @@ def tokenize_systems(
     captions = [text for source in sources for id in ids for text in source[id]]
     tokens = iter(strip_punctuation(caption) for caption in tokenize(captions))
     first, *others = [[[next(tokens) for _ in source[id]] for id in ids] for source in sources]
+    if not any(any(item) for item in first):
+        raise UserError("references: no caption holds a word, so there is nothing to compare with; check what was read")
     return first, others
 
 
