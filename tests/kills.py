@@ -102,6 +102,10 @@ class Job:
             sys.argv = ["captionrl", *self.arguments]
             main()
             status = 0
+        except KeyboardInterrupt as interrupt:  # before the first line of `main`, where no program can answer
+            if len(traceback.extract_tb(interrupt.__traceback__)) > 2:
+                traceback.print_exc()
+            status = 128 + signal.SIGINT
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else 1
         except BaseException:

@@ -329,6 +329,19 @@ cli.main()
     assert (done.returncode, done.stderr) == (status, said)
 
 
+def test_an_interrupt_while_options_are_read_is_quiet():
+    code = """
+import sys
+from captionrl import cli
+def parser():
+    raise KeyboardInterrupt
+cli.parser = parser
+cli.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "captionrl: interrupted\n")
+
+
 @pytest.mark.parametrize(
     ("statement", "said"),
     [

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from captionrl.features.backbones import MiniResNet, save_mini
 from captionrl.features.store import write_store
 from captionrl.features.weights import read_weights
 from captionrl.files import (
+    HOST,
     MUCH,
     atomic,
     atomic_folder,
@@ -29,6 +31,7 @@ from captionrl.files import (
     read_json,
     sha256,
     sweep,
+    sweep_killed,
     write_json,
 )
 from captionrl.training.checkpoint import Metadata, load_module, save_checkpoint
@@ -256,6 +259,17 @@ def test_what_killed_processes_left_is_swept(tmp_path):
         (tmp_path / name).touch()
     sweep(tmp_path, "a.*")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".123.b.safetensors", ".a.safetensors", "a.safetensors"]
+
+
+def test_what_killed_processes_of_this_machine_left_goes_and_nothing_else(tmp_path):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    kept = [f".{os.getpid()}.{HOST}.table1.csv", f".{gone.pid}.other-{HOST}.table1.csv", f".x.{HOST}.a", "table1.csv"]
+    for name in [*kept, f".{gone.pid}.{HOST}.table1.csv"]:
+        (tmp_path / name).touch()
+    (tmp_path / f".{gone.pid}.{HOST}.a.tensorboard").mkdir()
+    sweep_killed(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
 
 
 def test_a_file_that_may_not_be_read_is_not_said_to_be_absent(tmp_path):

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 from captionrl import __version__
 from captionrl.errors import UserError
+from captionrl.files import sweep_killed
 
 GROUPS = {
     "Data": "render check-data download corpus segment attributes",
@@ -118,19 +119,29 @@ def check_outputs(args: argparse.Namespace) -> None:
                 raise UserError(f"--{name}: {target} is read, too ({other}), and would be lost; write to another place")
 
 
+def sweep_outputs(args: argparse.Namespace) -> None:
+    """Remove what the same command left beside its outputs where it was killed while it wrote them."""
+    for target in (getattr(args, name, None) for name in OUTPUTS):
+        for directory in (target, target.parent) if isinstance(target, Path) else ():
+            sweep_killed(directory)
+
+
 def main() -> None:
     # Before torch is imported: its large tensors lie on huge pages, which saves page faults (docs/benchmarks.md).
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    args = parser().parse_args()
+    program = "captionrl"
     try:
+        args = parser().parse_args()
+        program = f"captionrl {args.command}"
         check_outputs(args)
         load_command(args.command).run(args)
+        sweep_outputs(args)
         sys.stdout.flush()
     except UserError as error:
-        print(f"captionrl {args.command}: {error}", file=sys.stderr)
+        print(f"{program}: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print(f"captionrl {args.command}: interrupted", file=sys.stderr)
+        print(f"{program}: interrupted", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
     except BrokenPipeError:  # `| head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -138,16 +149,16 @@ def main() -> None:
     except (MemoryError, RuntimeError, ImportError) as error:
         if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("captionrl"):
             missing, fix = error.name.partition(".")[0], "pip install 'captionrl[train]' brings what training needs"
-            print(f"captionrl {args.command}: the package {missing} is not installed; {fix}", file=sys.stderr)
+            print(f"{program}: the package {missing} is not installed; {fix}", file=sys.stderr)
             sys.exit(1)
         if not isinstance(error, MemoryError) and not NO_MEMORY.search(str(error)):
             raise
         reason = (str(error) or "a MemoryError").splitlines()[0]
         fix = "close other programs, or ask for more (Snakemake: mem_mb), and run the same command again"
-        print(f"captionrl {args.command}: not enough memory ({reason}); {fix}", file=sys.stderr)
+        print(f"{program}: not enough memory ({reason}); {fix}", file=sys.stderr)
         sys.exit(1)
     except OSError as error:  # no space, no permission: the system's own words, and the file's name
         fix = "; make room and run the same command again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         where = f"{error.filename}: " if error.filename else ""
-        print(f"captionrl {args.command}: {where}{error.strerror or error}{fix}", file=sys.stderr)
+        print(f"{program}: {where}{error.strerror or error}{fix}", file=sys.stderr)
         sys.exit(1)

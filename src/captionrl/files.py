@@ -7,13 +7,15 @@ import io
 import json
 import os
 import shutil
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from captionrl.errors import UserError
 
+HOST = socket.gethostname().partition(".")[0]
 MUCH = 2**28  # bytes: what is smaller may be as dense as it likes, such as a white page
 DENSEST = 100  # bytes of text, features or pictures in one that is stored; text has ten
 
@@ -52,7 +54,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def _beside(path: Path) -> Path:
-    return path.with_name(f".{os.getpid()}.{path.name}")
+    return path.with_name(f".{os.getpid()}.{HOST}.{path.name}")
 
 
 @contextmanager
@@ -88,10 +90,24 @@ def check_claim(claimed: int, stored: int) -> None:
 def sweep(directory: Path, names: str = "*") -> None:
     """Remove what processes killed inside `atomic` left of files so named; only where no other can be writing them."""
     for leftover in directory.glob(f".[0-9]*.{names}"):
-        if leftover.is_dir():
-            shutil.rmtree(leftover)
-        else:
-            leftover.unlink(missing_ok=True)
+        _remove(leftover)
+
+
+def sweep_killed(directory: Path) -> None:
+    """Likewise of all files there, where others may be writing: of processes of this machine that are gone."""
+    for leftover in directory.glob(f".[0-9]*.{HOST}.*"):
+        with suppress(PermissionError, ValueError, OverflowError):  # another user's process, or no process's file
+            try:
+                os.kill(int(leftover.name.split(".")[1]), 0)
+            except ProcessLookupError:
+                _remove(leftover)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_text(path: Path | str, text: str) -> None:
