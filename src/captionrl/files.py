@@ -16,7 +16,7 @@ from typing import Any
 from captionrl.errors import UserError
 
 HOST = socket.gethostname().partition(".")[0]
-MUCH = 2**28  # bytes: what is smaller may be as dense as it likes, such as a white page
+MUCH = 2**27  # bytes: what is smaller may be as dense as it likes, such as a white page of 40 megapixels
 DENSEST = 100  # bytes of text, features or pictures in one that is stored; text has ten
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.container import InputContainer
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from captionrl.errors import UserError
@@ -61,9 +62,12 @@ def is_still(path: Path, head: bytes) -> bool:
     return STILLS.match(head) is not None
 
 
-def url(path: Path) -> str:
-    """A path as FFmpeg takes it: "12:30.gif" would be a protocol called 12."""
-    return f"file:{path}"
+def open_container(path: Path) -> InputContainer:
+    """A file for FFmpeg to decode. Raises MediaError where its header, which is small, asks for too much memory."""
+    try:
+        return av.open(f"file:{path}", metadata_errors="ignore")  # "12:30.gif" alone would be a protocol called 12
+    except av.MemoryError:
+        raise MediaError(path, "corrupt: its header claims more than fits in memory") from None
 
 
 def check_length(path: Path, seconds: float, fps: float) -> None:
@@ -158,7 +162,7 @@ def sample_gif(path: Path, fps: float, resize: Resize | None) -> Iterator[tuple[
     """
     delays = gif_delays(path)
     check_length(path, sum(delays) / 100 if len(delays) > 1 else 0, fps)
-    with av.open(url(path), metadata_errors="ignore") as container:
+    with open_container(path) as container:
         container.streams.video[0].thread_type = "NONE"  # as for videos: files are decoded side by side
         frames = container.decode(video=0)
         end = sampled = 0

@@ -17,10 +17,10 @@ from captionrl.features.image import (
     check_length,
     check_size,
     is_still,
+    open_container,
     read_still,
     sample_gif,
     scale,
-    url,
 )
 from captionrl.features.resize import Resize
 
@@ -58,7 +58,7 @@ def sample_frames(
         if head.startswith(b"GIF"):
             yield from sample_gif(path, fps, resize)
             return
-        with av.open(url(path), metadata_errors="ignore") as container:
+        with open_container(path) as container:
             yield from _sample(path, container, fps, resize)
     except (MediaError, MemoryError):  # the latter is no fault of the file, whose size is bounded
         raise
