@@ -7,7 +7,7 @@
 The jobs of Snakemake's plan come in a random order. Each is run twice from the inputs that lie in the project, in a
 folder of its own: once undisturbed, then killed by KILL, TERM or INT up to --each times, and started again every time.
 Trainings go on four times as long as the plan says, and save as often. Nothing of the project is written. What goes
-wrong is printed and its folder kept; the status is 1 then. Ctrl-C ends it with a table.
+wrong is printed and its folder kept; the status is 1 then. Ctrl-C and TERM end it with a table.
 """
 
 import argparse
@@ -98,7 +98,7 @@ class Job:
             log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(log, 1)
             os.dup2(log, 2)
-            signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background would have it ignored
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             sys.argv = ["captionrl", *self.arguments]
             main()
             status = 0
@@ -269,6 +269,8 @@ def parse() -> argparse.Namespace:
 
 if __name__ == "__main__":
     given = parse()
+    for number in (signal.SIGINT, signal.SIGTERM):  # the former is ignored where it runs in the background
+        signal.signal(number, signal.default_int_handler)
     import_all()
     with tempfile.TemporaryDirectory(prefix="captionrl-kills-") as folder:
         jobs = plan(given.project.resolve(), given.snakemake, Path(folder, "job"))
