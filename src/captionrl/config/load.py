@@ -14,6 +14,7 @@ from captionrl.files import decode_utf8, read_bytes
 from captionrl.pipeline import PIPELINE
 
 DEEPEST = 50  # mappings and lists in one another; papers have six
+MOST = 100_000  # values in a file; papers have a thousand
 
 
 class Params(Strict):
@@ -128,7 +129,7 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     """A mapping in YAML; every fault is a UserError that names the line."""
     text = decode_utf8(read_bytes(path), path)
     try:
-        _check_depth(text)
+        _check_size(text)
         raw = yaml.load(text, UniqueKeys)  # a safe loader
     except yaml.MarkedYAMLError as error:
         line = min(error.problem_mark.line if error.problem_mark else 0, text.count("\n")) + 1  # not behind the end
@@ -141,13 +142,27 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     return raw
 
 
-def _check_depth(text: str) -> None:
-    """libyaml's parser tells of one thing after the other; what makes values of them crashes where they nest deep."""
-    depth = 0
+def _check_size(text: str) -> None:
+    """libyaml's parser tells of one thing after the other; what makes values of them crashes where they nest deep.
+
+    An alias is small, and may stand for aliases of aliases: printing what ten lines stand for can take hours.
+    """
+    sizes: list[int] = [0]  # of the collections that are open: how many values they hold so far
+    anchors: list[str | None] = []
+    named: dict[str | None, int] = {}
     for event in yaml.parse(text, UniqueKeys):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > DEEPEST:
+        if isinstance(event, yaml.CollectionStartEvent):
+            sizes.append(1)
+            anchors.append(event.anchor)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            size = named[anchors.pop()] = sizes.pop()
+            sizes[-1] += size
+        elif isinstance(event, yaml.NodeEvent):  # a word, or an alias
+            sizes[-1] += named.get(event.anchor, 1) if isinstance(event, yaml.AliasEvent) else 1
+        if len(sizes) - 1 > DEEPEST:
             raise yaml.YAMLError(f"nested more than {DEEPEST} deep")
+        if sizes[-1] > MOST:
+            raise yaml.YAMLError(f"more than {MOST:,} values, with what its aliases stand for")
 
 
 def _validate(model: type[Model], raw: dict[str, Any], file: str, place: str = "") -> Model:

@@ -65,7 +65,7 @@ class HRLSizes(BoundaryCriticSizes, EncoderSizes):
 
 
 class StackCapSizes(AttendingSizes):
-    stages: Annotated[int, Field(ge=2)] = 3  # the coarse decoder and the fine ones
+    stages: Annotated[int, Field(ge=2, le=100)] = 3  # the coarse decoder and the fine ones
     # Whether gradients pass through the state that the last stage hands to the coarse one (eq. 2), as in the authors'
     # code: then a stage's loss reaches later stages, too; else just the parameters up to its own, as eq. 9 has it.
     feedback_gradients: bool = True
