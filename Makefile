@@ -1,13 +1,13 @@
 # Two commands for a newcomer: `make table1` and `make test`. Neither needs root, Java or a GPU.
 
 PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
 # Python 3.11 reads and writes the paths of editable packages by the locale: C's knows no accent.
 ifeq ($(shell locale charmap),ANSI_X3.4-1968)
 export LC_ALL := C.UTF-8
 endif
-
-VENV := .venv
-BIN := $(VENV)/bin
 
 .PHONY: setup table1 test test-all audit adopt publish clean
 
