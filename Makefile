@@ -9,6 +9,11 @@ ifeq ($(shell locale charmap),ANSI_X3.4-1968)
 export LC_ALL := C.UTF-8
 endif
 
+# Snakemake and pip keep caches in a home that can be written; else they lie beside what they serve.
+ifneq ($(shell test -w "$${XDG_CACHE_HOME:-$$HOME}" && echo yes),yes)
+export XDG_CACHE_HOME := $(CURDIR)/$(VENV)/cache
+endif
+
 .PHONY: setup table1 test test-all audit adopt publish clean
 
 setup: $(VENV)/.ready
