@@ -23,7 +23,7 @@ from captionrl.datasets.manifest import manifest
 from captionrl.datasets.mini.write import NAMES
 from captionrl.datasets.read import READERS
 from captionrl.evaluation.aggregate import METRICS
-from captionrl.files import write_json
+from captionrl.files import HOST, write_json
 from captionrl.state import open_state
 
 PAPERS = Path(__file__).parents[1] / "papers"
@@ -212,14 +212,14 @@ def test_imported_features_are_called_own(refused, tmp_path):
 
 @pytest.mark.parametrize("other", [("--set", "sample"), ("--stage", "0")])
 def test_looking_ahead_is_for_single_captions_of_a_last_stage(refused, tmp_path, other):
-    files = [f"--{name}={tmp_path}" for name in ("checkpoint", "captions", "features", "out")]
+    files = [f"--{name}={tmp_path / name}" for name in ("checkpoint", "captions", "features", "out")]
     message = refused("predict", *files, "--look-ahead", "0.5", *other)
     assert "--look-ahead: not together with --set or --stage; leave one of them out" in message
 
 
 @pytest.mark.parametrize("other", [("--set", "sample"), ("--stage", "0"), ("--look-ahead", "0.5")])
 def test_reranking_is_of_a_beam_search(refused, tmp_path, other):
-    files = [f"--{name}={tmp_path}" for name in ("checkpoint", "captions", "features", "out")]
+    files = [f"--{name}={tmp_path / name}" for name in ("checkpoint", "captions", "features", "out")]
     message = refused("predict", *files, "--rerank", *other)
     assert "--rerank: not together with --set, --stage or --look-ahead; leave one of them out" in message
 
@@ -305,6 +305,14 @@ def test_an_output_is_no_input(refused, tmp_path):
     for command in (
         ("corpus", "tgif", "--raw", tmp_path / "raw", "--out", tmp_path / "link"),
         ("features-export", tmp_path / "a.h5", "--out", tmp_path / "raw/../a.h5"),
+        (
+            "predict",
+            "--checkpoint",
+            "x",
+            "--captions",
+            "c",
+            *("--features", tmp_path / "a.h5", "--out", tmp_path / "a.h5"),
+        ),
     ):
         assert "is read, too" in refused(*command)
     assert (tmp_path / "a.h5").read_bytes() == b"kept"
@@ -327,6 +335,20 @@ cli.main()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (status, said)
+
+
+def test_what_killed_ones_left_beside_outputs_goes(tmp_path, monkeypatch):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f".{gone.pid}.{HOST}.seed1.json").touch()
+    monkeypatch.setattr(load_command("predict"), "run", lambda args: None)
+    outputs = [str(tmp_path / folder / "seed1.json") for folder in ("a", "b")]
+    given = ["--checkpoint", "x", "y", "--captions", "c", "--features", "f", "--out", *outputs]
+    monkeypatch.setattr(sys, "argv", ["captionrl", "predict", *given])
+    cli.main()
+    assert [list((tmp_path / folder).iterdir()) for folder in ("a", "b")] == [[], []]
 
 
 def test_an_interrupt_while_options_are_read_is_quiet():

@@ -107,22 +107,25 @@ def parser() -> Parser:
     return top
 
 
+def paths_of(args: argparse.Namespace, option: str) -> list[Path]:
+    value = getattr(args, option, None)
+    return [path for path in (value if isinstance(value, list) else [value]) if isinstance(path, Path)]
+
+
 def check_outputs(args: argparse.Namespace) -> None:
     """Raises UserError where an option of OUTPUTS names what another one names to be read: it would be lost."""
     for name in OUTPUTS:
-        target = getattr(args, name, None)
-        if not isinstance(target, Path) or not target.exists():
-            continue
-        for other, value in vars(args).items():
-            paths = [path for path in (value if isinstance(value, list) else [value]) if isinstance(path, Path)]
-            if other not in OUTPUTS and any(path.exists() and path.samefile(target) for path in paths):
-                raise UserError(f"--{name}: {target} is read, too ({other}), and would be lost; write to another place")
+        for target in filter(Path.exists, paths_of(args, name)):
+            for other in (option for option in vars(args) if option not in OUTPUTS):
+                if any(path.exists() and path.samefile(target) for path in paths_of(args, other)):
+                    fix = "write to another place"
+                    raise UserError(f"--{name}: {target} is read, too ({other}), and would be lost; {fix}")
 
 
 def sweep_outputs(args: argparse.Namespace) -> None:
     """Remove what the same command left beside its outputs where it was killed while it wrote them."""
-    for target in (getattr(args, name, None) for name in OUTPUTS):
-        for directory in (target, target.parent) if isinstance(target, Path) else ():
+    for target in (target for name in OUTPUTS for target in paths_of(args, name)):
+        for directory in (target, target.parent):
             sweep_killed(directory)
 
 
