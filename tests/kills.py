@@ -59,7 +59,6 @@ class Job:
     arguments: list[str]
     project: Path
     place: Path
-    log: str = ""
     lost: float = 0.0
     killed: Counter[str] = field(default_factory=Counter)
 
@@ -138,7 +137,8 @@ class Job:
         os.kill(child, number)
         killed = time.time()
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        if status not in (0, -number, RESUME_ME, 128 + number) or "Traceback" in self.said():
+        interrupted = 128 + signal.SIGINT  # also by TERM, before `main`
+        if status not in (0, -number, RESUME_ME, 128 + number, interrupted) or "Traceback" in self.said():
             raise RuntimeError(f"after {number.name}, status {status}: {self.said()}")
         if time.time() - killed > 30:
             raise RuntimeError(f"{number.name} is answered after {time.time() - killed:.0f} s")
