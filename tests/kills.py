@@ -71,6 +71,7 @@ class Job:
         """An empty folder, but for links to the inputs that the command names."""
         shutil.rmtree(self.place, ignore_errors=True)
         self.place.mkdir()
+        (self.place / "log").touch()
         outputs = {value_of(self.arguments, name) for name in (*OUTPUTS, *(["raw"] if self.kind == "render" else []))}
         names = {*HERE, *self.arguments} - outputs - {""}
         inputs = [Path(name) for name in names if len(name) < 200 and not name.startswith("/")]
