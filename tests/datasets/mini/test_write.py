@@ -7,9 +7,11 @@ import sys
 from collections import Counter
 from contextlib import suppress
 from fractions import Fraction
+from time import sleep
 
 import av
 import numpy as np
+import psutil
 import pytest
 
 from captionrl.datasets.charades import read_annotations
@@ -250,3 +252,13 @@ def test_media_of_others_are_never_deleted(tiny_worlds, tmp_path, file):
     with suppress(UserError):  # it may well refuse
         write_world("msrvtt-mini", tmp_path, version="1")
     assert (tmp_path / file).read_bytes() == b"a real one"
+
+
+def test_workers_of_a_killed_command_end(tmp_path):
+    command = [sys.executable, "-c", "from captionrl.cli import main; main()", "render", "tgif-mini", "--workers", "2"]
+    render = subprocess.Popen([*command, "--raw", tmp_path], stderr=subprocess.DEVNULL)
+    while len(workers := psutil.Process(render.pid).children()) < 2:
+        sleep(0.05)
+    render.kill()
+    render.wait()
+    assert psutil.wait_procs(workers, timeout=20)[1] == []

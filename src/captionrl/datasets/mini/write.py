@@ -4,12 +4,15 @@ import csv
 import hashlib
 import io
 import json
+import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
 from functools import partial
+from multiprocessing import parent_process
 from pathlib import Path
 from random import Random
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -270,10 +273,20 @@ def _pairs() -> list[tuple[str, str]]:
 def _write_media(write: Callable[..., None], media: list[tuple[Any, ...]], workers: int, unit: str) -> None:
     """Call `write` with each tuple (scene, path, ...) whose file is not there yet."""
     missing = [one for one in media if not one[1].exists()]
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers, initializer=_end_with_parent) as pool:
         done = pool.map(partial(_write_one, write), missing, chunksize=8)
         for _ in progress(done, total=len(missing), title="rendering", unit=unit):
             pass
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent is killed would wait for work for ever."""
+
+    def wait() -> None:
+        parent_process().join()  # type: ignore[union-attr]  # a worker has one
+        os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
 
 
 def _write_one(write: Callable[..., None], one: tuple[Any, ...]) -> None:
