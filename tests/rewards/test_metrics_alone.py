@@ -76,7 +76,8 @@ def test_there_are_at_most_15_packages_and_none_is_large_for_training_alone():
 def test_metrics_and_rewards_of_text_run_without_the_others():
     assert "torch" in absent()
     done = run(USE)
-    assert done.returncode == 0, done.stderr
+    said = [line for line in re.split(r"[\r\n]+", done.stderr) if line and not line.startswith("scoring: ")]
+    assert (done.returncode, said) == (0, [])  # but for progress, on a slow machine
 
 
 def test_captionrl_score_runs_without_the_others(tmp_path):
