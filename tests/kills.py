@@ -40,6 +40,7 @@ from captionrl.cli import OUTPUTS, main
 from captionrl.interrupt import RESUME_ME
 
 sys.path.append(str(Path(__file__).parent))
+from programs import fork
 from warm import import_all
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
@@ -88,32 +89,22 @@ class Job:
 
     def start(self) -> int:
         """The process of the command."""
-        child = os.fork()
-        if child:
-            return child
-        status = 1
+        return fork(self._become)
+
+    def _become(self) -> None:
+        os.setpgid(0, 0)
+        os.chdir(self.place)
+        log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        sys.argv = ["captionrl", *self.arguments]
         try:
-            os.setpgid(0, 0)
-            os.chdir(self.place)
-            log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(log, 1)
-            os.dup2(log, 2)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            sys.argv = ["captionrl", *self.arguments]
             main()
-            status = 0
         except KeyboardInterrupt as interrupt:  # before the first line of `main`, where no program can answer
             if len(traceback.extract_tb(interrupt.__traceback__)) > 2:
                 traceback.print_exc()
-            status = 128 + signal.SIGINT
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 1
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status)
+            sys.exit(128 + signal.SIGINT)
 
     def run(self) -> float:
         """Run the command to its end; the seconds it took. Raises RuntimeError with its last lines if it fails."""

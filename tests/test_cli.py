@@ -393,7 +393,7 @@ cli.main()
 
 def test_nobody_reads_on():
     """`captionrl … | true`, with all that it prints in one buffer."""
-    call = f"{sys.executable} -c 'from captionrl.cli import main; main()' config hrl --scale mini"
+    call = f"{shlex.quote(sys.executable)} -c 'from captionrl.cli import main; main()' config hrl --scale mini"
     command = ["bash", "-c", f"{call} | true; echo ${{PIPESTATUS[0]}}"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
     assert (done.stdout, done.stderr) == ("141\n", "")

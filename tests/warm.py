@@ -19,10 +19,12 @@ import tempfile
 from importlib import import_module
 from pathlib import Path
 
+from programs import write_program
+
 import captionrl
 
 # What stands for `captionrl`: it hands over all that a process has, passes signals on, and ends as the fork ends.
-CLIENT = """#!{python} -IS
+CLIENT = """
 import json, os, signal, socket, sys
 server = socket.socket(socket.AF_UNIX)
 server.connect({address!r})
@@ -46,9 +48,7 @@ def main() -> int:
         address = f"{folder}/socket"
         listener.bind(address)
         listener.listen()
-        client = Path(folder, "bin/captionrl")
-        client.write_text(CLIENT.format(python=sys.executable, address=address))
-        client.chmod(0o755)
+        write_program(Path(folder, "bin/captionrl"), CLIENT.format(address=address), options="-IS")
         server = subprocess.Popen(
             [sys.executable, __file__, "--serve", str(listener.fileno())],
             pass_fds=[listener.fileno()],

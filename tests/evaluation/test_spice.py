@@ -3,12 +3,12 @@
 import json
 import shutil
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from programs import write_program
 
 from captionrl.errors import UserError
 from captionrl.evaluation import spice
@@ -82,12 +82,9 @@ def java(monkeypatch, tmp_path):
     """Have a Python script stand in for Java; its arguments are the class path and what follows the main class."""
 
     def java(script: str) -> None:
-        command = tmp_path / "java"
         arguments = "i = sys.argv.index('-cp'); path, arguments = sys.argv[i + 1].split(':'), sys.argv[i + 3:]\n"
-        head = f"#!{sys.executable}\nimport json, sys, time\nfrom pathlib import Path\n"
-        command.write_text(head + arguments + script)
-        command.chmod(0o755)
-        monkeypatch.setattr(spice, "JAVA", command)
+        head = "import json, sys, time\nfrom pathlib import Path\n"
+        monkeypatch.setattr(spice, "JAVA", write_program(tmp_path / "java", head + arguments + script))
 
     return java
 

@@ -12,12 +12,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from programs import write_program
 
 from captionrl.errors import UserError
 from captionrl.text import corenlp
 
 # Started as `java` would be: it notes its process id, then does what MODE says.
-JAVA = """#!{python}
+JAVA = """
 import json, os, sys, time, http.server
 open({pid!r}, "w").write(str(os.getpid()))
 mode = {mode!r}
@@ -86,10 +87,7 @@ def distribution(tmp_path):
 @pytest.fixture
 def java(tmp_path):
     def program(mode):
-        path = tmp_path / "java"
-        path.write_text(JAVA.format(python=sys.executable, pid=str(tmp_path / "pid"), mode=mode))
-        path.chmod(0o755)
-        return path
+        return write_program(tmp_path / "java", JAVA.format(pid=str(tmp_path / "pid"), mode=mode))
 
     return program
 

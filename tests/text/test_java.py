@@ -35,6 +35,14 @@ def test_text_outside_ascii_survives_any_locale(monkeypatch):
     assert run_java(JAR, TOKENIZER, [], "Café 日本 \ud800", timeout=60) == "Café\n日本\n?\n"
 
 
+def test_a_jar_may_lie_below_a_path_with_an_accent_in_any_locale(monkeypatch, tmp_path):
+    """A JVM in the locale C opens no such file."""
+    monkeypatch.setenv("LC_ALL", "C")
+    jar = tmp_path / "it's a tëst.jar"
+    jar.symlink_to(JAR)
+    assert run_java(jar, TOKENIZER, [], "a man", timeout=60) == "a\nman\n"
+
+
 def test_a_java_program_that_dies_or_hangs_is_a_clean_error():
     with pytest.raises(UserError, match=r"no\.such\.Class exited with 1"):
         run_java(JAR, "no.such.Class", [], "", timeout=60)

@@ -7,7 +7,6 @@ import re
 import shlex
 import sys
 import tempfile
-import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import snakemake.cli
+from programs import fork
 from snakemake.executors import touch
 
 from captionrl import cli, provenance
@@ -72,22 +72,12 @@ class Project:
         for name in COMMANDS:
             code_version(name)  # parsed once, for all forks
         with tempfile.TemporaryFile("w+") as output:
-            child = os.fork()
-            if child == 0:
-                status = 1
-                try:
-                    self._become(output.fileno())
-                    function(argument)
-                    status = 0
-                except SystemExit as end:
-                    status = end.code if isinstance(end.code, int) else bool(end.code)
-                except BaseException:
-                    traceback.print_exc()
-                finally:
-                    sys.stdout.flush()
-                    sys.stderr.flush()
-                    os._exit(status)
-            _, status = os.waitpid(child, 0)
+
+            def program() -> None:
+                self._become(output.fileno())
+                function(argument)
+
+            _, status = os.waitpid(fork(program), 0)
             output.seek(0)
             return os.waitstatus_to_exitcode(status), output.read()
 

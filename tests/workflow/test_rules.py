@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -110,7 +111,7 @@ time.sleep(30)
 def test_a_terminated_command_can_still_write_its_log(tmp_path, redirection, whom):
     """SLURM and a terminal's Ctrl-C signal whole groups: a `tee` that dies would take the command's last words."""
     log = tmp_path / "log"
-    line = f"exec {sys.executable} -c '{COMMAND}' {redirection.replace('{log}', str(log))}"
+    line = f"exec {shlex.quote(sys.executable)} -c '{COMMAND}' {redirection.replace('{log}', str(log))}"
     with subprocess.Popen(["bash", "-c", line], start_new_session=True, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr.readline() == "ready\n"
         (os.kill if whom == "the command" else os.killpg)(process.pid, signal.SIGTERM)

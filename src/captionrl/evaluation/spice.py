@@ -25,7 +25,7 @@ from captionrl.datasets.archives import read_member
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import Array
 from captionrl.files import parse_json
-from captionrl.text.java import JAVA, pycocoevalcap_file
+from captionrl.text.java import JAVA, java_environment, pycocoevalcap_file
 
 DISTRIBUTION = "stanford-corenlp-full-2015-12-09.zip"  # CoreNLP 3.6.0, which the jar was compiled with
 MODELS = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
@@ -109,7 +109,9 @@ def _folder(corenlp: Path) -> Path:
 
 def _run(command: Sequence[str], timeout: float) -> None:
     try:
-        process = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout)
+        process = subprocess.run(
+            command, env=java_environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout
+        )
     except subprocess.TimeoutExpired:
         raise UserError(f"SPICE was not done after {timeout:g} s and was killed") from None
     except OSError as error:

