@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 
 from captionrl.config import ExplorationPhase
-from captionrl.decoding.rollout import sample
 from captionrl.errors import UserError
 from captionrl.models import Policy
 from captionrl.objectives.exploration import (
@@ -43,7 +42,7 @@ class ExplorationLearner(RewardLearner):
         by_item = len(items), samples
         rows = torch.arange(len(items), device=self.device).repeat_interleave(samples)
         with self.rollouts():
-            rollout = sample(self.policy, self.policy.encode(features).select(rows), self.max_tokens)
+            rollout = self.sample(self.policy.encode(features).select(rows))
         rewards = self.rewards(rollout, [item for item in items for _ in range(samples)], features, rows)
         greedy_reward = self.greedy_rewards(features, items)
         with self.timed_as_reward():
