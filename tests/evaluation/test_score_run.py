@@ -75,6 +75,15 @@ def test_a_control_without_visual_input_has_no_features(scored, world):
     assert provenance["features"] == "none"
 
 
+def test_a_checkpoint_without_its_provenance_is_refused_before_anything_is_scored(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "evaluate_systems", lambda *_, **__: pytest.fail("scored"))
+    write_json(tmp_path / "predictions.json", {world.load()[0].items["test"][0].id: "A man."})
+    bare = world.untrained(tmp_path / "bare.safetensors")
+    files = ([tmp_path / "predictions.json"], [bare], world.captions, [tmp_path / "scores.json"])
+    with pytest.raises(UserError, match=r"bare\.json: no such file"):
+        evaluate_predictions(*files, split="test")
+
+
 def test_seeds_are_scored_together_as_each_would_be_alone(world, checkpoint, tmp_path):
     trained = {"config": {"run": {"visual_input": True}}, "inputs": {"features": {"backbone": "mini"}}}
     write_json(checkpoint.with_suffix(".json"), PROVENANCE | trained)

@@ -35,6 +35,7 @@ def evaluate_predictions(
     for path, content in zip(predictions, contents, strict=True):
         if content.keys() != contents[0].keys():
             raise UserError(f"{path}: other items than in {predictions[0]}; predict both again")
+    origins = [_provenance(*pair) for pair in zip(checkpoints, predictions, strict=True)]  # before minutes of scoring
     references = {item.id: corpus.raw[item.id] for item in corpus.items[split] if item.id in contents[0]}
     unavailable = {}
     if isinstance(next(iter(contents[0].values())), list):
@@ -53,8 +54,8 @@ def evaluate_predictions(
             assert features is not None
             for result, reward_model, hypotheses in zip(results, reward_models, systems, strict=True):
                 result["Embedding"] = evaluate_embedding(reward_model, features, hypotheses)
-    for result, checkpoint, path, out in zip(results, checkpoints, predictions, outs, strict=True):
-        write_scores(out, result, _provenance(checkpoint, path) | unavailable)
+    for result, origin, out in zip(results, origins, outs, strict=True):
+        write_scores(out, result, origin | unavailable)
 
 
 def _read(predictions: Path) -> dict[str, Any]:
