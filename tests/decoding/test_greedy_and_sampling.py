@@ -91,20 +91,6 @@ def test_captions_are_sampled_as_often_as_they_are_probable(policy):
     assert ((counts - draws * p).abs() <= five_sigma.clamp(min=5)).all()  # rare captions are Poisson
 
 
-def test_at_a_temperature_captions_are_those_of_a_policy_whose_logits_are_divided_by_it(policy):
-    rollouts = []
-    for temperature in (0.5, 1):
-        torch.manual_seed(0)
-        rollouts.append(sample(policy, some_memory(policy), 6, temperature=temperature))
-        with torch.no_grad():  # of the second: itself
-            policy.head[-1].weight /= temperature
-            policy.head[-1].bias /= temperature
-    given, sharpened = rollouts
-    assert torch.equal(given.tokens, sharpened.tokens)
-    torch.testing.assert_close(given.log_probs, sharpened.log_probs)
-    torch.testing.assert_close(given.entropy, sharpened.entropy)
-
-
 def test_sampling_follows_the_global_generator(policy):
     drawn = []
     for seed in (0, 0, 1):

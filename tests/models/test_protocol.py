@@ -122,6 +122,37 @@ class KeepsSomethingBeside(Plain):
         return super().advance(embedded + self.beside.to(embedded), state, memory)
 
 
+class Tied(Plain):
+    """Its words' vectors are read and written by."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.head[-1].weight = self.embedding.weight
+
+
+class Squashed(Plain):
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.head.append(torch.nn.Tanh())
+
+
+def test_sharpened_the_logits_of_every_stage_are_divided(policy):
+    memory = policy.encode(batch(toy_clips(4, 2)))
+    tokens = torch.tensor([[4, 5, EOS], [6, EOS, PAD]])
+    hidden, _ = policy.teacher_forced_hidden(tokens, memory)
+    before = policy.predictions(hidden)
+    policy.sharpen(0.5)
+    assert len(before) == policy.decoder_stages
+    for old, new in zip(before, policy.predictions(hidden), strict=True):
+        torch.testing.assert_close(new, 2 * old)
+
+
+@pytest.mark.parametrize("model", [Tied, Squashed])
+def test_logits_that_cannot_be_divided_without_side_effects_are_refused(model):
+    with pytest.raises(UserError, match=f"the logits of {model.__name__} do not come from a linear layer of their own"):
+        model(3, 7, Plain.Sizes()).sharpen(0.5)
+
+
 def faults(model, **sizes):
     return {what: fault for what, fault in check_model(f"{__name__}:{model}", sizes) if fault}
 

@@ -9,7 +9,7 @@ from toy import actor_critic_toy, batch, every_caption, rollout_of, toy_clips, t
 
 from captionrl.config import ActorCriticPhase
 from captionrl.text.vocabulary import PAD
-from captionrl.training.learners import reinforce
+from captionrl.training.learners import actor_critic
 from captionrl.training.learners.actor_critic import ActorCriticLearner
 
 ITEM, CAPTIONS = "picture1", every_caption()
@@ -66,7 +66,7 @@ class World:
         for caption, probability in zip(CAPTIONS, self.probability.detach(), strict=True):
             drawn = caption[None]
             with mock.patch.object(
-                reinforce, "sample", lambda policy, memory, most, drawn=drawn, **_: rollout_of(policy, memory, drawn)
+                actor_critic, "sample", lambda policy, memory, most, drawn=drawn, **_: rollout_of(policy, memory, drawn)
             ):
                 total = total + probability * self.learner.loss(0, 0)[0]
         return self.gradient(total)

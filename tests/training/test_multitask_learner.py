@@ -23,7 +23,6 @@ from captionrl.text.vocabulary import Vocabulary
 from captionrl.training.checkpoint import load_module
 from captionrl.training.data import Data, clips_of
 from captionrl.training.learners import multitask as learners
-from captionrl.training.learners import reinforce
 from captionrl.training.learners.multitask import MultitaskLearner, MultitaskXELearner
 from captionrl.training.loop import Training
 
@@ -149,7 +148,7 @@ def test_the_loss_of_m_samples_is_the_mean_of_m_losses_of_one(learner):
     torch.manual_seed(3)
     baseline = torch.arange(len(items)) / 10  # an untrained policy's greedy captions all have a reward of 0
     with (
-        mock.patch.object(reinforce, "sample", side_effect=decoding.sample) as sampled,
+        mock.patch.object(learners, "sample", side_effect=decoding.sample) as sampled,
         mock.patch.object(many, "greedy_rewards", return_value=baseline),
     ):
         loss, _ = many.caption_loss(seen, items, tokens)

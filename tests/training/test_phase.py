@@ -58,6 +58,16 @@ def test_reinforcement_begins_with_the_weights_it_starts_from(world, xe, tmp_pat
     assert rows(rl, "validation")[0]["val_cider"] == load_checkpoint(xe)[1].val_score
 
 
+def test_a_sharper_start_writes_the_same_greedy_captions_and_less_uncertain_samples(world, xe, tmp_path):
+    entropies = []
+    for temperature in (1, 0.5):
+        settings = {"phases": {"rl": {"epochs": 0.4, "start_temperature": temperature}}}
+        rl = world.train("rl-baseline", "rl", tmp_path / f"{temperature}.safetensors", settings, start=xe)
+        assert rows(rl, "validation")[0]["val_cider"] == load_checkpoint(xe)[1].val_score
+        entropies.append(next(row["entropy"] for row in rows(rl, "train")))
+    assert entropies[1] < 0.9 * entropies[0]
+
+
 def test_the_metadata_says_what_was_trained(xe):
     _, metadata = load_checkpoint(xe)
     where = (metadata.paper, metadata.run, metadata.phase, metadata.corpus, metadata.seed)

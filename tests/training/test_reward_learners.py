@@ -51,7 +51,7 @@ def make(four_pictures):
 
 def written(learner, training, index=0, how="sample"):
     """The log-probabilities, one after the other, of what a learner writes of a batch in one mode or the other."""
-    module, found = reinforce if how == "sample" else sys.modules[type(learner).__module__], []
+    module, found = sys.modules[type(learner).__module__], []
     original = getattr(module, how)
 
     def recorded(*arguments, **options):
@@ -112,19 +112,6 @@ class TestDropout:
             assert all(part.training for part in module.modules() if isinstance(part, nn.LSTM))
         assert all(part.training for part in module.modules())
         assert not torch.allclose(output(), expected)
-
-
-class TestTemperature:
-    @pytest.mark.parametrize("objective", LEARNERS)
-    def test_near_0_the_captions_that_are_reinforced_are_certain(self, make, objective):
-        warm, cold = (written(make(objective, temperature=t), training=False) for t in (1, 1e-6))
-        assert warm.mean() < -0.5
-        assert cold.mean() > -1e-3
-
-    @pytest.mark.parametrize("objective", LEARNERS)
-    def test_greedy_captions_are_the_same(self, make, objective):
-        tokens = [make(objective, temperature=t).greedy(["picture0", "picture1"]).tokens for t in (1, 0.01)]
-        assert torch.equal(*tokens)
 
 
 class TestTrainingReward:

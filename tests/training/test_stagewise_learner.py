@@ -19,7 +19,7 @@ from captionrl.models import build_module
 from captionrl.models.policy import shift
 from captionrl.text.vocabulary import Vocabulary
 from captionrl.training.data import Data, FeatureBatches
-from captionrl.training.learners import reinforce, stagewise
+from captionrl.training.learners import stagewise
 from captionrl.training.learners.stagewise import StagewiseLearner
 from captionrl.training.loop import Training
 
@@ -79,14 +79,14 @@ def test_its_loss_is_that_of_its_captions_their_rewards_and_those_of_greedy_and_
     rollouts = []
 
     def recorded(how):
-        def roll_out(*arguments, **options):
-            rollouts.append(how(*arguments, **options))
+        def roll_out(*arguments):
+            rollouts.append(how(*arguments))
             return rollouts[-1]
 
         return roll_out
 
     with (
-        mock.patch.object(reinforce, "sample", recorded(sample)),
+        mock.patch.object(stagewise, "sample", recorded(sample)),
         mock.patch.object(stagewise, "greedy", recorded(greedy)),
     ):
         loss, stats = learner.loss(0, 0)
@@ -144,14 +144,10 @@ def test_greedy_captions_are_written_without_dropout_and_samples_with_it(learner
     modes = []
 
     def asked(how):
-        def roll_out(policy, *arguments, **options):
-            modes.append((how.__name__, policy.training))
-            return how(policy, *arguments, **options)
-
-        return roll_out
+        return lambda policy, *arguments: modes.append((how.__name__, policy.training)) or how(policy, *arguments)
 
     learner.policy.train()
-    with mock.patch.object(reinforce, "sample", asked(sample)), mock.patch.object(stagewise, "greedy", asked(greedy)):
+    with mock.patch.object(stagewise, "sample", asked(sample)), mock.patch.object(stagewise, "greedy", asked(greedy)):
         learner.loss(0, 0)
     assert modes == [("sample", True), ("greedy", False), ("sample", True)]
     assert learner.policy.training

@@ -107,9 +107,9 @@ class PolicyPhase(RewardPhase):
     # Whether dropout is on while captions are written whose log-probabilities are reinforced. Off, the policy that
     # improves is the one that is used at test time.
     dropout: bool = False
-    # T of softmax(logits / T), the policy whose captions are sampled and reinforced. Its greedy captions are the same
-    # for any T; below 1 its samples are nearer to them, and none of the updates go into making them so.
-    temperature: Positive = 1.0
+    # The logits of the policy that the phase starts from are divided by it, once. Its greedy captions stay; below 1 its
+    # samples begin nearer to them, and no updates go into making them so.
+    start_temperature: Positive = 1.0
 
 
 class ReinforcePhase(PolicyPhase):

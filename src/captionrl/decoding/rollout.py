@@ -46,18 +46,16 @@ def sample(
     max_tokens: int,
     state: TensorBatch | None = None,
     *,
-    temperature: float = 1.0,
     given: Tensor | None = None,
     entropy_gradient: bool = False,
 ) -> Rollout:
     """A word drawn from the policy at every step, with torch's global random generator; `state` as of `greedy`.
 
-    `temperature`: its logits are divided by this, also in the log-probabilities and entropies.
     `given` [B, G]: words that captions begin with, whatever was drawn, PAD where they go on by themselves.
     `entropy_gradient`: whether the entropies have a gradient, which costs the memory of a [B, V] a step.
     """
     entropy = _entropy if entropy_gradient else _entropy_alone
-    return _roll_out(policy, memory, max_tokens, draw, state, temperature, entropy, given)
+    return _roll_out(policy, memory, max_tokens, draw, state, entropy, given)
 
 
 def _roll_out(
@@ -66,7 +64,6 @@ def _roll_out(
     max_tokens: int,
     choose: Callable[[Tensor], Tensor],
     state: TensorBatch | None = None,
-    temperature: float = 1.0,
     entropy: Callable[[Tensor], Tensor] | None = None,
     given: Tensor | None = None,
 ) -> Rollout:
@@ -76,7 +73,7 @@ def _roll_out(
     columns = []
     for length in range(max_tokens):
         step = policy.step(words, state, memory)
-        log_p = log_probabilities(step.logits / temperature)
+        log_p = log_probabilities(step.logits)
         words = choose(log_p.detach())
         if given is not None and length < given.shape[1]:
             words = torch.where(given[rows, length] == PAD, words, given[rows, length])

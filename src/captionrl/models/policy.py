@@ -16,6 +16,7 @@ from typing import Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from captionrl.errors import UserError
 from captionrl.features.batch import Features, TensorBatch
 from captionrl.text.vocabulary import BOS, PAD
 
@@ -58,6 +59,11 @@ class Policy(nn.Module, ABC, Generic[M, S]):
     head: nn.Module  # hidden [..., H] -> logits [..., V]
     decoder_stages: int = 1  # each writes a caption of its own; the last one's is the policy's
 
+    @property
+    def heads(self) -> list[nn.Module]:
+        """Those of all stages; the last one is `head`."""
+        return [self.head]
+
     @abstractmethod
     def encode(self, features: Features) -> M:
         """All that the decoder needs of a batch of clips, tensors [B, ...]; called once a batch, B >= 1.
@@ -91,7 +97,23 @@ class Policy(nn.Module, ABC, Generic[M, S]):
 
     def predictions(self, hidden: Tensor) -> list[Tensor]:
         """Logits [..., V] of every prediction of a word that cross-entropy trains, the last one the policy's own."""
-        return [self.head(hidden)]
+        return [head(hidden) for head in self.heads]
+
+    @torch.no_grad()
+    def sharpen(self, temperature: float) -> None:
+        """Divide the logits of all stages by `temperature`. Greedy captions stay; below 1 samples come nearer to them.
+
+        Raises UserError where logits do not come from a linear layer that serves nothing else.
+        """
+        every = [parameter for _, parameter in self.named_parameters(remove_duplicate=False)]
+        for head in self.heads:
+            last = head[-1] if isinstance(head, nn.Sequential) else head
+            own = [parameter for parameter in last.parameters() if sum(parameter is other for other in every) == 1]
+            if not isinstance(last, nn.Linear) or len(own) < len(list(last.parameters())):
+                what = f"the logits of {type(self).__name__} do not come from a linear layer of their own"
+                raise UserError(f"start_temperature: {what}; leave it at 1")
+            for parameter in own:
+                parameter.div_(temperature)
 
     def teacher_forced_hidden(
         self, tokens: Tensor, memory: M, boundaries: Tensor | None = None

@@ -75,7 +75,6 @@ class StackCap(Policy[Memory, State]):
 
     @property
     def heads(self) -> list[nn.Module]:
-        """Of every stage; the last one's is `head`."""
         return [*self.intermediate, self.head]
 
     def encode(self, features: Features) -> Memory:
@@ -112,10 +111,6 @@ class StackCap(Policy[Memory, State]):
             return Step(self.head(extras.hidden), state, extras)
         every = torch.stack(self.predictions(extras.hidden), 1)  # [B, S, V]
         return Step(every[torch.arange(len(tokens), device=tokens.device), state.stage], state, extras)
-
-    def predictions(self, hidden: Tensor) -> list[Tensor]:
-        """Logits [..., V] of every stage, from `hidden` [..., S * H]."""
-        return [head(hidden) for head in self.heads]
 
 
 class StackCapStar(StackCap):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captionrl.config import EndToEndSizes, Paper, Sizes, model_spec, objective_spec
+from captionrl.config import EndToEndSizes, Paper, PolicyPhase, Sizes, model_spec, objective_spec
 from captionrl.config.backbones import RANDOM
 from captionrl.datasets.attributes import Attributes
 from captionrl.datasets.prepared import load_captions
@@ -18,7 +18,7 @@ from captionrl.errors import UserError
 from captionrl.features.store import FeatureStore
 from captionrl.features.weights import find_weights
 from captionrl.files import fingerprint, read_json, sha256, sweep
-from captionrl.models import build_module
+from captionrl.models import Policy, build_module
 from captionrl.provenance import code_version
 from captionrl.state import open_state
 from captionrl.text.vocabulary import Vocabulary
@@ -118,6 +118,9 @@ def train_phase(paper: Paper, job: Job) -> None:
         "backbone_sha256": store.attributes["weights_sha256"] if store else "",
     }
     module = _start(job, facts, sizes)
+    if isinstance(phase, PolicyPhase) and phase.start_temperature != 1:
+        assert isinstance(module, Policy)
+        module.sharpen(phase.start_temperature)
     data = Data(
         captions=captions,
         vocabulary=vocabulary,

@@ -81,7 +81,7 @@ class ActorCriticLearner(RewardLearner):
         items, captions = self.pairs.batch(epoch, index)
         features, given = self.clips.batch(items), self.given(captions, epoch)
         with self.rollouts():
-            rollout = self.sample(self.policy.encode(features), given=given)
+            rollout = sample(self.policy, self.policy.encode(features), self.max_tokens, given=given)
         tokens, lengths = rollout.tokens, rollout.lengths
         rewards = self.rewards(rollout, items, features)
         with torch.autocast(self.device.type, enabled=False):  # as above

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from captionrl.config import ExplorationPhase
+from captionrl.decoding.rollout import sample
 from captionrl.errors import UserError
 from captionrl.models import Policy
 from captionrl.objectives.exploration import (
@@ -42,7 +43,7 @@ class ExplorationLearner(RewardLearner):
         by_item = len(items), samples
         rows = torch.arange(len(items), device=self.device).repeat_interleave(samples)
         with self.rollouts():
-            rollout = self.sample(self.policy.encode(features).select(rows))
+            rollout = sample(self.policy, self.policy.encode(features).select(rows), self.max_tokens)
         rewards = self.rewards(rollout, [item for item in items for _ in range(samples)], features, rows)
         greedy_reward = self.greedy_rewards(features, items)
         with self.timed_as_reward():

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from captionrl.config import HRLPhase
-from captionrl.decoding.rollout import Rollout, greedy
+from captionrl.decoding.rollout import Rollout, greedy, sample
 from captionrl.features.batch import Features
 from captionrl.models.hrl import HRL, HRLExtras, Memory
 from captionrl.models.layers import LinearBaseline
@@ -75,7 +75,7 @@ class HRLLearner(RewardLearner):
         with self.rollouts():
             memory = self.policy.encode(features).select(rows)
             start = self.policy.start(memory, detach_goals=not self.phase.gradients_through_manager)
-            rollout = self.sample(memory, start)
+            rollout = sample(self.policy, memory, self.max_tokens, state=start)
         deltas, rewards = self._delta_rewards(rollout, [item for item in items for _ in range(samples)], features, rows)
         learned = worker_loss(rollout, deltas, self.worker_baseline, self.phase.discount, samples)
         return learned, self.diagnostics(rollout, rewards)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from captionrl.config import EndToEndPhase, MultitaskPhase
+from captionrl.decoding.rollout import sample
 from captionrl.features.augment import augment
 from captionrl.features.batch import Features
 from captionrl.models.e2e import EndToEnd
@@ -111,7 +112,7 @@ class MultitaskLearner(EndToEndLearner, RewardLearner):
     def caption_loss(self, visual: Features, items: list[str], tokens: Tensor) -> tuple[Tensor, dict[str, float]]:
         rows = torch.arange(len(items), device=self.device).repeat_interleave(self.samples)
         with self.rollouts():
-            rollout = self.sample(self.policy.encode(visual).select(rows))
+            rollout = sample(self.policy, self.policy.encode(visual).select(rows), self.max_tokens)
         rewards = self.rewards(rollout, [item for item in items for _ in range(self.samples)], visual, rows)
         baseline = self.greedy_rewards(visual, items)
         loss = multi_sample_loss(rollout, rewards.total, baseline, per_word=self.per_word)

@@ -4,7 +4,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from captionrl.config import PolicyPhase, ReinforcePhase
 from captionrl.decoding.rollout import Rollout, greedy, sample
 from captionrl.features.batch import Features
-from captionrl.models import Policy, TensorBatch
+from captionrl.models import Policy
 from captionrl.models.layers import LinearBaseline
 from captionrl.objectives.reinforce import baseline_loss, entropy_bonus, leave_one_out, policy_gradient_loss
 from captionrl.rewards.reward import RewardBatch
@@ -31,7 +30,7 @@ class RewardLearner(CaptionLearner):
 
     def __init__(self, policy: Policy, data: Data, phase: PolicyPhase, seed: int) -> None:
         super().__init__(policy, data, phase, seed)
-        self.dropout, self.temperature = phase.dropout, phase.temperature
+        self.dropout = phase.dropout
         self.vocabulary = data.vocabulary
         self.reward = reward_of(
             phase, self.policy, data.captions, self.vocabulary, "train", self.clips.store.attributes
@@ -67,10 +66,6 @@ class RewardLearner(CaptionLearner):
     def rollouts(self) -> AbstractContextManager[None]:
         """Within, the policy has dropout only if the phase wants it in captions that are reinforced."""
         return nullcontext() if self.dropout else without_dropout(self.policy)
-
-    def sample(self, memory: TensorBatch, state: TensorBatch | None = None, **options: Any) -> Rollout:
-        """Captions to reinforce, at the phase's temperature; `decoding.rollout.sample` has the options."""
-        return sample(self.policy, memory, self.max_tokens, state=state, temperature=self.temperature, **options)
 
     def rewards(
         self,
@@ -136,7 +131,7 @@ class ReinforceLearner(RewardLearner):
         update = (epoch * self.batches + index) // self.phase.gradient_accumulation_steps
         with torch.set_grad_enabled(update >= self.phase.baseline_warmup), self.rollouts():
             memory = self.policy.encode(features).select(rows)
-            rollout = self.sample(memory, entropy_gradient=explores)
+            rollout = sample(self.policy, memory, self.max_tokens, entropy_gradient=explores)
         rewards = self.rewards(rollout, [item for item in items for _ in range(samples)], features, rows)
         statistics, reward = self.diagnostics(rollout, rewards), rewards.total
         regression, baseline = reward.new_zeros(()), reward.new_zeros(len(reward), 1)

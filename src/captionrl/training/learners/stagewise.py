@@ -1,13 +1,12 @@
 """The learner of Stack-Cap's intermediate rewards (Gu et al. 2018, eq. 11 to 15)."""
 
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from captionrl.config import StagewisePhase
-from captionrl.decoding.rollout import Rollout, greedy
+from captionrl.decoding.rollout import Rollout, greedy, sample
 from captionrl.features.batch import Features
 from captionrl.models import Policy
 from captionrl.models.stackcap import StackCap
@@ -30,12 +29,11 @@ class StagewiseLearner(RewardLearner):
         items, _ = self.pairs.batch(epoch, index)
         features, fine = self.clips.batch(items), range(1, self.policy.decoder_stages)
         with torch.no_grad():
-            _, coarse = self._write(self.sample, features, items, range(1))  # only what stage 1 is compared with
+            _, coarse = self._write(sample, features, items, range(1))  # only what stage 1 is compared with
             self.policy.eval()
-            at_best = partial(greedy, self.policy, max_tokens=self.max_tokens)
-            _, best = self._write(at_best, features, items, fine)
+            _, best = self._write(greedy, features, items, fine)
             self.policy.train()
-        rollout, own = self._write(self.sample, features, items, fine)
+        rollout, own = self._write(sample, features, items, fine)
         coarse_rewards, greedy_rewards, own_rewards = (
             found.total.view(len(items), -1) for found in (coarse, best, own)
         )
@@ -51,10 +49,10 @@ class StagewiseLearner(RewardLearner):
     def _write(
         self, how: Callable[..., Rollout], features: Features, items: list[str], stages: range
     ) -> tuple[Rollout, Rewards]:
-        """Captions of these stages, clip by clip, and their rewards [B x stages]."""
+        """Captions of these stages, clip by clip, by `sample` or `greedy`, and their rewards [B x stages]."""
         rows = torch.arange(len(items), device=self.device).repeat_interleave(len(stages))
         with self.rollouts():
             memory = self.policy.encode(features).select(rows)
             start = self.policy.start_stages(memory, [*stages] * len(items))
-            rollout = how(memory, state=start)
+            rollout = how(self.policy, memory, self.max_tokens, start)
         return rollout, self.rewards(rollout, [item for item in items for _ in stages], features, rows)
