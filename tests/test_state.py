@@ -129,6 +129,17 @@ def test_a_damaged_identity_stops_no_listing(tmp_path, content):
     assert len(prune_states(tmp_path, 0)) == 2
 
 
+def test_folders_that_are_no_states_are_neither_listed_nor_deleted(tmp_path):
+    for name in ("passport", "passport/0123456789abcdef0"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "identity.json").write_text('{"name": "me"}')
+    (tmp_path / "0123456789abcdef/identity.json").mkdir(parents=True)
+    assert list_states(tmp_path) == prune_states(tmp_path, days=0) == []
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 2
+    with pytest.raises(UserError, match=r"identity\.json: not a directory; give the one that trainings have"):
+        list_states(tmp_path / "passport/identity.json")
+
+
 def test_a_directory_pruned_while_waiting_is_made_anew(holder, tmp_path):
     first, directory = holder(), only(tmp_path)
 

@@ -9,6 +9,7 @@ import fcntl
 import json
 import math
 import os
+import re
 import shutil
 import socket
 import sys
@@ -22,6 +23,7 @@ from captionrl.errors import UserError
 from captionrl.files import fingerprint, read_json, write_json, writing
 
 IDENTITY = "identity.json"  # in a state's directory: its title, and all that determines the result
+NAME = re.compile("[0-9a-f]{16}")  # of a state's directory: a fingerprint
 PATIENCE = 30.0  # seconds that another process may take to end; one that was killed a moment ago is still at it
 
 
@@ -39,9 +41,16 @@ def open_state(states: Path, identity: dict[str, Any], title: str, patience: flo
 
 
 def list_states(states: Path) -> list[dict[str, Any]]:
-    """The work whose state is kept, oldest first: directory, title, bytes, days since saved, who is at it."""
+    """The work whose state is kept, oldest first: directory, title, bytes, days since saved, who is at it.
+
+    Other folders, whatever is in them, are nobody's state. Raises UserError where `states` is a file.
+    """
+    if states.exists() and not states.is_dir():
+        raise UserError(f"{states}: not a directory; give the one that trainings have as --state")
     rows = []
     for identity in states.rglob(IDENTITY):
+        if not (NAME.fullmatch(identity.parent.name) and identity.is_file()):
+            continue
         files = [path for path in identity.parent.rglob("*") if path.is_file()]
         rows.append(
             {

@@ -30,7 +30,7 @@ class Annotated:
 def annotate(name: str, raw: Path) -> Annotated:
     media: list[tuple[Any, ...]] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(write, "_write_media", lambda write, wanted, workers, unit: media.extend(wanted))
+        patch.setattr(write, "_write_media", lambda raw, write, wanted, workers, unit: media.extend(wanted))
         write.write_world(name, raw, version="test")
     rates = {path.stem: rate for _, path, *rest in media for rate in rest}
     return Annotated(raw, {path.stem: scene for scene, path, *_ in media}, rates)

@@ -21,6 +21,7 @@ from captionrl.datasets.mini.world import LABELS, PLACES, frame_labels, held_out
 from captionrl.datasets.mini.write import (
     FRAME_RATES,
     MEDIA,
+    RENDERED,
     write_charades,
     write_coco,
     write_imagenet,
@@ -230,6 +231,8 @@ def test_another_version_of_the_code_renders_everything_anew(tiny_worlds, tmp_pa
     times = {path: path.stat().st_mtime_ns for path in clips(tmp_path)}
     clips(tmp_path)[0].write_bytes(b"what the old code drew")
     (tmp_path / unknown).write_bytes(b"what the new code does not know")
+    with open(tmp_path / RENDERED, "a") as file:
+        file.write(f"{unknown}\n")
     write_world(name, tmp_path, version="2")
     assert contents(tmp_path) == before
     assert all(path.stat().st_mtime_ns != times[path] for path in clips(tmp_path))
@@ -249,9 +252,33 @@ def test_an_unknown_world_is_refused_before_anything_is_touched(tmp_path):
 def test_media_of_others_are_never_deleted(tiny_worlds, tmp_path, file):
     (tmp_path / file).parent.mkdir()
     (tmp_path / file).write_bytes(b"a real one")
-    with suppress(UserError):  # it may well refuse
+    with pytest.raises(UserError, match="holds files that `captionrl render` did not write; name an empty directory"):
         write_world("msrvtt-mini", tmp_path, version="1")
-    assert (tmp_path / file).read_bytes() == b"a real one"
+    assert contents(tmp_path) == {file: b"a real one"}
+
+
+@pytest.mark.parametrize("marker", [".version", RENDERED])
+def test_a_marker_does_not_make_other_files_ours(tiny_worlds, tmp_path, marker):
+    (tmp_path / marker).write_text("1.4.2\n../outside.jpg\n/tmp/outside.jpg\n")
+    (tmp_path / "holiday.jpg").write_bytes(b"a real one")
+    (tmp_path.parent / "outside.jpg").write_bytes(b"a real one")
+    with suppress(UserError):
+        write_world("charades-annotations-mini", tmp_path, version="1")
+    assert (tmp_path / "holiday.jpg").read_bytes() == (tmp_path.parent / "outside.jpg").read_bytes() == b"a real one"
+
+
+def test_what_a_user_adds_to_a_rendered_world_stays(tiny_worlds, tmp_path):
+    write_world("tgif-mini", tmp_path, version="1")
+    (tmp_path / "gifs/mine.gif").write_bytes(b"a real one")
+    write_world("tgif-mini", tmp_path, version="2")
+    assert (tmp_path / "gifs/mine.gif").read_bytes() == b"a real one"
+
+
+def test_annotation_of_others_is_never_overwritten(tiny_worlds, tmp_path):
+    (tmp_path / "Charades_v1_train.csv").write_text("mine")
+    with pytest.raises(UserError, match="holds files that"):
+        write_world("charades-annotations-mini", tmp_path, version="1")
+    assert contents(tmp_path) == {"Charades_v1_train.csv": b"mine"}
 
 
 def test_workers_of_a_killed_command_end(tmp_path):

@@ -33,7 +33,7 @@ from captionrl.datasets.mini.world import (
     sample_scene,
 )
 from captionrl.errors import UserError
-from captionrl.files import atomic, write_json, write_text
+from captionrl.files import atomic, decode_utf8, write_json, write_text
 from captionrl.progress import progress
 
 FRAME_RATES = (Fraction(12), Fraction(15), Fraction(24000, 1001), Fraction(25))  # real clips have all sorts
@@ -42,24 +42,24 @@ NAMES = (
     "msrvtt-mini", "charades-mini", "charades-annotations-mini", "imagenet-mini", "coco-mini", "tgif-mini", "msvd-mini",
 )  # fmt: skip
 MEDIA = (".mp4", ".avi", ".jpg", ".gif")
+RENDERED = ".rendered"  # in a data set's directory: a version of the code, then the media that it made, a path a line
 
 
 def write_world(name: str, raw: Path, *, version: str, workers: int = 1) -> dict[str, int]:
     """Write the mini data set `name` below `raw`; return {file: bytes}.
 
     Clips and pictures that this `version` of the code has already rendered are kept, so an interrupted run goes on
-    where it stopped; those of another version go.
+    where it stopped; those of another version go. Raises UserError where `raw` holds files that it did not write.
     """
     if name not in NAMES:
         raise UserError(f"{name}: no such mini data set; there are {', '.join(NAMES)}")
-    marker = raw / ".version"
-    media = [path for path in raw.rglob("*") if path.suffix in MEDIA]
-    if media and not marker.exists():
-        raise UserError(f"{raw}: holds clips or pictures not rendered by `captionrl render`; name an empty directory")
-    if not marker.exists() or marker.read_text() != version:
-        for path in media:
-            path.unlink()
-        write_text(marker, version)
+    before, rendered = _rendered(raw)
+    if not before and any(path.is_file() and not path.name.startswith(".") for path in raw.rglob("*")):
+        raise UserError(f"{raw}: holds files that `captionrl render` did not write; name an empty directory")
+    if before != version:
+        for path in rendered:
+            path.unlink(missing_ok=True)
+        write_text(raw / RENDERED, f"{version}\n")
     match name:
         case "msrvtt-mini":
             write_msrvtt(raw, workers)
@@ -110,7 +110,7 @@ def write_msrvtt(raw: Path, workers: int, sizes: tuple[int, int, int] = (700, 10
                 )
         info = {"contributor": "captionrl", "description": "the mini world in MSR-VTT's format", "version": "1.0"}
         write_json(raw / f"{name}_videodatainfo.json", {"info": info, "videos": videos, "sentences": sentences})
-    _write_media(write_clip, clips, workers, unit="clip")
+    _write_media(raw, write_clip, clips, workers, unit="clip")
 
 
 def write_charades(raw: Path, workers: int, sizes: tuple[int, int] = (900, 200), clips: bool = True) -> None:
@@ -152,7 +152,7 @@ def write_charades(raw: Path, workers: int, sizes: tuple[int, int] = (900, 200),
         write_text(raw / f"Charades_v1_{split}.csv", text.getvalue())
     write_text(raw / "Charades_v1_classes.txt", "".join(f"{c} {a} a {o}\n" for (a, o), c in classes.items()))
     if clips:
-        _write_media(write_clip, rendered, workers, unit="clip")
+        _write_media(raw, write_clip, rendered, workers, unit="clip")
 
 
 def write_imagenet(raw: Path, size: int = 6000) -> None:
@@ -217,7 +217,7 @@ def write_coco(
     tests = lists.test_images(Random(f"coco-test2014-{SEED}"), unseen)
     write_json(raw / "annotations/image_info_test2014.json", lists.listing(tests))
     pictures += [(still, raw / "test2014" / name) for name, still in tests.items()]
-    _write_media(write_still, pictures, workers, unit="picture")
+    _write_media(raw, write_still, pictures, workers, unit="picture")
 
 
 def write_tgif(raw: Path, workers: int, sizes: tuple[int, int, int] = (2400, 150, 250)) -> None:
@@ -240,7 +240,7 @@ def write_tgif(raw: Path, workers: int, sizes: tuple[int, int, int] = (2400, 150
             rows += [f"{urls[-1]}\t{grammar.caption(scene, random)}\n" for _ in range(random.choice(choices))]
         write_text(raw / "splits" / f"{split}.txt", "".join(f"{url}\n" for url in urls))
     write_text(raw / "tgif-v1.0.tsv", "".join(rows))
-    _write_media(write_gif, gifs, workers, unit="GIF")
+    _write_media(raw, write_gif, gifs, workers, unit="GIF")
 
 
 def write_msvd(raw: Path, workers: int, sizes: tuple[int, int, int] = (1000, 100, 200)) -> None:
@@ -263,16 +263,28 @@ def write_msvd(raw: Path, workers: int, sizes: tuple[int, int, int] = (1000, 100
             mapping.append(f"{clip} vid{number}\n")
     write_text(raw / MSVD_CAPTIONS, "".join(rows))
     write_text(raw / MSVD_MAPPING, "".join(mapping))
-    _write_media(write_clip, clips, workers, unit="clip")
+    _write_media(raw, write_clip, clips, workers, unit="clip")
 
 
 def _pairs() -> list[tuple[str, str]]:
     return [(action, thing) for action in ACTIONS for thing in OBJECTS]
 
 
-def _write_media(write: Callable[..., None], media: list[tuple[Any, ...]], workers: int, unit: str) -> None:
-    """Call `write` with each tuple (scene, path, ...) whose file is not there yet."""
+def _rendered(raw: Path) -> tuple[str, list[Path]]:
+    """The version of the code that rendered what is there, or "", and the clips and pictures that it made."""
+    if not (raw / RENDERED).is_file():
+        return "", []
+    version, *names = decode_utf8((raw / RENDERED).read_bytes(), raw / RENDERED).splitlines() or [""]
+    paths = [raw / name for name in names if name.endswith(MEDIA) and ".." not in Path(name).parts]
+    return version, [path for path in paths if path.is_relative_to(raw)]
+
+
+def _write_media(raw: Path, write: Callable[..., None], media: list[tuple[Any, ...]], workers: int, unit: str) -> None:
+    """Call `write` with each tuple (scene, path, ...) whose file is not there yet; RENDERED names it from then on."""
     missing = [one for one in media if not one[1].exists()]
+    version, rendered = _rendered(raw)
+    names = sorted({str(path.relative_to(raw)) for path in (*rendered, *(one[1] for one in missing))})
+    write_text(raw / RENDERED, "\n".join([version, *names, ""]))
     with ProcessPoolExecutor(workers, initializer=_end_with_parent) as pool:
         done = pool.map(partial(_write_one, write), missing, chunksize=8)
         for _ in progress(done, total=len(missing), title="rendering", unit=unit):
