@@ -319,6 +319,44 @@ def test_an_output_is_no_input(refused, tmp_path):
     assert list((tmp_path / "raw").iterdir()) == []
 
 
+def test_nothing_is_written_over_what_is_read_with_or_below_an_input(refused, tmp_path):
+    for name in ("img/list.json", "captions/captions.parquet", "raw/a.png", "raw/a.h5", "ck.safetensors", "ck.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"kept")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/splits").symlink_to(tmp_path / "raw")
+    where = {option: tmp_path / option for option in ("raw", "captions")}
+    extraction = ("features", "--backbone", "mini", "--raw", where["raw"])
+    for command in (
+        (*extraction, "--images", tmp_path / "img/list.json", "--out", tmp_path / "img/list.h5"),
+        (*extraction, "--captions", where["captions"], "--out", tmp_path / "raw/a.png"),
+        ("segment", "--captions", where["captions"], "--backend", "shallow",
+         "--out", where["captions"] / "captions.parquet"),
+        ("evaluate", "--predictions", "p", "--checkpoint", tmp_path / "ck.safetensors", "--captions", where["captions"],
+         "--out", tmp_path / "ck.json"),
+        ("corpus", "tgif", "--raw", tmp_path, "--out", tmp_path / "out"),
+    ):  # fmt: skip
+        assert "is read, too" in refused(*command)
+    a_store = refused(*extraction, "--captions", where["captions"], "--out", tmp_path / "raw/a.h5")
+    assert "is read, too" not in a_store
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        (".", "--out: . is a directory; name a file"),
+        ("", "--out: . is a directory; name a file"),
+        ("a.json", "a.json: a .json is written beside it; give it another suffix"),
+        ("/dev/null", "/dev/null is a device or a pipe, and would be replaced; name a file"),
+        ("{}/pipe", "pipe is a device or a pipe, and would be replaced; name a file"),
+    ],
+)
+def test_an_output_is_a_file(refused, tmp_path, out, said):
+    os.mkfifo(tmp_path / "pipe")
+    command = ("segment", "--captions", tmp_path, "--backend", "shallow", "--out", out.format(tmp_path))
+    assert said in refused(*command)
+
+
 @pytest.mark.parametrize(
     ("fault", "status", "said"),
     [(KeyboardInterrupt(), 130, "captionrl schema: interrupted\n"), (BrokenPipeError(32, "Broken pipe"), 141, "")],

@@ -35,6 +35,8 @@ OPTION = re.compile(r"-(?!\d*\.?\d+$)[^ ]+")  # what argparse takes for an optio
 # In what is raised where memory runs out: by torch on a CPU and on a GPU, by the loader, for threads.
 NO_MEMORY = re.compile("can't allocate memory|out of memory|failed to map segment|can't start new thread", re.I)
 OUTPUTS = ("out", "manifest")  # the options that name what a command writes
+KEPT = {"captions": (), "raw": (".h5", ".hdf5")}  # directories that are read: what else may lie there, stores
+RECORDED = (".h5", ".hdf5", ".parquet", ".safetensors")  # files with a .json beside them, which is read with them
 
 
 class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -112,14 +114,40 @@ def paths_of(args: argparse.Namespace, option: str) -> list[Path]:
     return [path for path in (value if isinstance(value, list) else [value]) if isinstance(path, Path)]
 
 
-def check_outputs(args: argparse.Namespace) -> None:
-    """Raises UserError where an option of OUTPUTS names what another one names to be read: it would be lost."""
-    for name in OUTPUTS:
-        for target in filter(Path.exists, paths_of(args, name)):
+def check_outputs(args: argparse.Namespace, beside: Sequence[str] | None = None) -> None:
+    """Raises UserError where an option of OUTPUTS names no file, or what would be lost: what another option names to be
+    read, what lies beside or below that, and what is no regular file.
+
+    `beside`: the suffixes of what is written beside a file; None where the output is a directory.
+    """
+    for name, output in ((option, path) for option in OUTPUTS for path in paths_of(args, option)):
+        if beside is not None and output.is_dir():
+            raise UserError(f"--{name}: {output} is a directory; name a file")
+        targets = [output, *(output.with_suffix(suffix) for suffix in beside or ())]
+        if len({*targets}) < len(targets):
+            raise UserError(f"--{name}: {output}: a {output.suffix} is written beside it; give it another suffix")
+        for target in filter(os.path.exists, targets):
+            if not (target.is_file() or target.is_dir()):
+                raise UserError(f"--{name}: {target} is a device or a pipe, and would be replaced; name a file")
             for other in (option for option in vars(args) if option not in OUTPUTS):
-                if any(path.exists() and path.samefile(target) for path in paths_of(args, other)):
+                if any(loses(target, path, other) for path in paths_of(args, other)):
                     fix = "write to another place"
                     raise UserError(f"--{name}: {target} is read, too ({other}), and would be lost; {fix}")
+
+
+def loses(target: Path, read: Path, option: str) -> bool:
+    """Whether writing to an existing `target` would lose what is read from `read`, or from beside it or below it."""
+    files = [read, read.with_suffix(".json")] if read.suffix in RECORDED else [read]
+    if any(os.path.exists(file) and os.path.samefile(target, file) for file in files):
+        return True
+    if option not in KEPT or not read.is_dir():
+        return False
+    inside = [path for path in target.iterdir() if path.is_symlink()] if target.is_dir() else [target]
+    return any(path.suffix not in KEPT[option] and is_below(path, read) for path in inside)
+
+
+def is_below(path: Path, directory: Path) -> bool:
+    return os.path.realpath(path).startswith(os.path.realpath(directory) + os.sep)
 
 
 def sweep_outputs(args: argparse.Namespace) -> None:
@@ -136,8 +164,9 @@ def main() -> None:
     try:
         args = parser().parse_args()
         program = f"captionrl {args.command}"
-        check_outputs(args)
-        load_command(args.command).run(args)
+        command = load_command(args.command)
+        check_outputs(args, getattr(command, "BESIDE", None))
+        command.run(args)
         sweep_outputs(args)
         sys.stdout.flush()
     except UserError as error:

@@ -8,6 +8,7 @@ EXAMPLE = (
     "captionrl annotations --raw data/charades-annotations-mini --captions work/charades-annotations-mini/captions"
     " --out annotations.h5"
 )
+BESIDE = (".json",)  # what is written beside --out
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from captionrl.commands import arguments
 
 EXAMPLE = "captionrl attributes --captions work/msvd-mini/captions --tagger dictionary --out attributes.tsv"
+BESIDE: tuple[str, ...] = ()  # nothing is written beside --out
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -5,6 +5,7 @@ from argparse import ArgumentParser, Namespace
 from captionrl.commands import arguments
 
 EXAMPLE = "captionrl backbone --images data/imagenet-mini/images.npz --out mini.safetensors"
+BESIDE: tuple[str, ...] = ()  # nothing is written beside --out
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -11,6 +11,7 @@ EXAMPLE = (
     " --checkpoint checkpoints/msrvtt-mini/hrl/hrl-16/hrl/seed1.safetensors --captions work/msrvtt-mini/captions"
     " --out scores.json"
 )
+BESIDE: tuple[str, ...] = ()  # nothing is written beside --out
 
 
 def add_arguments(parser: ArgumentParser) -> None:

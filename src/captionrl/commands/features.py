@@ -9,6 +9,7 @@ from captionrl.commands import arguments
 EXAMPLE = (
     "captionrl features --backbone mini --raw data/msrvtt-mini --captions work/msrvtt-mini/captions --out features.h5"
 )
+BESIDE = (".json",)  # what is written beside --out
 
 
 def add_arguments(parser: ArgumentParser) -> None:

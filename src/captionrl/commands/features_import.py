@@ -10,6 +10,7 @@ EXAMPLE = (
     "captionrl features-import clips.npz --captions work/clips/captions --name own:clip --fps 2"
     " --out work/clips/features/own--clip.h5"
 )
+BESIDE = (".json",)  # what is written beside --out
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -5,6 +5,7 @@ from argparse import ArgumentParser, Namespace
 from captionrl.commands import arguments
 
 EXAMPLE = "captionrl features-join --parts 1.h5 2.h5 --captions work/msrvtt-mini/captions --out features.h5"
+BESIDE = (".json",)  # what is written beside --out
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -7,6 +7,7 @@ from captionrl.commands import arguments
 EXAMPLE = (
     "captionrl frames --backbone mini-frames --raw data/msvd-mini --captions work/msvd-mini/captions --out frames.h5"
 )
+BESIDE = (".json",)  # what is written beside --out
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -5,6 +5,7 @@ from argparse import ArgumentParser, Namespace
 from captionrl.commands import arguments
 
 EXAMPLE = "captionrl leaderboard stackcap/table4 --scale mini --out table4.csv"
+BESIDE = (".md", ".tex")  # what is written beside --out
 
 
 def add_arguments(parser: ArgumentParser) -> None:

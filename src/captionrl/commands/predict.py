@@ -9,6 +9,7 @@ EXAMPLE = (
     "captionrl predict --checkpoint checkpoints/msrvtt-mini/hrl/hrl-16/hrl/seed1.safetensors"
     " --captions work/msrvtt-mini/captions --features work/msrvtt-mini/features/mini.h5 --out captions.json"
 )
+BESIDE: tuple[str, ...] = ()  # nothing is written beside --out
 
 
 def add_arguments(parser: ArgumentParser) -> None:

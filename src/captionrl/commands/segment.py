@@ -6,6 +6,7 @@ from pathlib import Path
 from captionrl.commands import arguments
 
 EXAMPLE = "captionrl segment --captions work/msrvtt-mini/captions --backend grammar --out segments.parquet"
+BESIDE = (".json",)  # what is written beside --out
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -9,6 +9,7 @@ EXAMPLE = (
     " --images data/coco-mini/annotations/image_info_test2014.json"
     " --features work/coco-mini/features/mini-grid-test2014.h5 --out captions_test2014_stackcap_results.json"
 )
+BESIDE: tuple[str, ...] = ()  # nothing is written beside --out
 
 
 def add_arguments(parser: ArgumentParser) -> None:

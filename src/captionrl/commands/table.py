@@ -9,6 +9,7 @@ EXAMPLE = (
     "captionrl table hrl/table1 --scale mini --metadata work/msrvtt-mini/captions/metadata.json"
     " --scores work/msrvtt-mini/scores/hrl/*/seed*.json --out table1.csv"
 )
+BESIDE = (".comparisons.csv", ".md", ".tex", ".cells.jsonl")  # what is written beside --out
 
 
 def add_arguments(parser: ArgumentParser) -> None:

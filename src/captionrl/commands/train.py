@@ -9,6 +9,7 @@ EXAMPLE = (
     "captionrl train hrl/xe-baseline/xe --scale mini --corpus msrvtt-mini --seed 1 --captions work/msrvtt-mini/captions"
     " --features work/msrvtt-mini/features/mini.h5 --out xe.safetensors"
 )
+BESIDE = (".metrics.jsonl", ".csv", ".json")  # what is written beside --out
 
 
 def add_arguments(parser: ArgumentParser) -> None:
