@@ -1,6 +1,7 @@
 """The command line: its help, its errors in one line, and the commands that users call themselves."""
 
 import ast
+import io
 import json
 import math
 import os
@@ -359,7 +360,15 @@ def test_an_output_is_a_file(refused, tmp_path, out, said):
 
 @pytest.mark.parametrize(
     ("fault", "status", "said"),
-    [(KeyboardInterrupt(), 130, "captionrl schema: interrupted\n"), (BrokenPipeError(32, "Broken pipe"), 141, "")],
+    [
+        (KeyboardInterrupt(), 130, "captionrl schema: interrupted\n"),
+        (BrokenPipeError(32, "Broken pipe"), 141, ""),
+        (
+            RuntimeError("Symlink loop from '/a'"),
+            1,
+            "captionrl schema: Symlink loop from '/a'; name a file or folder\n",
+        ),
+    ],
 )
 def test_the_ends_of_a_terminals_life_are_quiet(tmp_path, fault, status, said):
     code = f"""
@@ -427,6 +436,22 @@ cli.main()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, preexec_fn=limit)
     assert done.returncode == 1
     assert re.fullmatch(rf"captionrl schema: not enough memory \(.*{re.escape(said)}.*\); close .*\n", done.stderr)
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&-"])
+def test_streams_may_be_closed(closed):
+    call = f"{shlex.quote(sys.executable)} -c 'from captionrl.cli import main; main()' config hrl --scale mini {closed}"
+    done = subprocess.run(["bash", "-c", call], capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.stdout == "") == (">&-" in closed.split())
+
+
+def test_a_file_name_that_is_no_text_is_printed(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="utf-8"))
+    cli.prepare_streams()
+    print(os.fsdecode(b"caf\xe9.png"), flush=True)
+    assert written.getvalue() == b"caf\\udce9.png\n"
 
 
 def test_nobody_reads_on():

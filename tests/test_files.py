@@ -285,3 +285,10 @@ def test_a_file_that_may_not_be_read_is_not_said_to_be_absent(tmp_path):
                 read(path)
     finally:
         os.seteuid(user)
+
+
+def test_a_name_that_is_too_long_is_the_users_own(tmp_path):
+    name = f"{'x' * 250}.txt"
+    with pytest.raises(OSError, match="File name too long") as error, atomic(tmp_path / name) as temporary:
+        temporary.write_text("a")
+    assert Path(error.value.filename).name == name

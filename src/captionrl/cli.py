@@ -5,6 +5,7 @@ A command is a module of commands/: its docstring is its line of help, `add_argu
 
 import argparse
 import errno
+import io
 import os
 import re
 import signal
@@ -157,9 +158,20 @@ def sweep_outputs(args: argparse.Namespace) -> None:
             sweep_killed(directory)
 
 
+def prepare_streams() -> None:
+    """Streams that the caller closed go nowhere; in a file's name, bytes that are no text are printed as \\xff."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for the process's life
+        elif isinstance(stream, io.TextIOWrapper) and mode == "w" and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main() -> None:
     # Before torch is imported: its large tensors lie on huge pages, which saves page faults (docs/benchmarks.md).
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    prepare_streams()
     program = "captionrl"
     try:
         args = parser().parse_args()
@@ -182,6 +194,9 @@ def main() -> None:
         if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("captionrl"):
             missing, fix = error.name.partition(".")[0], "pip install 'captionrl[train]' brings what training needs"
             print(f"{program}: the package {missing} is not installed; {fix}", file=sys.stderr)
+            sys.exit(1)
+        if str(error).startswith("Symlink loop"):  # in Python's own words, which name the path
+            print(f"{program}: {error}; name a file or folder", file=sys.stderr)
             sys.exit(1)
         if not isinstance(error, MemoryError) and not NO_MEMORY.search(str(error)):
             raise

@@ -37,7 +37,8 @@ def atomic(path: Path | str) -> Iterator[Path]:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what has gone wrong before says more
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """Attributes are the most frequent content words of training captions, in a list that people and programs read."""
 
+import zipfile
+
 import pytest
 
 from captionrl.datasets.attributes import Attribute, Attributes
@@ -80,6 +82,14 @@ def test_captions_without_content_words_are_refused():
     items = {"train": [Item("clip", "train", None)], "val": [], "test": []}
     with pytest.raises(UserError, match="are they English"):
         mine(Captions(items, {}, {"clip": [["il", "est", "là"]]}), "dictionary", 10)
+
+
+def test_a_zip_without_corenlp_is_refused_and_not_left_unpacked(captions, tmp_path):
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as file:
+        file.writestr("a.txt", "a")
+    with pytest.raises(UserError, match=r"other\.zip: holds no CoreNLP; fetch its distribution again"):
+        mine(captions, "corenlp", 10, corenlp=tmp_path / "other.zip", states=tmp_path)
+    assert not (tmp_path / "other.zip.unpacked").exists()
 
 
 def test_a_tagger_that_nobody_knows_and_corenlp_that_is_not_there_are_refused(captions, tmp_path):

@@ -90,3 +90,11 @@ def test_without_tables_nothing_is_published(tmp_path):
     with pytest.raises(UserError, match="no tables; make them first"):
         publish(tmp_path / "results", tmp_path / "docs")
     assert not (tmp_path / "docs").exists()
+
+
+def test_a_page_of_others_is_never_replaced(results, tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/README.md").write_text("# My project")
+    with pytest.raises(UserError, match=r"README\.md: not written by `captionrl publish`, and would be lost"):
+        publish(results, tmp_path / "docs")
+    assert [path.read_text() for path in (tmp_path / "docs").rglob("*")] == ["# My project"]

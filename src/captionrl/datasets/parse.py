@@ -1,6 +1,7 @@
 """Trees of a corpus' sentences, asked of CoreNLP once; what was parsed before an interruption is not parsed again."""
 
 import json
+import shutil
 import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -44,6 +45,11 @@ def parse(
         folder = distribution.with_name(f"{distribution.name}.unpacked")
         if not folder.exists():
             unpack(distribution, folder)
+            try:
+                corenlp.find_jars(folder)
+            except UserError:
+                shutil.rmtree(folder)
+                raise UserError(f"{distribution}: holds no CoreNLP; fetch its distribution again") from None
         distribution = folder
     identity = {
         "corenlp": sorted((jar.name, jar.stat().st_size) for jar in corenlp.find_jars(distribution).glob("*.jar")),

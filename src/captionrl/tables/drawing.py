@@ -119,7 +119,8 @@ class Sheet:
 
 
 def plain(text: str, colour: str = BLACK) -> list[Piece]:
-    return [(word, colour) for word in text.split()]
+    printable = text.encode("utf-8", "replace").decode()  # a file's name may have bytes that are no text
+    return [(word, colour) for word in printable.split()]
 
 
 def coloured(description: Description) -> list[Piece]:

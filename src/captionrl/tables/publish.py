@@ -14,20 +14,26 @@ BESIDE = (
     (".cells.jsonl", "provenance of every cell"),
 )  # fmt: skip
 FIGURES = "figures.html"
+WRITTEN = "Written by `captionrl publish` from"
 
 
 def publish(results: Path, out: Path) -> list[Path]:
     """Copy every table and figure below `results` to `out`, and write `out`/README.md, which shows them all.
 
-    Returns the copied files of `results`. Raises UserError where there is no table.
+    Returns the copied files of `results`. Raises UserError where there is no table, and where README.md is another one.
     """
     files = [path for path in sorted(results.rglob("*")) if path.suffix in KINDS]
     if not any(path.suffix == ".md" for path in files):
         raise UserError(f"{results}: no tables; make them first with `snakemake all`")
+    readme = out / "README.md"
+    if readme.exists() and WRITTEN not in decode_utf8(read_bytes(readme), readme):
+        raise UserError(
+            f"{readme}: not written by `captionrl publish`, and would be lost; give --out another directory"
+        )
     for path in files:
         with atomic(out / path.relative_to(results)) as temporary:
             shutil.copyfile(path, temporary)
-    write_text(out / "README.md", page(results))
+    write_text(readme, page(results))
     return files
 
 
@@ -38,7 +44,7 @@ def page(results: Path) -> str:
     lines = [
         f"# Results at the {results.name} scale",
         "",
-        "Written by `captionrl publish` from the tables and figures of `snakemake all`. Provenance names each number's "
+        f"{WRITTEN} the tables and figures of `snakemake all`. Provenance names each number's "
         "checkpoints, signature and commit; the commands in it are those of that commit.",
         "",
         *(f"- [{paper.name}](#{paper.name}): {titles[paper].get('', paper.name)}" for paper in papers),
