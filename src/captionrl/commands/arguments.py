@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captionrl.errors import UserError
+from captionrl.files import UNREADABLE
 
 if TYPE_CHECKING:
     from captionrl.config import Paper
@@ -36,6 +37,8 @@ def json_object(text: str) -> dict[str, Any]:
         value = json.loads(text)
     except json.JSONDecodeError as error:
         raise ArgumentTypeError(f"{text!r} is not JSON ({error.msg})") from None
+    except (RecursionError, ValueError):
+        raise ArgumentTypeError(f"{text[:40]!r}... is {UNREADABLE}") from None
     if not isinstance(value, dict):
         raise ArgumentTypeError(f"{text!r} is not a JSON object")
     return value
