@@ -182,6 +182,7 @@ def test_the_installed_command_runs():
             "--scale: invalid choice: 'papr'",
         ),
         (["train", "hrl/xe-baseline/xe", "--corpus", "m", *TRAIN, "--overrides", "{"], "--overrides: '{' is not JSON"),
+        (["config", "hrl", "--scale", "mini", "--overrides", "[" * 50_000], "nested too deep, or a number too long"),
         (["train", "hrl/xe-baseline/xe", "--corpus", "m", *TRAIN, "--overrides", "[1]"], "'[1]' is not a JSON object"),
         (["train", "hrl/xe-baseline/xe", "--corpus", "m", *TRAIN, "--device", "gpu"], "choose from auto, cpu, cuda"),
         (["table", "hrl", "--scale", "mini"], "'hrl' is not 2 names with / between them"),
@@ -506,6 +507,13 @@ def test_state_prune_by_size_deletes_the_oldest(command_line, states):
     assert out.endswith("\n1 deleted\n")
     assert command_line(*prune, "0")[1].splitlines()[-1] == "1 deleted"
     assert list(states.iterdir()) == []
+
+
+def test_a_title_is_printed_whatever_it_holds(command_line, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/identity.json").write_text(r'{"title": "half \ud800"}')
+    status, out, _ = command_line("state", "list", "--state", tmp_path)
+    assert (status, out.splitlines()[0][-11:]) == (0, r"half \ud800")
 
 
 def test_no_states_is_no_error(command_line, tmp_path):

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from io import TextIOWrapper
 from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
@@ -132,6 +133,8 @@ def sweep_outputs(args: argparse.Namespace) -> None:
 def main() -> None:
     # Before torch is imported: its large tensors lie on huge pages, which saves page faults (docs/benchmarks.md).
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what the terminal's encoding lacks, and half characters
     program = "captionrl"
     try:
         args = parser().parse_args()

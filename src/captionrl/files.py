@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from captionrl.errors import UserError
 HOST = socket.gethostname().partition(".")[0]
 MUCH = 2**27  # bytes: what is smaller may be as dense as it likes, such as a white page of 40 megapixels
 DENSEST = 100  # bytes of text, features or pictures in one that is stored; text has ten
+SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can spell one alone; UTF-8, and so Parquet, cannot
 UNREADABLE = "not JSON that can be read (nested too deep, or a number too long)"
 
 

@@ -14,9 +14,8 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from captionrl.datasets.corpus import SURROGATE
 from captionrl.errors import UserError
-from captionrl.files import UNREADABLE, decode_utf8, read_bytes, strict_csv, unique_keys
+from captionrl.files import SURROGATE, UNREADABLE, decode_utf8, read_bytes, strict_csv, unique_keys
 
 IDS = ("image_id", "id", "item")  # columns of a csv file, keys of a list in json: the first one there counts
 FORMS = '{"annotations": [...]}, [{"image_id": ..., "caption": ...}], {id: caption} or {id: [captions]}'
