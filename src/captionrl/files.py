@@ -84,9 +84,9 @@ def damage_named(place: Path | str, fault: str, fix: str) -> Iterator[None]:
         raise UserError(f"{place}: {fault} ({reason}); {fix}") from None
 
 
-def check_claim(claimed: int, stored: int) -> None:
+def check_claim(claimed: int, stored: int, much: int = MUCH) -> None:
     """Raise ValueError for many bytes that a file claims to be while it stores so few that they can be no data."""
-    if claimed > MUCH and claimed > DENSEST * stored:
+    if claimed > much and claimed > DENSEST * stored:
         raise ValueError(f"claims to be {claimed:,} bytes, in {stored:,}")
 
 
