@@ -171,18 +171,37 @@ def test_the_installed_command_runs():
         (["score", "--references", "-x.json"], "unknown option -x.json; if it is a file, write ./-x.json"),
         (["goals", "-x.safetensors"], "unknown option -x.safetensors; if it is a file, put -- before it"),
         (["corpus", "msrvtt"], "captionrl corpus: the following arguments are required: --raw"),
-        (["corpus", "msrvtt", "--raw", ".", "--min-count", "0"], "--min-count: '0' is not a positive integer"),
-        (["corpus", "msrvtt", "--raw", ".", "--min-count", "two"], "--min-count: 'two' is not a positive integer"),
-        (["render", "msrvtt-mini", "--raw", ".", "--workers", "-1"], "--workers: '-1' is not a positive integer"),
+        (["corpus", "msrvtt", "--raw", ".", "--min-count", "0"], "--min-count: '0' is not a whole number from 1"),
+        (["corpus", "msrvtt", "--raw", ".", "--min-count", "two"], "--min-count: 'two' is not a whole number"),
+        (
+            ["render", "msrvtt-mini", "--raw", ".", "--workers", "-1"],
+            "'-1' is not a whole number from 1 to 1,000",
+        ),
+        (["predict", "--beam", "1000000000"], "--beam: '1000000000' is not a whole number from 1 to 1,000"),
+        (["predict", "--size", "9" * 23], f"--size: '{'9' * 23}' is not a whole number from 1 to 1,000"),
+        (
+            ["render", "msrvtt-mini", "--raw", ".", "--workers", "9" * 5000],
+            "999' is not a whole number from 1 to 1,000",
+        ),
+        (["train", "hrl/xe-baseline/xe", "--seed", str(2**63)], f"--seed: '{2**63}' is not a whole number from 0 to"),
+        (["watch", "--every", "9" * 23], f"--every: '{'9' * 23}' is not a whole number from 1 to 31,536,000"),
+        (["features", "--allowed-failures", "-1"], "--allowed-failures: '-1' is not a whole number from 0 to"),
+        (["features", "--fps", "nan"], "--fps: 'nan' is not a number from 0.001 to 1,000"),
+        (["state", "prune", "--days", "nan"], "--days: 'nan' is not a number from 0 to"),
+        (["state", "prune", "--gib", "-1"], "--gib: '-1' is not a number from 0 to"),
         (["features", "--part", "5/4"], "--part: '5/4' is not K/N with K from 1 to N"),
         (["features", "--part", "half"], "--part: 'half' is not K/N with K from 1 to N"),
         (["train", "hrl/xe-baseline", "--corpus", "msrvtt"], "'hrl/xe-baseline' is not 3 names with / between them"),
-        (["train", "hrl/xe-baseline/xe", "--corpus", "m", *TRAIN, "--seed", "one"], "--seed: invalid int value: 'one'"),
+        (
+            ["train", "hrl/xe-baseline/xe", "--corpus", "m", *TRAIN, "--seed", "one"],
+            "'one' is not a whole number from",
+        ),
         (
             ["train", "hrl/xe-baseline/xe", "--corpus", "m", *TRAIN, "--scale", "papr"],
             "--scale: invalid choice: 'papr'",
         ),
         (["train", "hrl/xe-baseline/xe", "--corpus", "m", *TRAIN, "--overrides", "{"], "--overrides: '{' is not JSON"),
+        (["config", "hrl", "--scale", "mini", "--overrides", "[" * 50_000], "nested too deep, or a number too long"),
         (["train", "hrl/xe-baseline/xe", "--corpus", "m", *TRAIN, "--overrides", "[1]"], "'[1]' is not a JSON object"),
         (["train", "hrl/xe-baseline/xe", "--corpus", "m", *TRAIN, "--device", "gpu"], "choose from auto, cpu, cuda"),
         (["table", "hrl", "--scale", "mini"], "'hrl' is not 2 names with / between them"),
@@ -569,6 +588,13 @@ def test_state_prune_by_size_deletes_the_oldest(command_line, states):
     assert out.endswith("\n1 deleted\n")
     assert command_line(*prune, "0")[1].splitlines()[-1] == "1 deleted"
     assert list(states.iterdir()) == []
+
+
+def test_a_title_is_printed_whatever_it_holds(command_line, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/identity.json").write_text(r'{"title": "half \ud800"}')
+    status, out, _ = command_line("state", "list", "--state", tmp_path)
+    assert (status, out.splitlines()[0][-11:]) == (0, r"half \ud800")
 
 
 def test_no_states_is_no_error(command_line, tmp_path):

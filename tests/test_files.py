@@ -140,6 +140,7 @@ def test_a_csv_is_rows_by_its_first_line(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("a,b,a\n1,2,3\n", "line 1: the name 'a' stands twice; keep one"),
         ("a,b\n1,2\n1,2,3\n", "row 2: more fields than the first line has names; correct it"),
         (f"a,b\n1,{'x' * 200_000}\n", "line 2: not CSV (field larger than field limit (131072)); correct it"),
     ],

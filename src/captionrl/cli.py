@@ -159,12 +159,12 @@ def sweep_outputs(args: argparse.Namespace) -> None:
 
 
 def prepare_streams() -> None:
-    """Streams that the caller closed go nowhere; in a file's name, bytes that are no text are printed as \\xff."""
+    """Streams that the caller closed go nowhere; what an encoding lacks, and half characters, are printed escaped."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for the process's life
-        elif isinstance(stream, io.TextIOWrapper) and mode == "w" and stream.errors == "strict":
+        elif isinstance(stream, io.TextIOWrapper) and mode == "w":
             stream.reconfigure(errors="backslashreplace")
 
 

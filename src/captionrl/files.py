@@ -6,9 +6,10 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from captionrl.errors import UserError
 HOST = socket.gethostname().partition(".")[0]
 MUCH = 2**27  # bytes: what is smaller may be as dense as it likes, such as a white page of 40 megapixels
 DENSEST = 100  # bytes of text, features or pictures in one that is stored; text has ten
+SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can spell one alone; UTF-8, and so Parquet, cannot
+UNREADABLE = "not JSON that can be read (nested too deep, or a number too long)"
 
 
 @contextmanager
@@ -82,9 +85,9 @@ def damage_named(place: Path | str, fault: str, fix: str) -> Iterator[None]:
         raise UserError(f"{place}: {fault} ({reason}); {fix}") from None
 
 
-def check_claim(claimed: int, stored: int) -> None:
+def check_claim(claimed: int, stored: int, much: int = MUCH) -> None:
     """Raise ValueError for many bytes that a file claims to be while it stores so few that they can be no data."""
-    if claimed > MUCH and claimed > DENSEST * stored:
+    if claimed > much and claimed > DENSEST * stored:
         raise ValueError(f"claims to be {claimed:,} bytes, in {stored:,}")
 
 
@@ -140,20 +143,71 @@ def parse_json(data: bytes, name: Path | str) -> Any:
         place = f"line {error.lineno}, column {error.colno}"
         raise UserError(f"{name}: {place}: not JSON ({error.msg}); correct it, or fetch it again") from None
     except (RecursionError, ValueError):
-        raise UserError(f"{name}: not JSON that can be read (nested too deep, or a number too long)") from None
+        raise UserError(f"{name}: {UNREADABLE}") from None
+
+
+def unique_keys(place: Path | str) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
+    """An object_pairs_hook of json's: a key that stands twice in an object is a UserError; json keeps the last."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in keys:
+                raise UserError(f"{place}: {key!r} stands twice in one object; keep one")
+            keys[key] = value
+        return keys
+
+    return unique
+
+
+def strict_csv(path: Path | str) -> tuple[list[str], Iterator[tuple[str, dict[str, str]]]]:
+    """The names in a CSV file's first line; and its rows by them, each with a field for every name, after "line N".
+
+    Every fault is a UserError that names the line.
+    """
+    reader = csv.DictReader(io.StringIO(decode_utf8(read_bytes(path), path), newline=""), strict=True)
+    with _csv_faults(reader, path):
+        names = _names(reader, path)
+
+    def rows() -> Iterator[tuple[str, dict[str, str]]]:
+        with _csv_faults(reader, path):
+            for row in reader:
+                at = f"line {reader.line_num}"
+                if None in row or None in row.values():
+                    fix = 'write "…" around a caption that holds a comma'
+                    raise UserError(f"{path}: {at}: not {len(names)} fields; {fix}")
+                yield at, row
+
+    return names, rows()
 
 
 def read_csv(path: Path | str) -> list[dict[str, str]]:
     """The rows of a CSV file by its first line's names; every fault is a UserError that names the line."""
     reader = csv.DictReader(io.StringIO(decode_utf8(read_bytes(path), path), newline=""), restval="")
-    try:
+    with _csv_faults(reader, path):
+        _names(reader, path)
         rows = list(reader)
-    except csv.Error as error:
-        raise UserError(f"{path}: line {reader.reader.line_num}: not CSV ({error}); correct it") from None
     for number, row in enumerate(rows, start=1):
         if None in row:
             raise UserError(f"{path}: row {number}: more fields than the first line has names; correct it")
     return rows
+
+
+@contextmanager
+def _csv_faults(reader: "csv.DictReader[str]", path: Path | str) -> Iterator[None]:
+    try:
+        yield
+    except csv.Error as error:
+        raise UserError(f"{path}: line {reader.reader.line_num}: not CSV ({error}); correct it") from None
+
+
+def _names(reader: "csv.DictReader[str]", path: Path | str) -> list[str]:
+    """Raises UserError for a name that stands twice: csv keeps the last of its fields."""
+    names = list(reader.fieldnames or ())
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"{path}: line 1: the name {name!r} stands twice; keep one")
+    return names
 
 
 def read_bytes(path: Path | str) -> bytes:

@@ -117,6 +117,10 @@ def test_a_split_may_be_empty_until_something_needs_it(raw, tmp_path):
     ("lines", "message"),
     [
         (['{"id": "a"'], "line 1: not JSON (Expecting ',' delimiter at column 11); correct the line"),
+        (
+            ['{"id": "a", "captions": ["a"], "captions": ["b"]}'],
+            "line 1: 'captions' stands twice in one object; keep one",
+        ),
         (["[1]"], "line 1: must be an object, {…}, not '[1]'; correct the line"),
         ([{**A, "caption": "a"}], "line 1: caption: unknown key; did you mean 'captions'?"),
         ([{"media": "two.gif"}], "line 1: captions: is missing; add it"),
@@ -154,7 +158,7 @@ def test_a_fault_in_jsonl_is_named_with_its_line(raw, lines, message):
     [
         ("", "line 1: columns none; must be id, media, caption, split, with commas between them"),
         ("media;caption\ntwo.gif;a\n", "line 1: columns media;caption; must be id, media, caption, split"),
-        ("media,caption,media\n", "line 1: columns media, caption, media; must be"),
+        ("media,caption,media\n", "line 1: the name 'media' stands twice; keep one"),
         ("media,caption\n", "lists no item; write a line for each"),
         (
             "media,caption\ntwo.gif,a dog, asleep\n",
@@ -162,7 +166,7 @@ def test_a_fault_in_jsonl_is_named_with_its_line(raw, lines, message):
         ),
         ("media,caption\ntwo.gif\n", "line 2: not 2 fields"),
         ("media,caption\ntwo.gif, \n", "line 2: caption: is empty; write it or take the line out"),
-        ('media,caption\ntwo.gif,"a"b\n', "line 2: not CSV (',' expected after '\"'); correct the line"),
+        ('media,caption\ntwo.gif,"a"b\n', "line 2: not CSV (',' expected after '\"'); correct it"),
         (
             "id,media,caption,split\na,two.gif,a,val\na,two.gif,b,test\n",
             "line 3: other media or another split than in {path}: line 2, of the same item; correct one",

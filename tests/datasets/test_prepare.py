@@ -132,3 +132,13 @@ def test_a_value_repeated_for_ever_is_refused(tmp_path):
     pq.write_table(rows, tmp_path / "a.parquet")
     with pytest.raises(UserError, match=r"a\.parquet: not readable \(claims to be [\d,]+ bytes, in [\d,]+\); prepare"):
         read_table(tmp_path / "a.parquet", SCHEMA, "prepare the corpus again")
+
+
+def test_what_a_repeated_value_becomes_in_memory_is_bounded(tmp_path):
+    """A text of a kilobyte, a million times; a text of 20 MB that is one letter."""
+    path, schema = tmp_path / "a.parquet", pa.schema([("raw", pa.string())])
+    often = pa.DictionaryArray.from_arrays(pa.array([0]).take(pa.array([0] * 1_000_000)), ["x" * 1000])
+    for column in (often, pa.array(["x" * 20_000_000])):
+        pq.write_table(pa.table({"raw": column}), path, compression="zstd")
+        with pytest.raises(UserError, match=r"a.parquet: not readable \(claims to be [\d,]+ bytes, in [\d,]+\); again"):
+            read_table(path, schema, "again")

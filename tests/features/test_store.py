@@ -3,10 +3,12 @@ import pickle
 import resource
 from contextlib import contextmanager
 
+import h5py
 import numpy as np
 import pytest
 
 from captionrl.errors import UserError
+from captionrl.features.export import export_features
 from captionrl.features.store import FeatureStore, _Disk, check_item_ids, write_store
 from captionrl.files import sha256
 
@@ -133,3 +135,34 @@ def test_an_error_while_writing_leaves_nothing(tmp_path):
 def test_ids_that_hdf5_would_misread(items):
     with pytest.raises(UserError, match="item id"):
         check_item_ids(items)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("fps", np.array([1.0, 2.0])),
+        ("fps", "abc"),
+        ("fps", np.nan),
+        ("backbone", np.array([1, 2])),
+        ("backbone", b"half \xff"),
+        ("weights_sha256", 5),
+        ("dim", -4),
+        ("dim", 4.5),
+        ("grid", 10**9),
+    ],
+)
+def test_attributes_of_another_kind_are_refused(path, name, value):
+    with h5py.File(path, "r+") as file:
+        file.attrs[name] = value
+    with pytest.raises(UserError, match=rf"^{path}: not a whole feature store \({name} is .*\); extract \(or fetch\)"):
+        FeatureStore(path)
+
+
+@pytest.mark.parametrize("out", ["a/b/out", "out.npz"])
+@pytest.mark.parametrize("item", ["../../evil", "/evil", ".."])
+def test_an_item_that_is_a_path_is_never_exported(tmp_path, item, out):
+    path = tmp_path / "a.h5"
+    write_store(path, [(item, np.zeros((2, 4)))], ATTRIBUTES)
+    with pytest.raises(UserError, match=rf"^{path}: item id '.*': cannot name a data set"):
+        export_features(path, tmp_path / out)
+    assert list(tmp_path.iterdir()) == [path]

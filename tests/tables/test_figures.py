@@ -163,6 +163,17 @@ def test_all_captions_of_a_set_are_shown(paper, sources, tmp_path):
         draw_examples(paper, figure.examples["figure1"], sources)
 
 
+def test_predictions_that_do_not_say_of_what_they_are_or_lack_an_item_are_named(paper, sources, tmp_path):
+    with pytest.raises(UserError, match=r"^pred\.json: must be called …/CORPUS/predictions/PAPER/SYSTEM/seedK\.json"):
+        by_system([Path("pred.json")])
+    path = tmp_path / CORPUS / "predictions/hrl/xe-baseline.sample/seed1.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"nobody": ["a"]}')
+    lacking = Sources(sources.checkpoints, by_system([path]), sources.work, sources.raw, "cpu")
+    with pytest.raises(UserError, match=rf"^{path}: no caption of item '\w+'; predict the split again$"):
+        examples_of(paper, CORPUS, ["xe-baseline.sample"], 2, lacking)
+
+
 @pytest.fixture
 def stages(world, sources, tmp_path):
     """The figure of a run of Stack-Cap on pictures of 2 x 2 cells; its paper, and where its data lie."""

@@ -29,7 +29,17 @@ def test_saved_and_loaded_is_the_same(tmp_path):
     assert Vocabulary.load(tmp_path / "vocabulary.json") == vocabulary
 
 
-@pytest.mark.parametrize("text", ["{}", "[1]", '["a", "b"]', '["<pad>", "<s>", "</s>", "<unk>", "a", "a"]', "["])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "[1]",
+        '["a", "b"]',
+        '["<pad>", "<s>", "</s>", "<unk>", "a", "a"]',
+        r'["<pad>", "<s>", "</s>", "<unk>", "\ud800"]',
+        "[",
+    ],
+)
 def test_a_file_that_is_no_vocabulary_is_refused(tmp_path, text):
     (tmp_path / "vocabulary.json").write_text(text)
     with pytest.raises(UserError, match=r"vocabulary\.json: "):

@@ -74,6 +74,14 @@ def test_what_is_no_checkpoint_is_refused(world, tmp_path):
         "a number as text": with_card(fps="fast"),
         "settings missing": with_card(settings={"max_frames": 5}),
         "settings no mapping": with_card(settings=[]),
+        "half a character": with_card(words=[*metadata["words"][:-1], "\ud800"]),
+        "words twice": with_card(words=[*metadata["words"][:-1], metadata["words"][-2]]),
+        "captions beyond reason": with_card(settings=metadata["settings"] | {"max_words": 2 * 10**7}),
+        "clips beyond reason": with_card(settings=metadata["settings"] | {"max_frames": 10_001}),
+        "a seed of a hundred bits": with_card(seed=2**100),
+        "fps not a number": with_card(fps=float("nan")),
+        "width below zero": with_card(features=-1),
+        "half a character in a name": with_card(backbone="\ud800"),
         "card nested deep": with_metadata({"captionrl": "[" * 100_000}),
     }
     for name, content in damages.items():

@@ -1,33 +1,52 @@
 """Types and options that several commands share; none of it is part of a command's code version."""
 
 import json
+import math
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captionrl.errors import UserError
+from captionrl.files import UNREADABLE
 
 if TYPE_CHECKING:
     from captionrl.config import Paper
 
 
-def positive(text: str) -> int:
-    """The type of a positive integer."""
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"{text!r} is not a positive integer")
-    return int(text)
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """The type of a whole number from `least` to `most`, neither negative."""
 
+    def number(text: str) -> int:
+        if not text.isdecimal() or len(text) > 20 or not least <= int(text) <= most:
+            raise ArgumentTypeError(f"{text[:40]!r} is not a whole number from {least:,} to {most:,}")
+        return int(text)
 
-def proportion(text: str) -> float:
-    """The type of a number from 0 to 1."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number <= 1:
-        raise ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
     return number
+
+
+def real(least: float, most: float) -> Callable[[str], float]:
+    """The type of a number from `least` to `most`."""
+
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:
+            raise ArgumentTypeError(f"{text[:40]!r} is not a number from {least:,} to {most:,}")
+        return value
+
+    return number
+
+
+positive = whole(1, 10**9)
+captions = whole(1, 1000)  # of a beam, as in papers' YAML, or of a set
+seconds = whole(1, 365 * 24 * 3600)
+seed = whole(0, 2**63 - 1)  # torch takes no larger one
+cells = whole(1, 1000)  # a side of a grid
+rate = real(0, 1000)  # frames a second
+amount = real(0, 10**9)  # days, GiB
 
 
 def json_object(text: str) -> dict[str, Any]:
@@ -36,6 +55,8 @@ def json_object(text: str) -> dict[str, Any]:
         value = json.loads(text)
     except json.JSONDecodeError as error:
         raise ArgumentTypeError(f"{text!r} is not JSON ({error.msg})") from None
+    except (RecursionError, ValueError):
+        raise ArgumentTypeError(f"{text[:40]!r}... is {UNREADABLE}") from None
     if not isinstance(value, dict):
         raise ArgumentTypeError(f"{text!r} is not a JSON object")
     return value
@@ -74,10 +95,15 @@ def weights_file(text: str) -> Path | str:
 
 
 SHARED: dict[str, dict[str, Any]] = {
-    "allowed-failures": {"type": int, "default": 0, "metavar": "N", "help": "missing or broken videos to leave out"},
-    "beam": {"type": positive, "default": 5, "metavar": "N", "help": "beam width"},
+    "allowed-failures": {
+        "type": whole(0, 10**9),
+        "default": 0,
+        "metavar": "N",
+        "help": "missing or broken videos to leave out",
+    },
+    "beam": {"type": captions, "default": 5, "metavar": "N", "help": "beam width"},
     "device": {"choices": ("auto", "cpu", "cuda"), "default": "auto", "help": "auto: CUDA if there is a GPU"},
-    "fps": {"type": float, "default": 3.0, "help": "frames per second"},
+    "fps": {"type": real(0.001, 1000), "default": 3.0, "help": "frames per second"},
     "json": {"action": "store_true", "help": "print JSON"},
     "length-normalised": {"action": "store_true", "help": "rank a beam's captions by their log-probability a token"},
     "overrides": {"type": json_object, "metavar": "JSON", "help": "laid over the paper's YAML"},
@@ -90,7 +116,7 @@ SHARED: dict[str, dict[str, Any]] = {
     },
     "split": {"choices": ("train", "val", "test"), "default": "test", "help": "the items to use"},
     "state": {"type": Path, "default": Path("work/state"), "help": "where unfinished work is kept"},
-    "workers": {"type": positive, "default": 1, "metavar": "N", "help": "parallel threads or processes"},
+    "workers": {"type": whole(1, 1000), "default": 1, "metavar": "N", "help": "parallel threads or processes"},
 }
 PAPER = ("papers", "scale", "overrides")  # the options of `load`
 EXTRACTION = ("fps", "allowed-failures", "workers", "state")  # those of commands/extraction.py

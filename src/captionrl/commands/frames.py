@@ -16,7 +16,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     names = [name for name in FEATURES if name.endswith(FRAMES)]
     parser.add_argument("--backbone", required=True, help=f"{', '.join(names)} or timm:MODEL{FRAMES}")
     arguments.paths(parser, captions="a prepared corpus, to store the frames of its items")
-    parser.add_argument("--max-frames", type=arguments.positive, default=5, metavar="N", help="frames per item")
+    parser.add_argument("--max-frames", type=arguments.whole(1, 10_000), default=5, metavar="N", help="frames per item")
     arguments.paths(parser, raw="the data set's files", out="the store (.h5); .json is written beside it")
     arguments.shared(parser, *arguments.EXTRACTION)
 

@@ -17,12 +17,18 @@ def add_arguments(parser: ArgumentParser) -> None:
     arguments.paths(parser, captions="a prepared corpus", features="its feature store")
     what = "write {item: [captions]}: random samples, or all captions of the beam"
     parser.add_argument("--set", choices=("sample", "beam-set"), help=what)
-    parser.add_argument("--size", type=arguments.positive, default=5, metavar="N", help="--set: captions per item")
+    parser.add_argument(
+        "--size",
+        type=arguments.captions,
+        default=5,
+        metavar="N",
+        help="--set: captions per item",
+    )
     arguments.shared(parser, "split", "beam", "length-normalised", "device")
     what = "Stack-Cap: the decoder stage that writes the captions, 0 for the coarse one; without it the last one"
-    parser.add_argument("--stage", type=int, metavar="N", help=what)
+    parser.add_argument("--stage", type=arguments.whole(0, 100), metavar="N", help=what)
     what = "look-ahead search: the weight of the log-probability in a beam's score; the value network has the rest"
-    parser.add_argument("--look-ahead", type=arguments.proportion, metavar="WEIGHT", help=what)
+    parser.add_argument("--look-ahead", type=arguments.real(0, 1), metavar="WEIGHT", help=what)
     what = "of the beam's captions, write the one that the model's image-text embedding finds nearest to the picture"
     parser.add_argument("--rerank", action="store_true", help=what)
 

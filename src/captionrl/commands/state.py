@@ -9,9 +9,9 @@ EXAMPLE = "captionrl state list"
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("what", choices=("list", "prune"), help="prune deletes")
-    parser.add_argument("--days", type=float, default=30, help="prune: states not written for this long")
+    parser.add_argument("--days", type=arguments.amount, default=30, help="prune: states not written for this long")
     what = "prune: then the oldest, until what is left takes at most so many GiB"
-    parser.add_argument("--gib", type=float, metavar="N", help=what)
+    parser.add_argument("--gib", type=arguments.amount, metavar="N", help=what)
     arguments.shared(parser, "state")
 
 

@@ -15,7 +15,7 @@ BESIDE = (".metrics.jsonl", ".csv", ".json")  # what is written beside --out
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("phase", type=arguments.names(3), metavar="PAPER/RUN/PHASE", help="such as hrl/xe-baseline/xe")
     parser.add_argument("--corpus", required=True, help="the name of the corpus in the paper's YAML; mini: with -mini")
-    parser.add_argument("--seed", type=int, required=True, help="of initial weights, batches and samples")
+    parser.add_argument("--seed", type=arguments.seed, required=True, help="of initial weights, batches and samples")
     arguments.paths(parser, captions="the prepared corpus", out="the checkpoint (.safetensors)")
     parser.add_argument("--features", type=Path, help="its feature store; HRL's boundary critic needs none")
     parser.add_argument("--segments", type=Path, help="its captions' segments, for HRL's boundary critic")

@@ -13,7 +13,7 @@ EVERY = 10  # seconds, where a tracker is fed
 
 def add_arguments(parser: ArgumentParser) -> None:
     what = "seconds from one look to the next, until interrupted; without it: one look"
-    parser.add_argument("--every", type=arguments.positive, metavar="SECONDS", help=what)
+    parser.add_argument("--every", type=arguments.seconds, metavar="SECONDS", help=what)
     what = "show them in this tracker, too, until interrupted; its runs begin anew with each call"
     parser.add_argument("--to", choices=("wandb", "trackio"), help=what)
     arguments.shared(parser, "state")

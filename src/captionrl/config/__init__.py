@@ -6,7 +6,7 @@ them is one `UserError` that names the file, the key and the fix.
 """
 
 from captionrl.config.any_phase import AnyPhase
-from captionrl.config.base import Backbone, NotNegative, Positive, Scale, Share, complaint, overlay
+from captionrl.config.base import Backbone, NotNegative, Positive, Scale, Seed, Share, complaint, overlay
 from captionrl.config.corpus import CorpusSettings
 from captionrl.config.figures import (
     AttentionFigure,
@@ -117,6 +117,7 @@ __all__ = [
     "Run",
     "Scale",
     "ScheduledSampling",
+    "Seed",
     "Share",
     "Sizes",
     "SoftAttentionSizes",

@@ -14,6 +14,8 @@ from captionrl.errors import UserError
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+MOST_CAPTIONS = 1000  # of a beam, or of a set: each takes memory for all clips of a batch
+Seed = Annotated[int, Field(ge=0, lt=2**63)]  # torch takes no larger one
 Model = TypeVar("Model", bound=BaseModel)
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 # paper: papers/<paper>/paper.yaml; mini, laptop: mini.yaml or laptop.yaml laid over it; own: a user's own project,

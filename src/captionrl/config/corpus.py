@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -12,9 +12,12 @@ if TYPE_CHECKING:
     from captionrl.config.paper import Paper
 
 
+Steps = Annotated[int, Field(ge=1, le=10_000)]  # each takes memory for all clips of a batch
+
+
 class CorpusSettings(Strict):
-    max_frames: PositiveInt  # the encoder's fixed step count
-    max_words: PositiveInt  # of a caption, </s> not counted
+    max_frames: Steps  # the encoder's fixed step count
+    max_words: Steps  # of a caption, </s> not counted
     min_count: PositiveInt  # a word rarer than this becomes <unk>
     counted: Literal["train", "all"] = "train"  # the items in whose captions words are counted
     punctuation: bool = True  # whether models read and write it; scores drop it, and rewards by default

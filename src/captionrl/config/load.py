@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from captionrl.config.base import Backbone, Model, Name, Scale, Strict, complaint, overlay
+from captionrl.config.base import Backbone, Model, Name, Scale, Seed, Strict, complaint, overlay
 from captionrl.config.imported import PathOrMore
 from captionrl.config.paper import Paper
 from captionrl.errors import UserError
@@ -21,7 +21,7 @@ class Params(Strict):
     """params.yaml: what a user sets."""
 
     scale: Scale = "mini"
-    seeds: list[Annotated[int, Field(ge=0)]] = Field([1, 2, 3], min_length=1)
+    seeds: list[Seed] = Field([1, 2, 3], min_length=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"  # that trainings compute in; weights are float32 always
     mini_backbone: Literal["shipped", "trained"] = "shipped"  # the package's weights, or those of the rule backbone

@@ -5,11 +5,22 @@ from __future__ import annotations
 from itertools import product
 from typing import Annotated, Any
 
-from pydantic import Field, PositiveInt, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from captionrl.config.any_phase import AnyPhase
 from captionrl.config.backbones import FRAMES, backbone_spec
-from captionrl.config.base import Backbone, Name, Positive, Share, Strict, complaint, known, unknown_key, within
+from captionrl.config.base import (
+    MOST_CAPTIONS,
+    Backbone,
+    Name,
+    Positive,
+    Share,
+    Strict,
+    complaint,
+    known,
+    unknown_key,
+    within,
+)
 from captionrl.config.corpus import CorpusSettings
 from captionrl.config.figures import Figures
 from captionrl.config.methods import MODELS, ModelSpec, model_spec, objective_spec, trained_by
@@ -92,7 +103,7 @@ class Paper(Strict):
     sizes: dict[str, Any]  # of all its models: each gets those that it has
     phases: dict[Name, AnyPhase]
     runs: dict[Name, Run]
-    beam: PositiveInt
+    beam: Annotated[int, Field(ge=1, le=MOST_CAPTIONS)]
     length_normalised: bool = False  # whether beam search ranks captions by their log-probability a token
     look_ahead: Share | None = None  # the log-probability's weight in look-ahead search; the rest is the value's
     reward_model: Name | None = None  # the run whose embedding the metric Embedding is about

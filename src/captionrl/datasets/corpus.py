@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from captionrl.errors import UserError
+from captionrl.files import SURROGATE
 
 SPLITS = ("train", "val", "test")
-SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can spell one alone; UTF-8, and so Parquet, cannot
 
 
 @dataclass(frozen=True)

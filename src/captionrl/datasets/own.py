@@ -7,9 +7,7 @@ part an item is in, so that items added later move no other. `media` may be left
 which there are features only.
 """
 
-import csv
 import hashlib
-import io
 import json
 import re
 from collections.abc import Iterator
@@ -23,7 +21,7 @@ from captionrl.datasets.corpus import Corpus, Item
 from captionrl.datasets.manifest import file_size
 from captionrl.datasets.records import PLAIN, lines
 from captionrl.errors import UserError
-from captionrl.files import decode_utf8, read_bytes
+from captionrl.files import read_bytes, strict_csv, unique_keys
 
 JSONL, CSV = "captions.jsonl", "captions.csv"
 COLUMNS = ("id", "media", "caption", "split")
@@ -115,7 +113,7 @@ def _jsonl(path: Path) -> Iterator[tuple[str, Entry]]:
     """Every item after its place."""
     for at, line in lines(read_bytes(path), str(path)):
         try:
-            value = json.loads(line)
+            value = json.loads(line, object_pairs_hook=unique_keys(at))
         except (ValueError, RecursionError) as error:
             where = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
             raise UserError(f"{at}: not JSON ({where}); correct the line") from None
@@ -124,26 +122,20 @@ def _jsonl(path: Path) -> Iterator[tuple[str, Entry]]:
 
 def _csv(path: Path) -> Iterator[tuple[str, Entry]]:
     """Every item after the place of its first line; lines of the same id, or else of the same media, are one item's."""
-    reader = csv.DictReader(io.StringIO(decode_utf8(read_bytes(path), path), newline=""), strict=True)
+    header, rows = strict_csv(path)
+    if not {"caption"} <= set(header) <= set(COLUMNS):
+        what = f"columns {', '.join(header) or 'none'}; must be {', '.join(COLUMNS)}, with commas between them"
+        raise UserError(f"{path}: line 1: {what} (id and split may be left out)")
     grouped: dict[str | None, tuple[str, dict[str, str | None], list[str]]] = {}
-    try:
-        header = list(reader.fieldnames or [])
-        if len(set(header)) < len(header) or not {"caption"} <= set(header) <= set(COLUMNS):
-            what = f"columns {', '.join(header) or 'none'}; must be {', '.join(COLUMNS)}, with commas between them"
-            raise UserError(f"{path}: line 1: {what} (id and split may be left out)")
-        for row in reader:
-            at = f"{path}: line {reader.line_num}"
-            if None in row or None in row.values():
-                raise UserError(f'{at}: not {len(header)} fields; write "…" around a caption that holds a comma')
-            if not row["caption"].strip():
-                raise UserError(f"{at}: caption: is empty; write it or take the line out")
-            facts = {key: row.get(key, "").strip() or None for key in ("id", "media", "split")}
-            first = grouped.setdefault(facts["id"] or facts["media"], (at, facts, []))
-            if facts != first[1]:
-                raise UserError(f"{at}: other media or another split than in {first[0]}, of the same item; correct one")
-            first[2].append(row["caption"])
-    except csv.Error as error:
-        raise UserError(f"{path}: line {reader.reader.line_num}: not CSV ({error}); correct the line") from None
+    for line, row in rows:
+        at = f"{path}: {line}"
+        if not row["caption"].strip():
+            raise UserError(f"{at}: caption: is empty; write it or take the line out")
+        facts = {key: row.get(key, "").strip() or None for key in ("id", "media", "split")}
+        first = grouped.setdefault(facts["id"] or facts["media"], (at, facts, []))
+        if facts != first[1]:
+            raise UserError(f"{at}: other media or another split than in {first[0]}, of the same item; correct one")
+        first[2].append(row["caption"])
     for at, facts, captions in grouped.values():
         yield at, _entry({**facts, "captions": captions}, at)
 

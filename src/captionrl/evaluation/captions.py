@@ -9,15 +9,13 @@
 Ids are compared as strings. Every fault is a UserError that names the file, the place and the fix.
 """
 
-import csv
-import io
 import json
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from captionrl.errors import UserError
-from captionrl.files import decode_utf8, read_bytes
+from captionrl.files import SURROGATE, UNREADABLE, decode_utf8, read_bytes, strict_csv, unique_keys
 
 IDS = ("image_id", "id", "item")  # columns of a csv file, keys of a list in json: the first one there counts
 FORMS = '{"annotations": [...]}, [{"image_id": ..., "caption": ...}], {id: caption} or {id: [captions]}'
@@ -53,6 +51,13 @@ def read_ids(path: Path | str) -> list[str]:
 
 def _captions(path: Path | str) -> Iterator[tuple[str, str, str | None]]:
     """(place, id, caption) of each caption, None for an image without one."""
+    for place, id, caption in _listed(path):
+        if SURROGATE.search(id + (caption or "")):
+            raise UserError(f"{path}: {place}: half a character (a surrogate); correct it")
+        yield place, id, caption
+
+
+def _listed(path: Path | str) -> Iterator[tuple[str, str, str | None]]:
     match Path(path).suffix.lower():
         case ".csv":
             return _of_csv(path)
@@ -64,19 +69,15 @@ def _captions(path: Path | str) -> Iterator[tuple[str, str, str | None]]:
 
 
 def _of_csv(path: Path | str) -> Iterator[tuple[str, str, str | None]]:
-    rows = csv.DictReader(io.StringIO(decode_utf8(read_bytes(path), path), newline=""), strict=True)
-    try:
-        names = rows.fieldnames or ()
-        id = next((name for name in IDS if name in names), None)
-        if id is None or "caption" not in names:
-            columns = f"caption and {' or '.join(IDS)}"
-            raise UserError(f"{path}: line 1: must name the columns {columns}, found {', '.join(names) or 'nothing'}")
-        for row in rows:
-            if not row[id] or row["caption"] is None:
-                raise UserError(f"{path}: line {rows.line_num}: no id or no caption; add it")
-            yield f"line {rows.line_num}", row[id], row["caption"]
-    except csv.Error as error:
-        raise UserError(f"{path}: line {rows.line_num + 1}: not CSV ({error}); correct it") from None
+    names, rows = strict_csv(path)
+    id = next((name for name in IDS if name in names), None)
+    if id is None or "caption" not in names:
+        columns = f"caption and {' or '.join(IDS)}"
+        raise UserError(f"{path}: line 1: must name the columns {columns}, found {', '.join(names) or 'nothing'}")
+    for place, row in rows:
+        if not row[id]:
+            raise UserError(f"{path}: {place}: no id; add it")
+        yield place, row[id], row["caption"]
 
 
 def _of_json(path: Path | str, content: Any) -> Iterator[tuple[str, str, str | None]]:
@@ -107,14 +108,7 @@ def _of_json(path: Path | str, content: Any) -> Iterator[tuple[str, str, str | N
 
 
 def _read(path: Path | str) -> Any:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in keys:  # json would silently keep the last
-                raise UserError(f"{path}: {key!r} stands twice in one object; keep one")
-            keys[key] = value
-        return keys
-
+    unique = unique_keys(path)
     text = decode_utf8(read_bytes(path), path)
     try:
         try:
@@ -127,7 +121,7 @@ def _read(path: Path | str) -> Any:
         place = f"line {error.lineno}, column {error.colno}"
         raise UserError(f"{path}: {place}: not JSON ({error.msg}); correct it") from None
     except (RecursionError, ValueError):
-        raise UserError(f"{path}: not JSON that can be read (nested too deep, or a number too long)") from None
+        raise UserError(f"{path}: {UNREADABLE}") from None
 
 
 def _read_lines(path: Path | str, text: str, unique: Callable[[list[tuple[str, Any]]], Any]) -> list[Any]:

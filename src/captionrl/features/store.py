@@ -15,6 +15,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,14 @@ import h5py
 import numpy as np
 
 from captionrl.errors import UserError
-from captionrl.files import atomic, check_claim, damage_named
+from captionrl.files import SURROGATE, atomic, check_claim, damage_named
 
 LIBVER = ("v110", "v110")  # pinned, since "latest" changes its bytes from release to release
 LOCKING = "best-effort"  # network file systems without locks are common on clusters
 HEAP = 2**20  # bytes at the end of a store, in which its attributes lie: they are written last
 DAMAGED = ("not a whole feature store", "extract (or fetch) it again")
 ATTRIBUTES = ("backbone", "weights_sha256", "fps", "transform", "code_version", "dim")
+WIDEST = {"dim": 2**24, "grid": 1000}
 
 
 class FeatureStore:
@@ -45,8 +47,14 @@ class FeatureStore:
             _check_heap(self.path)
             with h5py.File(self.path, "r", locking=LOCKING) as file:
                 self.attributes = {name: file.attrs[name] for name in ATTRIBUTES}
-                self.grid, self.dim = int(file.attrs.get("grid", 0)), int(self.attributes["dim"])
+                grid = file.attrs.get("grid", 0)
+                _check_attributes({**self.attributes, "grid": grid})
+                self.grid, self.dim = int(grid), int(self.attributes["dim"])
                 self.items: list[str] = [item.decode() for item in file["items"][()]]
+        try:
+            check_item_ids(self.items)
+        except UserError as error:
+            raise UserError(f"{self.path}: {error}; {DAMAGED[1]}") from None
         self._known = frozenset(self.items)
 
     def __contains__(self, item: str) -> bool:
@@ -78,6 +86,20 @@ class FeatureStore:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_file": None, "_features": None}
+
+
+def _check_attributes(attributes: Mapping[str, Any]) -> None:
+    """Raise ValueError for a value that is not of its attribute's kind."""
+    for name, value in attributes.items():
+        match name:
+            case "fps":
+                fits = isinstance(value, Real) and 0 <= float(value) < math.inf
+            case "dim" | "grid":
+                fits = isinstance(value, Integral) and 0 <= int(value) <= WIDEST[name]
+            case _:
+                fits = isinstance(value, str) and not SURROGATE.search(value)
+        if not fits:
+            raise ValueError(f"{name} is {value!r}")
 
 
 def _check_heap(path: Path) -> None:

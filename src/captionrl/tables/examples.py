@@ -91,6 +91,11 @@ def by_captioner(files: Sequence[Path]) -> dict[tuple[str, str], Path]:
 
 def by_system(files: Sequence[Path]) -> dict[tuple[str, str], Path]:
     """Predictions by corpus and system, as their paths say: …/CORPUS/predictions/PAPER/SYSTEM/seedK.json."""
+    for path in files:
+        if len(path.parts) < 5:
+            raise UserError(
+                f"{path}: must be called …/CORPUS/predictions/PAPER/SYSTEM/seedK.json, as the workflow does"
+            )
     return {(path.parts[-5], path.parts[-2]): path for path in files}
 
 
@@ -219,6 +224,8 @@ def _predictions(
     if path is None:
         raise UserError(f"{paper.paper}/{system} on {corpus}: no predictions; give them too")
     sets = read_references(path) if is_set(system) else {id: [text] for id, text in read_hypotheses(path).items()}
+    if missing := [id for id in ids if id not in sets]:
+        raise UserError(f"{path}: no caption of item {missing[0]!r}; predict the split again")
     return {id: [Description(caption.split(), float("nan")) for caption in sets[id]] for id in ids}
 
 

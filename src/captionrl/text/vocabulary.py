@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from captionrl.errors import UserError
-from captionrl.files import read_json, write_json
+from captionrl.files import SURROGATE, read_json, write_json
 
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")
@@ -18,6 +18,13 @@ class Vocabulary:
     """`words[id]` is a word; the first four are SPECIALS."""
 
     words: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for words that no vocabulary has."""
+        if self.words[:4] != SPECIALS or len(set(self.words)) != len(self.words):
+            raise ValueError(f"its words must begin with {SPECIALS} and repeat no word")
+        if SURROGATE.search("".join(self.words)):
+            raise ValueError("one of its words holds half a character (a surrogate)")
 
     @classmethod
     def build(cls, captions: Iterable[Sequence[str]], min_count: int) -> "Vocabulary":
@@ -32,9 +39,10 @@ class Vocabulary:
         words = read_json(path)
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise UserError(f"{path}: must be a list of words; prepare the corpus again")
-        if tuple(words[:4]) != SPECIALS or len(set(words)) != len(words):
-            raise UserError(f"{path}: must begin with {SPECIALS} and repeat no word; prepare the corpus again")
-        return cls(tuple(words))
+        try:
+            return cls(tuple(words))
+        except ValueError as error:
+            raise UserError(f"{path}: {error}; prepare the corpus again") from None
 
     def save(self, path: Path | str) -> None:
         write_json(path, list(self.words))

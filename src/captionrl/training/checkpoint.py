@@ -5,18 +5,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from captionrl.config import CorpusSettings, complaint, model_spec
+from captionrl.config import CorpusSettings, NotNegative, Seed, complaint, model_spec
 from captionrl.errors import UserError
-from captionrl.files import atomic, check_readable
+from captionrl.files import SURROGATE, atomic, check_readable
 from captionrl.models import Policy, build_module
 from captionrl.text.vocabulary import Vocabulary
 
@@ -32,16 +32,16 @@ class Metadata:
     run: str
     phase: str
     corpus: str
-    seed: int
+    seed: Seed
     model: str
     visual_input: bool
-    features: int  # width of a frame's feature
+    features: Annotated[int, Field(ge=0)]  # width of a frame's feature
     sizes: dict[str, Any]
     settings: dict[str, Any]  # CorpusSettings
     words: list[str]
     backbone: str
     backbone_sha256: str
-    fps: float
+    fps: NotNegative
     updates: int
     best_update: int
     val_score: float  # CIDEr-D of greedy captions; a boundary critic's F1
@@ -81,9 +81,12 @@ def load_module(path: Path) -> tuple[nn.Module, Metadata]:
     kind: type[BaseModel] = CorpusSettings
     place = ""
     try:
-        metadata = TypeAdapter(Metadata).validate_python(vars(Metadata(**json.loads(header["captionrl"]))))
+        written = json.loads(header["captionrl"])
+        if SURROGATE.search(json.dumps(written, ensure_ascii=False)):
+            raise ValueError("one of its texts holds half a character, a surrogate")
+        metadata = TypeAdapter(Metadata).validate_python(vars(Metadata(**written)))
         place = "settings"
-        _ = metadata.corpus_settings
+        _ = metadata.corpus_settings, metadata.vocabulary
         kind, place = model_spec(metadata.model).sizes, "sizes"
         sizes = kind.model_validate(metadata.sizes)
         with _Bounded(weights):
