@@ -156,6 +156,42 @@ def test_a_name_is_no_url(tmp_path, name):
     assert len(list(sample_frames(tmp_path / "12:30.gif"))) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("live.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nseg.ts\n"),
+        ("film.mp4", "ffconcat version 1.0\nfile seg.ts\n"),
+        ("call.mp4", "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n"),
+        ("seg%d.jpg", "x"),
+    ],
+)
+def test_a_list_of_other_files_is_not_followed(tmp_path, name, text):
+    film(tmp_path / "seg.ts", SECOND)
+    Image.new("L", (8, 8)).save(tmp_path / "seg0.jpg")
+    (tmp_path / name).write_text(text)
+    assert refusal(tmp_path / name).startswith("no video of a kind that is read (such as a playlist")
+
+
+KINDS = "3gp asf avi flv h264 hevc ivf m2v m4v mkv mov mp4 mpg mxf nut ogv rm ts vob webm wmv wtv y4m"
+
+
+@pytest.mark.parametrize("suffix", KINDS.split())
+def test_every_usual_kind_of_video_is_read(tmp_path, suffix):
+    path = tmp_path / f"film.{suffix}"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(container.default_video_codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 176, 144, "yuv420p"
+        stream.codec_context.thread_count = 1
+        for number in range(25):
+            frame = av.VideoFrame.from_ndarray(np.full((144, 176, 3), 120, np.uint8), format="rgb24")
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    images = [image for _, image in sample_frames(path)]
+    assert len(images) in (3, 4)
+    assert abs(images[-1].mean() - 120) < 3
+
+
 def test_a_named_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.mp4")
     assert refusal(tmp_path / "pipe.mp4") == "a named pipe, which would be waited for; give a file"

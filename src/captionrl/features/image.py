@@ -25,6 +25,12 @@ MAX_FRAMES = 10_000  # sampled of a file: an hour at 3 a second; what claims mor
 STRIP = 256  # rows
 STILLS = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF....WEBP|BM|II\*\0|MM\0\*", re.DOTALL)  # their first bytes
 HEIF = re.compile(rb"....ftyp(avif|avis|mif1|msf1|hei[cmsx]|hev[cmsx])", re.DOTALL)
+# FFmpeg's names of what it may open: no playlist, stream description or pattern of names, which lead to other files.
+CONTAINERS = (
+    "asf,av1,avi,dhav,dirac,dv,flv,gif,gxf,h261,h263,h264,hevc,ivf,kux,live_flv,m4v,matroska,mjpeg,mov,mpeg,mpegts,"
+    "mpegvideo,mxf,nsv,nut,nuv,obu,ogg,rm,vc1,vc1test,vvc,wtv,yuv4mpegpipe,"
+    "aac,ac3,aiff,amr,ape,caf,flac,mp3,wav"  # sound, to be named as such
+)
 JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF")
 JPEG_MARKER = re.compile(rb"\xff+([^\0\xff\xd0-\xd7])", re.DOTALL)  # neither stuffing nor a restart
@@ -63,9 +69,16 @@ def is_still(path: Path, head: bytes) -> bool:
 
 
 def open_container(path: Path) -> InputContainer:
-    """A file for FFmpeg to decode. Raises MediaError where its header, which is small, asks for too much memory."""
-    try:
-        return av.open(f"file:{path}", metadata_errors="ignore")  # "12:30.gif" alone would be a protocol called 12
+    """A file for FFmpeg to decode.
+
+    Raises MediaError for what is none of CONTAINERS, and where a header, which is small, asks for too much memory.
+    """
+    options = {"format_whitelist": CONTAINERS}
+    try:  # "12:30.gif" alone would be a protocol called 12
+        return av.open(f"file:{path}", options=options, metadata_errors="ignore")
+    except av.ArgumentError:
+        what = "no video of a kind that is read (such as a playlist, a picture of another format, or a corrupt header)"
+        raise MediaError(path, f"{what}; convert it to MP4, or a picture to JPEG") from None
     except av.MemoryError:
         raise MediaError(path, "corrupt: its header claims more than fits in memory") from None
 
