@@ -1,6 +1,7 @@
 """Types and options that several commands share; none of it is part of a command's code version."""
 
 import json
+import math
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,17 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ArgumentTypeError(f"{text!r} is not a positive integer")
     return int(text)
+
+
+def rate(text: str) -> float:
+    """The type of a positive number."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < math.inf:
+        raise ArgumentTypeError(f"{text!r} is not a positive number")
+    return number
 
 
 def proportion(text: str) -> float:
@@ -77,7 +89,7 @@ SHARED: dict[str, dict[str, Any]] = {
     "allowed-failures": {"type": int, "default": 0, "metavar": "N", "help": "missing or broken videos to leave out"},
     "beam": {"type": positive, "default": 5, "metavar": "N", "help": "beam width"},
     "device": {"choices": ("auto", "cpu", "cuda"), "default": "auto", "help": "auto: CUDA if there is a GPU"},
-    "fps": {"type": float, "default": 3.0, "help": "frames per second"},
+    "fps": {"type": rate, "default": 3.0, "help": "frames per second"},
     "json": {"action": "store_true", "help": "print JSON"},
     "length-normalised": {"action": "store_true", "help": "rank a beam's captions by their log-probability a token"},
     "overrides": {"type": json_object, "metavar": "JSON", "help": "laid over the paper's YAML"},

@@ -46,6 +46,8 @@ class FeatureStore:
             with h5py.File(self.path, "r", locking=LOCKING) as file:
                 self.attributes = {name: file.attrs[name] for name in ATTRIBUTES}
                 self.grid, self.dim = int(file.attrs.get("grid", 0)), int(self.attributes["dim"])
+                if not 0 <= float(self.attributes["fps"]) < math.inf:
+                    raise ValueError(f"{self.attributes['fps']} frames a second")
                 self.items: list[str] = [item.decode() for item in file["items"][()]]
         self._known = frozenset(self.items)
 

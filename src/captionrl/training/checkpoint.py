@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from captionrl.config import CorpusSettings, complaint, model_spec
+from captionrl.config import CorpusSettings, NotNegative, complaint, model_spec
 from captionrl.errors import UserError
 from captionrl.files import atomic, check_readable
 from captionrl.models import Policy, build_module
@@ -41,7 +41,7 @@ class Metadata:
     words: list[str]
     backbone: str
     backbone_sha256: str
-    fps: float
+    fps: NotNegative  # 0: imported features' that nobody knows, or stills'
     updates: int
     best_update: int
     val_score: float  # CIDEr-D of greedy captions; a boundary critic's F1
