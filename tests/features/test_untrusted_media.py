@@ -243,6 +243,11 @@ def test_an_avif_is_one_picture(tmp_path):
     [
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
         (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0mif1miaf", "HEIC"),
+        (b"\0\0\0\x14ftypavci\0\0\0\0miaf", "HEIC"),
+        (b"\0\0\0\x10ftyp1pic\0\0\0\0", "HEIC"),
+        (b"\0\0\0\x08free\0\0\0\x18ftypmif2\0\0\0\0mif1miaf", "HEIC"),
+        (b"\0\0\0\x58ftypisom\0\0\0\0" + b"iso2" * 16 + b"heixmiaf", "HEIC"),
         (b"\xff\x0a", "JPEG XL"),
         (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
     ],
@@ -250,6 +255,17 @@ def test_an_avif_is_one_picture(tmp_path):
 def test_pictures_that_would_be_taken_for_films_are_refused(tmp_path, head, kind):
     (tmp_path / "still").write_bytes(head + bytes(100))
     assert refusal(tmp_path / "still") == f"a {kind} picture; convert it to JPEG"
+
+
+def test_a_film_that_names_no_brand_of_pictures_is_read(tmp_path):
+    data = film(tmp_path / "a.mp4", SECOND).read_bytes()
+    size = int.from_bytes(data[:4], "big")
+    assert data[4:8] == b"ftyp"
+    for name, brands in {"heic.mp4": b"qt  \0\0\0\0qt  mp42", "none.mp4": b""}.items():
+        begin = (8 + len(brands)).to_bytes(4, "big") + b"ftyp" + brands if brands else b""
+        free = (size - len(begin)).to_bytes(4, "big") + b"free" + b"mif1" * size
+        (tmp_path / name).write_bytes(begin + free[: size - len(begin)] + data[size:])
+        assert len(list(sample_frames(tmp_path / name))) == 3
 
 
 def test_an_mp3_with_a_cover_is_no_film(tmp_path):

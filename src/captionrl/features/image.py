@@ -23,8 +23,12 @@ from captionrl.files import check_claim
 MAX_PIXELS = 2**27  # a 100-megapixel photograph, 400 MB as RGB; what claims to be larger is taken for a bomb
 MAX_FRAMES = 10_000  # sampled of a file: an hour at 3 a second; what claims more has a corrupt time stamp, or is a film
 STRIP = 256  # rows
+HEAD = 2**12  # bytes that tell what a file is
 STILLS = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF....WEBP|BM|II\*\0|MM\0\*", re.DOTALL)  # their first bytes
-HEIF = re.compile(rb"....ftyp(avif|avis|mif1|msf1|hei[cmsx]|hev[cmsx])", re.DOTALL)
+PICTURES = {  # brands of HEIF (ISO/IEC 23008-12) that films do not list
+    *(b"mif1", b"mif2", b"msf1", b"miaf", b"1pic", b"heic", b"heim", b"heis", b"heix", b"hevc", b"hevm", b"hevs"),
+    *(b"hevx", b"avci", b"avcs", b"avif", b"avis", b"jpeg", b"jpgs", b"j2ki", b"j2is", b"vvic", b"vvis"),
+}
 # FFmpeg's names of what it may open: no playlist, stream description or pattern of names, which lead to other files.
 CONTAINERS = (
     "asf,av1,avi,dhav,dirac,dv,flv,gif,gxf,h261,h263,h264,hevc,ivf,kux,live_flv,m4v,matroska,mjpeg,mov,mpeg,mpegts,"
@@ -55,17 +59,31 @@ class MediaError(UserError):
 
 
 def is_still(path: Path, head: bytes) -> bool:
-    """Whether a file that begins with these 64 bytes is a picture for `read_still`.
+    """Whether a file that begins with these HEAD bytes is a picture for `read_still`.
 
     Raises MediaError for a picture of another kind: FFmpeg would take one tile of a HEIC for a film.
     """
     if head.startswith(JPEG_XL):
         raise MediaError(path, "a JPEG XL picture; convert it to JPEG")
-    if HEIF.match(head):
-        if b"avif" not in head:  # major brand, or one of the compatible ones
+    brands = _brands(head)
+    if brands & PICTURES:
+        if b"avif" not in brands:
             raise MediaError(path, "a HEIC picture; convert it to JPEG")
         return True
     return STILLS.match(head) is not None
+
+
+def _brands(head: bytes) -> set[bytes]:
+    """What an ISO file (MP4, HEIF) says that it is: major brand, compatible ones and a version."""
+    at, kind = 0, b"free"
+    while kind in (b"free", b"skip", b"wide"):
+        size, kind, start = int.from_bytes(head[at : at + 4], "big"), head[at + 4 : at + 8], at + 8
+        if size == 1:  # the size proper follows
+            size, start = int.from_bytes(head[start : start + 8], "big"), start + 8
+        if kind == b"ftyp":
+            return {head[place : place + 4] for place in range(start, min(at + size, len(head)), 4)}
+        at = max(at + size, start)
+    return set()
 
 
 def open_container(path: Path) -> InputContainer:

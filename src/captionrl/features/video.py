@@ -13,6 +13,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from PIL import Image
 
 from captionrl.features.image import (
+    HEAD,
     MediaError,
     check_length,
     check_size,
@@ -49,7 +50,7 @@ def sample_frames(
         if path.is_fifo():
             raise MediaError(path, "a named pipe, which would be waited for; give a file")
         with open(path, "rb") as file:
-            head = file.read(64)
+            head = file.read(HEAD)
         if not head:
             raise MediaError(path, "the file is empty")
         if is_still(path, head):
@@ -141,8 +142,9 @@ def _sample(
 
 
 def _video(path: Path, container: InputContainer) -> av.VideoStream:
-    """The video stream to show; a cover is none."""
-    videos = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    """The video stream to show; a cover is none, nor a tile of a picture."""
+    others = Disposition.attached_pic | Disposition.dependent
+    videos = [stream for stream in container.streams.video if not stream.disposition & others]
     if not videos:
         raise MediaError(path, "no video stream")
     best = container.streams.best("video")
