@@ -22,6 +22,7 @@ from captionrl.files import check_claim
 
 MAX_PIXELS = 2**27  # a 100-megapixel photograph, 400 MB as RGB; what claims to be larger is taken for a bomb
 MAX_FRAMES = 10_000  # sampled of a file: an hour at 3 a second; what claims more has a corrupt time stamp, or is a film
+MAX_SCANS = 100  # of a JPEG; encoders write a dozen
 STRIP = 256  # rows
 HEAD = 2**12  # bytes that tell what a file is
 STILLS = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF....WEBP|BM|II\*\0|MM\0\*", re.DOTALL)  # their first bytes
@@ -47,6 +48,7 @@ UPRIGHT = {  # EXIF orientation -> how to turn the picture
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+CUT = "truncated: its end marker is missing"
 PNG_END = b"IEND\xaeB`\x82"
 
 
@@ -116,8 +118,10 @@ def read_still(path: Path, resize: Resize | None) -> np.ndarray:
     MAX_PIXELS, or of 12 or 32 bits a colour.
     """
     data = path.read_bytes()
-    if (data.startswith(b"\xff\xd8") and not _jpeg_ends(data)) or (data.startswith(b"\x89") and PNG_END not in data):
-        raise MediaError(path, "truncated: its end marker is missing")
+    if data.startswith(b"\xff\xd8"):
+        _check_jpeg(path, data)
+    elif data.startswith(b"\x89") and PNG_END not in data:
+        raise MediaError(path, CUT)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             check_size(path, *image.size)
@@ -136,14 +140,20 @@ def read_still(path: Path, resize: Resize | None) -> np.ndarray:
         raise MediaError(path, f"no picture that can be read ({reason})") from None
 
 
-def _jpeg_ends(data: bytes) -> bool:
-    """Whether its end marker comes: Pillow takes zeros for pixels. Telephones append a film or a preview to it."""
-    at = 2
+def _check_jpeg(path: Path, data: bytes) -> None:
+    """Raises MediaError for more than MAX_SCANS, and where no end marker comes: Pillow takes zeros for pixels.
+
+    Telephones append a film or a preview to it.
+    """
+    at, scans = 2, 0
     while found := JPEG_MARKER.search(data, at):
         if found[1] == b"\xd9":
-            return True
+            return
+        scans += found[1] == b"\xda"
+        if scans > MAX_SCANS:
+            raise MediaError(path, f"more than {MAX_SCANS} scans, each of the whole picture; save it anew")
         at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
-    return False
+    raise MediaError(path, CUT)
 
 
 def check_size(path: Path, width: int, height: int) -> None:
@@ -237,7 +247,7 @@ def gif_delays(path: Path) -> list[int]:
                 at += 1 + data[at]
             at += 1
     except IndexError:
-        raise MediaError(path, "truncated: its end marker is missing") from None
+        raise MediaError(path, CUT) from None
     if not delays:
         raise MediaError(path, "no frame in it")
     return delays
