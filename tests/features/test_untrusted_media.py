@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from captionrl.features import image as module
 from captionrl.features import video
 from captionrl.features.backbones import Backbone
 from captionrl.features.frame_sampler import FrameSampler
@@ -121,6 +122,37 @@ def test_what_stands_for_long_costs_one_picture(tmp_path):
     assert len(shown) < MAX_FRAMES
     whole = torch.from_numpy(np.stack([image for _, image in sample_frames(tmp_path / "a.gif", 3.0, Resize(8))]))
     assert torch.equal(torch.from_numpy(frames[shown]), whole)
+
+
+def test_a_clip_of_more_frames_than_fit_in_memory_is_refused(tmp_path, monkeypatch):
+    """Unless it is large itself: an hour of video may take 1.5 GB."""
+    monkeypatch.setattr(module, "MUCH_TOGETHER", 300_000)
+    monkeypatch.setattr(module, "DENSEST_TOGETHER", 10)
+    path = film(tmp_path / "a.mp4", SECOND)
+    stored = path.stat().st_size
+    assert len(read_clip(path, 10.0, Resize(100))[0]) == 10
+    with pytest.raises(MediaError) as error:
+        read_clip(path, 10.0, Resize(200))
+    assert error.value.cause == f"3 frames of 200 x 200 pixels: 360,000 bytes, in {stored:,}; cut it into shorter ones"
+    path.write_bytes(path.read_bytes() + (2**17).to_bytes(4, "big") + b"free" + bytes(2**17 - 8))
+    assert len(read_clip(path, 10.0, Resize(200))[0]) == 10
+
+
+def test_a_clip_whose_pictures_change_their_size_is_refused_where_that_matters(tmp_path):
+    path = tmp_path / "both.h264"
+    for size in ((64, 48), (32, 32)):
+        with av.open(str(tmp_path / "one.h264"), "w") as container:
+            stream = container.add_stream("libx264", rate=25, options={"threads": "1"})
+            stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+            for _ in range(20):
+                black = np.zeros((*size[::-1], 3), np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(black, format="rgb24")))
+            container.mux(stream.encode())
+        with open(path, "ab") as file:
+            file.write((tmp_path / "one.h264").read_bytes())
+    assert read_clip(path, 3.0, Resize(16))[0].shape[1:] == (16, 16, 3)
+    with pytest.raises(MediaError, match=r"both.h264: its pictures change their size, .+; convert it"):
+        read_clip(path, 3.0, Resize(640, native=True))
 
 
 @pytest.mark.parametrize("grid", [0, 2])

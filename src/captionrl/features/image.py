@@ -22,6 +22,8 @@ from captionrl.files import check_claim
 
 MAX_PIXELS = 2**27  # a 100-megapixel photograph, 400 MB as RGB; what claims to be larger is taken for a bomb
 MAX_FRAMES = 10_000  # sampled of a file: an hour at 3 a second; what claims more has a corrupt time stamp, or is a film
+MUCH_TOGETHER = 2**29  # bytes of the frames of a file, which resemble each other: fewer may be as dense as they like
+DENSEST_TOGETHER = 1000  # bytes of them in one that is stored
 MAX_SCANS = 100  # of a JPEG; encoders write a dozen
 STRIP = 256  # rows
 HEAD = 2**12  # bytes that tell what a file is
@@ -166,6 +168,14 @@ def check_size(path: Path, width: int, height: int) -> None:
         raise MediaError(path, f"{width} x {height} pixels: {error}; scale it down") from None
 
 
+def check_together(path: Path, frames: int, width: int, height: int, *, kept: bool = True) -> None:
+    """Raises MediaError for frames that together are too many bytes in a small file; where none is kept, twice that."""
+    size = 3 * frames * width * height
+    if size > MUCH_TOGETHER * (1 if kept else 2) and size > DENSEST_TOGETHER * path.stat().st_size:
+        what = f"{frames} frames of {width} x {height} pixels: {size:,} bytes, in {path.stat().st_size:,}"
+        raise MediaError(path, f"{what}; cut it into shorter ones")
+
+
 def _eight_bits(image: Image.Image) -> Image.Image:
     """RGB of any mode that Pillow reads."""
     if image.mode.startswith("I;16"):  # Pillow would cut at 255 what lies above it
@@ -224,14 +234,16 @@ def sample_gif(path: Path, fps: float, resize: Resize | None) -> Iterator[tuple[
 def gif_delays(path: Path) -> list[int]:
     """For how many hundredths of a second each frame of a GIF is on show; 10 where it says 0 or 1, as in all browsers.
 
-    Raises MediaError where the file is no chain of blocks up to its end marker, or claims more than MAX_PIXELS.
+    Raises MediaError where the file is no chain of blocks up to its end marker, or claims more than MAX_PIXELS
+    or too many of them together.
     """
     data = path.read_bytes()
     delays: list[int] = []
     delay = 0
     try:
         at = 13 + _palette(data[10])
-        check_size(path, *(int.from_bytes(data[side : side + 2], "little") for side in (6, 8)))
+        size = struct.unpack("<HH", data[6:10])
+        check_size(path, *size)
         while data[at] != 0x3B:
             if data[at] == 0x21:  # an extension; 0xF9 is the one that holds the next frame's delay
                 if data[at + 1] == 0xF9:
@@ -250,6 +262,7 @@ def gif_delays(path: Path) -> list[int]:
         raise MediaError(path, CUT) from None
     if not delays:
         raise MediaError(path, "no frame in it")
+    check_together(path, len(delays), *size, kept=False)
     return delays
 
 

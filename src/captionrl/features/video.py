@@ -17,6 +17,7 @@ from captionrl.features.image import (
     MediaError,
     check_length,
     check_size,
+    check_together,
     is_still,
     open_container,
     read_still,
@@ -77,13 +78,20 @@ def read_clip(path: Path | str, fps: float, resize: Resize | None) -> tuple[np.n
 
     A frame that stands for long is there once. Raises MediaError, as `sample_frames` does.
     """
-    frames: list[np.ndarray] = []
-    shown = []
+    pixels = bytearray()  # grows in place: a list of frames and the array of them would be all of it twice
+    shown: list[int] = []
+    last = None
+    shape: tuple[int, ...] = ()
+    number = 0
     for _, image in sample_frames(path, fps, resize):
-        if not frames or image is not frames[-1]:
-            frames.append(image)
-        shown.append(len(frames) - 1)
-    return np.stack(frames), np.array(shown)
+        if image is not last:
+            if number and image.shape != shape:
+                raise MediaError(path, "its pictures change their size, and this backbone needs one; convert it")
+            last, shape, number = image, image.shape, number + 1
+            check_together(Path(path), number, shape[1], shape[0])
+            pixels += image.tobytes()
+        shown.append(number - 1)
+    return np.frombuffer(pixels, np.uint8).reshape(number, *shape), np.array(shown)
 
 
 def _sample(
