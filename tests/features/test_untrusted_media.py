@@ -138,6 +138,22 @@ def test_a_clip_of_more_frames_than_fit_in_memory_is_refused(tmp_path, monkeypat
     assert len(read_clip(path, 10.0, Resize(200))[0]) == 10
 
 
+def test_what_a_decoder_keeps_counts_in_its_own_format_of_pixels(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MUCH_DECODED", 2**24)
+    for name, pixels in (("plain", "yuv420p"), ("deep", "yuv444p10le")):
+        with av.open(str(tmp_path / f"{name}.mp4"), "w") as container:
+            stream = container.add_stream("libx264", rate=25, options={"threads": "1"})
+            stream.width, stream.height, stream.pix_fmt = 640, 480, pixels
+            black = av.VideoFrame.from_ndarray(np.zeros((480, 640, 3), np.uint8), format="rgb24")
+            container.mux(stream.encode(black))
+            container.mux(stream.encode())
+    assert len(list(sample_frames(tmp_path / "plain.mp4"))) == 1
+    stored = (tmp_path / "deep.mp4").stat().st_size
+    assert refusal(tmp_path / "deep.mp4") == (
+        f"640 x 480 pixels of yuv444p10le: to decode them may take 29,491,200 bytes, in {stored:,}; scale it down"
+    )
+
+
 def test_a_clip_whose_pictures_change_their_size_is_refused_where_that_matters(tmp_path):
     path = tmp_path / "both.h264"
     for size in ((64, 48), (32, 32)):

@@ -14,16 +14,19 @@ from pathlib import Path
 import av
 import numpy as np
 from av.container import InputContainer
+from av.video.format import VideoFormat
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from captionrl.errors import UserError
 from captionrl.features.resize import Resize
-from captionrl.files import check_claim
+from captionrl.files import DENSEST, check_claim
 
 MAX_PIXELS = 2**27  # a 100-megapixel photograph, 400 MB as RGB; what claims to be larger is taken for a bomb
 MAX_FRAMES = 10_000  # sampled of a file: an hour at 3 a second; what claims more has a corrupt time stamp, or is a film
 MUCH_TOGETHER = 2**29  # bytes of the frames of a file, which resemble each other: fewer may be as dense as they like
 DENSEST_TOGETHER = 1000  # bytes of them in one that is stored
+MUCH_DECODED = 2**30  # bytes that a decoder may take for a small file
+REFERENCES = 16  # pictures that H.264 and HEVC may refer to, in memory at once
 MAX_SCANS = 100  # of a JPEG; encoders write a dozen
 STRIP = 256  # rows
 HEAD = 2**12  # bytes that tell what a file is
@@ -166,6 +169,15 @@ def check_size(path: Path, width: int, height: int) -> None:
         check_claim(3 * width * height, path.stat().st_size)
     except ValueError as error:
         raise MediaError(path, f"{width} x {height} pixels: {error}; scale it down") from None
+
+
+def check_decoder(path: Path, width: int, height: int, pixels: VideoFormat) -> None:
+    """Raises MediaError where pictures that are kept for reference take too much memory for a small file."""
+    size = width * height * pixels.padded_bits_per_pixel // 8 * REFERENCES
+    stored = path.stat().st_size
+    if size > MUCH_DECODED and size > DENSEST * stored:
+        what = f"{width} x {height} pixels of {pixels.name}: to decode them may take {size:,} bytes, in {stored:,}"
+        raise MediaError(path, f"{what}; scale it down")
 
 
 def check_together(path: Path, frames: int, width: int, height: int, *, kept: bool = True) -> None:

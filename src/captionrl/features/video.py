@@ -15,6 +15,7 @@ from PIL import Image
 from captionrl.features.image import (
     HEAD,
     MediaError,
+    check_decoder,
     check_length,
     check_size,
     check_together,
@@ -160,8 +161,11 @@ def _video(path: Path, container: InputContainer) -> av.VideoStream:
     assert isinstance(stream, av.VideoStream)
     if stream.codec_context is None:
         raise MediaError(path, NO_DECODER)
-    if stream.codec_context.width:
-        check_size(path, stream.codec_context.width, stream.codec_context.height)
+    context = stream.codec_context
+    if context.width:
+        check_size(path, context.width, context.height)
+        if context.format:
+            check_decoder(path, context.width, context.height, context.format)
     return stream
 
 
