@@ -218,6 +218,7 @@ def test_a_checkpoint_trained_on_random_weights_captions_with_them_alone(run, re
 
 def test_a_checkpoint_without_visual_input_captions_no_video(refused, checkpoint):
     assert "attention.safetensors: trained without visual input" in refused(checkpoint(visual_input=False))
+    assert "attention.safetensors: trained on frames of an unknown rate" in refused(checkpoint(fps=0.0))
 
 
 def test_a_checkpoint_of_annotations_captions_no_video(refused, checkpoint):

@@ -187,6 +187,8 @@ def test_the_installed_command_runs():
         (["watch", "--every", "9" * 23], f"--every: '{'9' * 23}' is not a whole number from 1 to 31,536,000"),
         (["features", "--allowed-failures", "-1"], "--allowed-failures: '-1' is not a whole number from 0 to"),
         (["features", "--fps", "nan"], "--fps: 'nan' is not a number from 0.001 to 1,000"),
+        (["features", "--fps=-3"], "--fps: '-3' is not a number from 0.001 to 1,000"),
+        (["frames", "--fps", "0"], "--fps: '0' is not a number from 0.001 to 1,000"),
         (["state", "prune", "--days", "nan"], "--days: 'nan' is not a number from 0 to"),
         (["state", "prune", "--gib", "-1"], "--gib: '-1' is not a number from 0 to"),
         (["features", "--part", "5/4"], "--part: '5/4' is not K/N with K from 1 to N"),

@@ -127,6 +127,19 @@ def test_every_cut_is_refused(tmp_path):
             list(sample_frames(path))
 
 
+def test_many_frames_of_many_pixels_in_a_small_file_are_refused(tmp_path):
+    """Each of one pixel, on a canvas of 43 megapixels."""
+    pixel = bytes.fromhex("21f90400 0a00 0000 2c 00000000 01000100 00 02 02 4401 00")
+    for number in (1, 30):
+        head = b"GIF89a" + 2 * (6600).to_bytes(2, "little") + bytes.fromhex("80 00 00 000000 ffffff")
+        (tmp_path / f"{number}.gif").write_bytes(head + number * pixel + b";")
+    assert gif_delays(tmp_path / "1.gif") == [10]
+    with pytest.raises(
+        MediaError, match=r"30.gif: 30 frames of 6600 x 6600 pixels: 3,920,400,000 bytes, in 710; cut it into"
+    ):
+        gif_delays(tmp_path / "30.gif")
+
+
 def test_what_follows_the_end_does_no_harm(tmp_path):
     path = write_gif(tmp_path / "a.gif", [(50, KEEP, plain(k)) for k in range(3)])
     before = list(sample_frames(path))

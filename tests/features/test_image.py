@@ -158,6 +158,19 @@ def test_a_download_that_ends_in_zeros_is_refused(tmp_path):
         read(tmp_path / "a.jpg")
 
 
+def test_a_jpeg_of_more_scans_than_encoders_write_is_refused(tmp_path):
+    """Each is a pass over the whole picture. Those here repeat the last one."""
+    Image.effect_noise((64, 48), 80).convert("RGB").save(tmp_path / "a.jpg", progressive=True)
+    data = (tmp_path / "a.jpg").read_bytes()
+    before, last = data.count(b"\xff\xda"), data[data.rindex(b"\xff\xda") : -2]
+    assert before == 10  # what libjpeg writes
+    for number, path in ((100, tmp_path / "many.jpg"), (101, tmp_path / "more.jpg")):
+        path.write_bytes(data[:-2] + (number - before) * last + data[-2:])
+    assert read(tmp_path / "many.jpg").shape == (48, 64, 3)
+    with pytest.raises(MediaError, match=r"more\.jpg: more than 100 scans, each of the whole picture; save it anew$"):
+        read(tmp_path / "more.jpg")
+
+
 def test_what_telephones_append_to_a_jpeg_does_no_harm(tmp_path):
     data = encoded(format="JPEG")
     (tmp_path / "a.jpg").write_bytes(data)

@@ -111,6 +111,13 @@ def test_zeros_in_the_heap_of_attributes_are_noticed_before_hdf5_reads_them_for_
         FeatureStore(path)
 
 
+@pytest.mark.parametrize("fps", [-3.0, float("nan"), float("inf"), "fast", [3.0, 3.0]])
+def test_a_store_of_an_impossible_rate_is_refused(tmp_path, fps):
+    write_store(tmp_path / "a.h5", [], {**ATTRIBUTES, "fps": fps})
+    with pytest.raises(UserError, match=r"a.h5: not a whole feature store \(.+\); extract"):
+        FeatureStore(tmp_path / "a.h5")
+
+
 def test_a_damaged_item_is_named(path):
     data = path.read_bytes()
     at = data.rindex(b"OHDR", 0, data.index(b"GCOL"))  # the header of the last data set, items; before it the features'

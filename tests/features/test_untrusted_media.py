@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from captionrl.features import image as module
 from captionrl.features import video
 from captionrl.features.backbones import Backbone
 from captionrl.features.frame_sampler import FrameSampler
@@ -123,6 +124,53 @@ def test_what_stands_for_long_costs_one_picture(tmp_path):
     assert torch.equal(torch.from_numpy(frames[shown]), whole)
 
 
+def test_a_clip_of_more_frames_than_fit_in_memory_is_refused(tmp_path, monkeypatch):
+    """Unless it is large itself: an hour of video may take 1.5 GB."""
+    monkeypatch.setattr(module, "MUCH_TOGETHER", 300_000)
+    monkeypatch.setattr(module, "DENSEST_TOGETHER", 10)
+    path = film(tmp_path / "a.mp4", SECOND)
+    stored = path.stat().st_size
+    assert len(read_clip(path, 10.0, Resize(100))[0]) == 10
+    with pytest.raises(MediaError) as error:
+        read_clip(path, 10.0, Resize(200))
+    assert error.value.cause == f"3 frames of 200 x 200 pixels: 360,000 bytes, in {stored:,}; cut it into shorter ones"
+    path.write_bytes(path.read_bytes() + (2**17).to_bytes(4, "big") + b"free" + bytes(2**17 - 8))
+    assert len(read_clip(path, 10.0, Resize(200))[0]) == 10
+
+
+def test_what_a_decoder_keeps_counts_in_its_own_format_of_pixels(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MUCH_DECODED", 2**24)
+    for name, pixels in (("plain", "yuv420p"), ("deep", "yuv444p10le")):
+        with av.open(str(tmp_path / f"{name}.mp4"), "w") as container:
+            stream = container.add_stream("libx264", rate=25, options={"threads": "1"})
+            stream.width, stream.height, stream.pix_fmt = 640, 480, pixels
+            black = av.VideoFrame.from_ndarray(np.zeros((480, 640, 3), np.uint8), format="rgb24")
+            container.mux(stream.encode(black))
+            container.mux(stream.encode())
+    assert len(list(sample_frames(tmp_path / "plain.mp4"))) == 1
+    stored = (tmp_path / "deep.mp4").stat().st_size
+    assert refusal(tmp_path / "deep.mp4") == (
+        f"640 x 480 pixels of yuv444p10le: to decode them may take 29,491,200 bytes, in {stored:,}; scale it down"
+    )
+
+
+def test_a_clip_whose_pictures_change_their_size_is_refused_where_that_matters(tmp_path):
+    path = tmp_path / "both.h264"
+    for size in ((64, 48), (32, 32)):
+        with av.open(str(tmp_path / "one.h264"), "w") as container:
+            stream = container.add_stream("libx264", rate=25, options={"threads": "1"})
+            stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+            for _ in range(20):
+                black = np.zeros((*size[::-1], 3), np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(black, format="rgb24")))
+            container.mux(stream.encode())
+        with open(path, "ab") as file:
+            file.write((tmp_path / "one.h264").read_bytes())
+    assert read_clip(path, 3.0, Resize(16))[0].shape[1:] == (16, 16, 3)
+    with pytest.raises(MediaError, match=r"both.h264: its pictures change their size, .+; convert it"):
+        read_clip(path, 3.0, Resize(640, native=True))
+
+
 @pytest.mark.parametrize("grid", [0, 2])
 def test_samples_that_show_one_frame_have_its_features(grid):
     """And a sampler of frames takes of them what it takes of all."""
@@ -154,6 +202,42 @@ def test_a_name_is_no_url(tmp_path, name):
     assert len(list(sample_frames(film(tmp_path / "a.mp4", SECOND).rename(tmp_path / name)))) == 3
     Image.new("L", (8, 8)).save(tmp_path / "12:30.gif")
     assert len(list(sample_frames(tmp_path / "12:30.gif"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("live.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nseg.ts\n"),
+        ("film.mp4", "ffconcat version 1.0\nfile seg.ts\n"),
+        ("call.mp4", "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n"),
+        ("seg%d.jpg", "x"),
+    ],
+)
+def test_a_list_of_other_files_is_not_followed(tmp_path, name, text):
+    film(tmp_path / "seg.ts", SECOND)
+    Image.new("L", (8, 8)).save(tmp_path / "seg0.jpg")
+    (tmp_path / name).write_text(text)
+    assert refusal(tmp_path / name).startswith("no video of a kind that is read (such as a playlist")
+
+
+KINDS = "3gp asf avi flv h264 hevc ivf m2v m4v mkv mov mp4 mpg mxf nut ogv rm ts vob webm wmv wtv y4m"
+
+
+@pytest.mark.parametrize("suffix", KINDS.split())
+def test_every_usual_kind_of_video_is_read(tmp_path, suffix):
+    path = tmp_path / f"film.{suffix}"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(container.default_video_codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 176, 144, "yuv420p"
+        stream.codec_context.thread_count = 1
+        for number in range(25):
+            frame = av.VideoFrame.from_ndarray(np.full((144, 176, 3), 120, np.uint8), format="rgb24")
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    images = [image for _, image in sample_frames(path)]
+    assert len(images) in (3, 4)
+    assert abs(images[-1].mean() - 120) < 3
 
 
 def test_a_named_pipe_is_not_waited_for(tmp_path):
@@ -207,6 +291,11 @@ def test_an_avif_is_one_picture(tmp_path):
     [
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
         (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0mif1miaf", "HEIC"),
+        (b"\0\0\0\x14ftypavci\0\0\0\0miaf", "HEIC"),
+        (b"\0\0\0\x10ftyp1pic\0\0\0\0", "HEIC"),
+        (b"\0\0\0\x08free\0\0\0\x18ftypmif2\0\0\0\0mif1miaf", "HEIC"),
+        (b"\0\0\0\x58ftypisom\0\0\0\0" + b"iso2" * 16 + b"heixmiaf", "HEIC"),
         (b"\xff\x0a", "JPEG XL"),
         (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
     ],
@@ -214,6 +303,17 @@ def test_an_avif_is_one_picture(tmp_path):
 def test_pictures_that_would_be_taken_for_films_are_refused(tmp_path, head, kind):
     (tmp_path / "still").write_bytes(head + bytes(100))
     assert refusal(tmp_path / "still") == f"a {kind} picture; convert it to JPEG"
+
+
+def test_a_film_that_names_no_brand_of_pictures_is_read(tmp_path):
+    data = film(tmp_path / "a.mp4", SECOND).read_bytes()
+    size = int.from_bytes(data[:4], "big")
+    assert data[4:8] == b"ftyp"
+    for name, brands in {"heic.mp4": b"qt  \0\0\0\0qt  mp42", "none.mp4": b""}.items():
+        begin = (8 + len(brands)).to_bytes(4, "big") + b"ftyp" + brands if brands else b""
+        free = (size - len(begin)).to_bytes(4, "big") + b"free" + b"mif1" * size
+        (tmp_path / name).write_bytes(begin + free[: size - len(begin)] + data[size:])
+        assert len(list(sample_frames(tmp_path / name))) == 3
 
 
 def test_an_mp3_with_a_cover_is_no_film(tmp_path):

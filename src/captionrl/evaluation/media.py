@@ -54,6 +54,8 @@ def load_captioner(checkpoint: Path, weights: Path | str | None, device: str) ->
     policy, metadata = load_checkpoint(checkpoint)
     if not metadata.visual_input:
         raise UserError(f"{checkpoint}: trained without visual input; give another run's checkpoint")
+    if not metadata.fps and not is_imported(metadata.backbone):
+        raise UserError(f"{checkpoint}: trained on frames of an unknown rate (fps 0); give another run's checkpoint")
     where = pick_device(device)
     if model_spec(metadata.model).cnn:
         return Captioner(

@@ -14,17 +14,33 @@ from pathlib import Path
 import av
 import numpy as np
 from av.container import InputContainer
+from av.video.format import VideoFormat
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from captionrl.errors import UserError
 from captionrl.features.resize import Resize
-from captionrl.files import check_claim
+from captionrl.files import DENSEST, check_claim
 
 MAX_PIXELS = 2**27  # a 100-megapixel photograph, 400 MB as RGB; what claims to be larger is taken for a bomb
 MAX_FRAMES = 10_000  # sampled of a file: an hour at 3 a second; what claims more has a corrupt time stamp, or is a film
+MUCH_TOGETHER = 2**29  # bytes of the frames of a file, which resemble each other: fewer may be as dense as they like
+DENSEST_TOGETHER = 1000  # bytes of them in one that is stored
+MUCH_DECODED = 2**30  # bytes that a decoder may take for a small file
+REFERENCES = 16  # pictures that H.264 and HEVC may refer to, in memory at once
+MAX_SCANS = 100  # of a JPEG; encoders write a dozen
 STRIP = 256  # rows
+HEAD = 2**12  # bytes that tell what a file is
 STILLS = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF....WEBP|BM|II\*\0|MM\0\*", re.DOTALL)  # their first bytes
-HEIF = re.compile(rb"....ftyp(avif|avis|mif1|msf1|hei[cmsx]|hev[cmsx])", re.DOTALL)
+PICTURES = {  # brands of HEIF (ISO/IEC 23008-12) that films do not list
+    *(b"mif1", b"mif2", b"msf1", b"miaf", b"1pic", b"heic", b"heim", b"heis", b"heix", b"hevc", b"hevm", b"hevs"),
+    *(b"hevx", b"avci", b"avcs", b"avif", b"avis", b"jpeg", b"jpgs", b"j2ki", b"j2is", b"vvic", b"vvis"),
+}
+# FFmpeg's names of what it may open: no playlist, stream description or pattern of names, which lead to other files.
+CONTAINERS = (
+    "asf,av1,avi,dhav,dirac,dv,flv,gif,gxf,h261,h263,h264,hevc,ivf,kux,live_flv,m4v,matroska,mjpeg,mov,mpeg,mpegts,"
+    "mpegvideo,mxf,nsv,nut,nuv,obu,ogg,rm,vc1,vc1test,vvc,wtv,yuv4mpegpipe,"
+    "aac,ac3,aiff,amr,ape,caf,flac,mp3,wav"  # sound, to be named as such
+)
 JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF")
 JPEG_MARKER = re.compile(rb"\xff+([^\0\xff\xd0-\xd7])", re.DOTALL)  # neither stuffing nor a restart
@@ -37,6 +53,7 @@ UPRIGHT = {  # EXIF orientation -> how to turn the picture
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+CUT = "truncated: its end marker is missing"
 PNG_END = b"IEND\xaeB`\x82"
 
 
@@ -49,23 +66,44 @@ class MediaError(UserError):
 
 
 def is_still(path: Path, head: bytes) -> bool:
-    """Whether a file that begins with these 64 bytes is a picture for `read_still`.
+    """Whether a file that begins with these HEAD bytes is a picture for `read_still`.
 
     Raises MediaError for a picture of another kind: FFmpeg would take one tile of a HEIC for a film.
     """
     if head.startswith(JPEG_XL):
         raise MediaError(path, "a JPEG XL picture; convert it to JPEG")
-    if HEIF.match(head):
-        if b"avif" not in head:  # major brand, or one of the compatible ones
+    brands = _brands(head)
+    if brands & PICTURES:
+        if b"avif" not in brands:
             raise MediaError(path, "a HEIC picture; convert it to JPEG")
         return True
     return STILLS.match(head) is not None
 
 
+def _brands(head: bytes) -> set[bytes]:
+    """What an ISO file (MP4, HEIF) says that it is: major brand, compatible ones and a version."""
+    at, kind = 0, b"free"
+    while kind in (b"free", b"skip", b"wide"):
+        size, kind, start = int.from_bytes(head[at : at + 4], "big"), head[at + 4 : at + 8], at + 8
+        if size == 1:  # the size proper follows
+            size, start = int.from_bytes(head[start : start + 8], "big"), start + 8
+        if kind == b"ftyp":
+            return {head[place : place + 4] for place in range(start, min(at + size, len(head)), 4)}
+        at = max(at + size, start)
+    return set()
+
+
 def open_container(path: Path) -> InputContainer:
-    """A file for FFmpeg to decode. Raises MediaError where its header, which is small, asks for too much memory."""
-    try:
-        return av.open(f"file:{path}", metadata_errors="ignore")  # "12:30.gif" alone would be a protocol called 12
+    """A file for FFmpeg to decode.
+
+    Raises MediaError for what is none of CONTAINERS, and where a header, which is small, asks for too much memory.
+    """
+    options = {"format_whitelist": CONTAINERS}
+    try:  # "12:30.gif" alone would be a protocol called 12
+        return av.open(f"file:{path}", options=options, metadata_errors="ignore")
+    except av.ArgumentError:
+        what = "no video of a kind that is read (such as a playlist, a picture of another format, or a corrupt header)"
+        raise MediaError(path, f"{what}; convert it to MP4, or a picture to JPEG") from None
     except av.MemoryError:
         raise MediaError(path, "corrupt: its header claims more than fits in memory") from None
 
@@ -85,8 +123,10 @@ def read_still(path: Path, resize: Resize | None) -> np.ndarray:
     MAX_PIXELS, or of 12 or 32 bits a colour.
     """
     data = path.read_bytes()
-    if (data.startswith(b"\xff\xd8") and not _jpeg_ends(data)) or (data.startswith(b"\x89") and PNG_END not in data):
-        raise MediaError(path, "truncated: its end marker is missing")
+    if data.startswith(b"\xff\xd8"):
+        _check_jpeg(path, data)
+    elif data.startswith(b"\x89") and PNG_END not in data:
+        raise MediaError(path, CUT)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             check_size(path, *image.size)
@@ -105,14 +145,20 @@ def read_still(path: Path, resize: Resize | None) -> np.ndarray:
         raise MediaError(path, f"no picture that can be read ({reason})") from None
 
 
-def _jpeg_ends(data: bytes) -> bool:
-    """Whether its end marker comes: Pillow takes zeros for pixels. Telephones append a film or a preview to it."""
-    at = 2
+def _check_jpeg(path: Path, data: bytes) -> None:
+    """Raises MediaError for more than MAX_SCANS, and where no end marker comes: Pillow takes zeros for pixels.
+
+    Telephones append a film or a preview to it.
+    """
+    at, scans = 2, 0
     while found := JPEG_MARKER.search(data, at):
         if found[1] == b"\xd9":
-            return True
+            return
+        scans += found[1] == b"\xda"
+        if scans > MAX_SCANS:
+            raise MediaError(path, f"more than {MAX_SCANS} scans, each of the whole picture; save it anew")
         at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
-    return False
+    raise MediaError(path, CUT)
 
 
 def check_size(path: Path, width: int, height: int) -> None:
@@ -123,6 +169,23 @@ def check_size(path: Path, width: int, height: int) -> None:
         check_claim(3 * width * height, path.stat().st_size)
     except ValueError as error:
         raise MediaError(path, f"{width} x {height} pixels: {error}; scale it down") from None
+
+
+def check_decoder(path: Path, width: int, height: int, pixels: VideoFormat) -> None:
+    """Raises MediaError where pictures that are kept for reference take too much memory for a small file."""
+    size = width * height * pixels.padded_bits_per_pixel // 8 * REFERENCES
+    stored = path.stat().st_size
+    if size > MUCH_DECODED and size > DENSEST * stored:
+        what = f"{width} x {height} pixels of {pixels.name}: to decode them may take {size:,} bytes, in {stored:,}"
+        raise MediaError(path, f"{what}; scale it down")
+
+
+def check_together(path: Path, frames: int, width: int, height: int, *, kept: bool = True) -> None:
+    """Raises MediaError for frames that together are too many bytes in a small file; where none is kept, twice that."""
+    size = 3 * frames * width * height
+    if size > MUCH_TOGETHER * (1 if kept else 2) and size > DENSEST_TOGETHER * path.stat().st_size:
+        what = f"{frames} frames of {width} x {height} pixels: {size:,} bytes, in {path.stat().st_size:,}"
+        raise MediaError(path, f"{what}; cut it into shorter ones")
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
@@ -183,14 +246,16 @@ def sample_gif(path: Path, fps: float, resize: Resize | None) -> Iterator[tuple[
 def gif_delays(path: Path) -> list[int]:
     """For how many hundredths of a second each frame of a GIF is on show; 10 where it says 0 or 1, as in all browsers.
 
-    Raises MediaError where the file is no chain of blocks up to its end marker, or claims more than MAX_PIXELS.
+    Raises MediaError where the file is no chain of blocks up to its end marker, or claims more than MAX_PIXELS
+    or too many of them together.
     """
     data = path.read_bytes()
     delays: list[int] = []
     delay = 0
     try:
         at = 13 + _palette(data[10])
-        check_size(path, *(int.from_bytes(data[side : side + 2], "little") for side in (6, 8)))
+        size = struct.unpack("<HH", data[6:10])
+        check_size(path, *size)
         while data[at] != 0x3B:
             if data[at] == 0x21:  # an extension; 0xF9 is the one that holds the next frame's delay
                 if data[at + 1] == 0xF9:
@@ -206,9 +271,10 @@ def gif_delays(path: Path) -> list[int]:
                 at += 1 + data[at]
             at += 1
     except IndexError:
-        raise MediaError(path, "truncated: its end marker is missing") from None
+        raise MediaError(path, CUT) from None
     if not delays:
         raise MediaError(path, "no frame in it")
+    check_together(path, len(delays), *size, kept=False)
     return delays
 
 

@@ -13,9 +13,12 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from PIL import Image
 
 from captionrl.features.image import (
+    HEAD,
     MediaError,
+    check_decoder,
     check_length,
     check_size,
+    check_together,
     is_still,
     open_container,
     read_still,
@@ -49,7 +52,7 @@ def sample_frames(
         if path.is_fifo():
             raise MediaError(path, "a named pipe, which would be waited for; give a file")
         with open(path, "rb") as file:
-            head = file.read(64)
+            head = file.read(HEAD)
         if not head:
             raise MediaError(path, "the file is empty")
         if is_still(path, head):
@@ -76,13 +79,20 @@ def read_clip(path: Path | str, fps: float, resize: Resize | None) -> tuple[np.n
 
     A frame that stands for long is there once. Raises MediaError, as `sample_frames` does.
     """
-    frames: list[np.ndarray] = []
-    shown = []
+    pixels = bytearray()  # grows in place: a list of frames and the array of them would be all of it twice
+    shown: list[int] = []
+    last = None
+    shape: tuple[int, ...] = ()
+    number = 0
     for _, image in sample_frames(path, fps, resize):
-        if not frames or image is not frames[-1]:
-            frames.append(image)
-        shown.append(len(frames) - 1)
-    return np.stack(frames), np.array(shown)
+        if image is not last:
+            if number and image.shape != shape:
+                raise MediaError(path, "its pictures change their size, and this backbone needs one; convert it")
+            last, shape, number = image, image.shape, number + 1
+            check_together(Path(path), number, shape[1], shape[0])
+            pixels += image.tobytes()
+        shown.append(number - 1)
+    return np.frombuffer(pixels, np.uint8).reshape(number, *shape), np.array(shown)
 
 
 def _sample(
@@ -141,8 +151,9 @@ def _sample(
 
 
 def _video(path: Path, container: InputContainer) -> av.VideoStream:
-    """The video stream to show; a cover is none."""
-    videos = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    """The video stream to show; a cover is none, nor a tile of a picture."""
+    others = Disposition.attached_pic | Disposition.dependent
+    videos = [stream for stream in container.streams.video if not stream.disposition & others]
     if not videos:
         raise MediaError(path, "no video stream")
     best = container.streams.best("video")
@@ -150,8 +161,11 @@ def _video(path: Path, container: InputContainer) -> av.VideoStream:
     assert isinstance(stream, av.VideoStream)
     if stream.codec_context is None:
         raise MediaError(path, NO_DECODER)
-    if stream.codec_context.width:
-        check_size(path, stream.codec_context.width, stream.codec_context.height)
+    context = stream.codec_context
+    if context.width:
+        check_size(path, context.width, context.height)
+        if context.format:
+            check_decoder(path, context.width, context.height, context.format)
     return stream
 
 

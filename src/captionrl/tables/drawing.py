@@ -16,6 +16,7 @@ from matplotlib.font_manager import FontProperties
 from PIL import Image, ImageFilter
 
 from captionrl.evaluation.describe import Description
+from captionrl.features.resize import Resize
 from captionrl.features.video import sample_frames
 from captionrl.files import atomic
 
@@ -33,6 +34,7 @@ UPSAMPLED = 16  # pixels of a cell's side before a map of attention is smoothed
 HANGING = frozenset("|.,;:!?")  # no line begins with one
 
 Piece = tuple[str, str]  # a word and its colour
+DRAWN = Resize(1024, native=True)  # more pixels than any figure has for a frame
 Frames = dict[int, np.ndarray]  # RGB [H, W, 3] by number: frame k is on show at k / fps seconds
 
 
@@ -141,8 +143,8 @@ def colour_of(segment: int) -> str:
 
 
 def read_frames(media: Path, fps: float, wanted: Sequence[int]) -> Frames:
-    """The frames of a media file that are numbered in `wanted`. Raises MediaError."""
-    return {k: image for k, (_, image) in enumerate(sample_frames(media, fps)) if k in wanted}
+    """The frames of a media file that are numbered in `wanted`, no larger than `DRAWN`. Raises MediaError."""
+    return {k: image for k, (_, image) in enumerate(sample_frames(media, fps, DRAWN)) if k in wanted}
 
 
 def film_strip(

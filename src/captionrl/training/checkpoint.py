@@ -41,7 +41,7 @@ class Metadata:
     words: list[str]
     backbone: str
     backbone_sha256: str
-    fps: NotNegative
+    fps: NotNegative  # 0: imported features' that nobody knows, or stills'
     updates: int
     best_update: int
     val_score: float  # CIDEr-D of greedy captions; a boundary critic's F1
