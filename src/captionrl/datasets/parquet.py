@@ -19,7 +19,7 @@ def read_table(path: Path, schema: pa.Schema, fix: str) -> pa.Table:
         file = pq.ParquetFile(pa.BufferReader(data))
         check_claim(8 * file.metadata.num_rows * len(schema), len(data))  # a repeated value takes no room
         _check_pages(file.metadata, len(data))
-        parts, size = [file.schema_arrow.empty_table().select(schema.names).cast(schema)], 0
+        parts, size = [pa.Table.from_batches([], file.schema_arrow).select(schema.names).cast(schema)], 0
         for batch in file.iter_batches(ROWS, columns=schema.names):
             parts.append(pa.Table.from_batches([batch]).select(schema.names).cast(schema))
             size += parts[-1].nbytes

@@ -18,6 +18,7 @@ from captionrl.errors import UserError
 from captionrl.files import SURROGATE, UNREADABLE, decode_utf8, read_bytes, strict_csv, unique_keys
 
 IDS = ("image_id", "id", "item")  # columns of a csv file, keys of a list in json: the first one there counts
+LONGEST = 1000  # words of a caption: ROUGE-L's memory and METEOR's time grow with their square
 FORMS = '{"annotations": [...]}, [{"image_id": ..., "caption": ...}], {id: caption} or {id: [captions]}'
 
 
@@ -49,11 +50,26 @@ def read_ids(path: Path | str) -> list[str]:
     return ids
 
 
+def check_text(text: str, place: str) -> None:
+    """Raise UserError for what UTF-8 cannot write."""
+    if SURROGATE.search(text):
+        raise UserError(f"{place}: half a character (a surrogate); correct it")
+
+
+def check_length(words: int, place: str) -> None:
+    """Raise UserError for more words than a caption has."""
+    if words > LONGEST:
+        what = f"a caption of {words:,} words; no caption has more than {LONGEST:,}"
+        raise UserError(f"{place}: {what}: shorten it")
+
+
 def _captions(path: Path | str) -> Iterator[tuple[str, str, str | None]]:
     """(place, id, caption) of each caption, None for an image without one."""
     for place, id, caption in _listed(path):
-        if SURROGATE.search(id + (caption or "")):
-            raise UserError(f"{path}: {place}: half a character (a surrogate); correct it")
+        check_text(id, f"{path}: {place}")
+        if caption:
+            check_text(caption, f"{path}: {place}")
+            check_length(len(caption.split()), f"{path}: {place}")
         yield place, id, caption
 
 

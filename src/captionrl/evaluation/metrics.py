@@ -11,6 +11,7 @@ import captionrl
 from captionrl.datasets.corpus import split_hash
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import METRICS, Array, aggregate
+from captionrl.evaluation.captions import check_length, check_text
 from captionrl.evaluation.meteor import meteor_statistics
 from captionrl.evaluation.results import Result
 from captionrl.evaluation.spice import spice_statistics
@@ -91,8 +92,15 @@ def tokenize_systems(
         check_items(references, system)
     ids = sorted(references)
     sources = [references, *systems]
+    owners = [id for source in sources for id in ids for _ in source[id]]
     captions = [text for source in sources for id in ids for text in source[id]]
-    tokens = iter(strip_punctuation(caption) for caption in tokenize(captions))
+    for id, text in zip(owners, captions, strict=True):
+        check_text(id + text, f"item {id!r}")
+        check_length(len(text.split()), f"item {id!r}")
+    found = [strip_punctuation(caption) for caption in tokenize(captions)]
+    for id, words in zip(owners, found, strict=True):  # a text has more than it has spaces
+        check_length(len(words), f"item {id!r}")
+    tokens = iter(found)
     first, *others = [[[next(tokens) for _ in source[id]] for id in ids] for source in sources]
     if not any(any(item) for item in first):
         raise UserError("references: no caption holds a word, so there is nothing to compare with; check what was read")
