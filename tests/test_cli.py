@@ -593,8 +593,8 @@ def test_state_prune_by_size_deletes_the_oldest(command_line, states):
 
 
 def test_a_title_is_printed_whatever_it_holds(command_line, tmp_path):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a/identity.json").write_text(r'{"title": "half \ud800"}')
+    (tmp_path / "0123456789abcdef").mkdir()
+    (tmp_path / "0123456789abcdef/identity.json").write_text(r'{"title": "half \ud800"}')
     status, out, _ = command_line("state", "list", "--state", tmp_path)
     assert (status, out.splitlines()[0][-11:]) == (0, r"half \ud800")
 
