@@ -144,7 +144,7 @@ def test_every_command_has_a_version_of_its_own():
     [
         ("train", "paper, run, phase = args.phase\n", "paper, run, phase = args.phase[:]\n", {"train"}),
         ("extraction", 'args.state / "features"', 'args.state / "media"', {"features", "features-join", "frames"}),
-        ("train", "type=arguments.seed, required=True", "type=arguments.seed, default=1", set()),  # options do not count
+        ("train", "arguments.seed, required=True", "arguments.seed, default=1", set()),  # options do not count
         ("arguments", '"default": 5', '"default": 6', set()),  # nor do shared ones
     ],
 )
