@@ -11,6 +11,7 @@ import re
 import signal
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from importlib import import_module
 from itertools import takewhile
@@ -165,7 +166,8 @@ def prepare_streams() -> None:
         if stream is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for the process's life
         elif isinstance(stream, io.TextIOWrapper) and mode == "w":
-            stream.reconfigure(errors="backslashreplace")
+            with suppress(OSError):  # where a pipe has taken the place of a file, which it began as
+                stream.reconfigure(errors="backslashreplace")
 
 
 def main() -> None:
