@@ -145,7 +145,7 @@ def test_long_scoring_says_how_far_it_is_and_short_scoring_nothing(monkeypatch, 
 def test_captions_beyond_reason_are_refused_before_they_are_scored():
     long = "a " * 1001
     for reference, hypothesis in ((long, "a"), ("a", long), ("a", "$1" * 1001)):
-        with pytest.raises(UserError, match=r"^item 'x': a caption of [\d,]+ words; no caption has more than 1,000"):
+        with pytest.raises(UserError, match=r"^item 'x': a caption of [\d,]+ words, of at most 1,000; shorten it"):
             evaluate({"x": [reference]}, {"x": hypothesis})
     with pytest.raises(UserError, match=r"^item '\\ud800': half a character"):
         evaluate({"\ud800": ["a"]}, {"\ud800": "a"})

@@ -17,13 +17,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     arguments.paths(parser, captions="a prepared corpus", features="its feature store")
     what = "write {item: [captions]}: random samples, or all captions of the beam"
     parser.add_argument("--set", choices=("sample", "beam-set"), help=what)
-    parser.add_argument(
-        "--size",
-        type=arguments.captions,
-        default=5,
-        metavar="N",
-        help="--set: captions per item",
-    )
+    parser.add_argument("--size", type=arguments.captions, default=5, metavar="N", help="--set: captions per item")
     arguments.shared(parser, "split", "beam", "length-normalised", "device")
     what = "Stack-Cap: the decoder stage that writes the captions, 0 for the coarse one; without it the last one"
     parser.add_argument("--stage", type=arguments.whole(0, 100), metavar="N", help=what)

@@ -59,8 +59,7 @@ def check_text(text: str, place: str) -> None:
 def check_length(words: int, place: str) -> None:
     """Raise UserError for more words than a caption has."""
     if words > LONGEST:
-        what = f"a caption of {words:,} words; no caption has more than {LONGEST:,}"
-        raise UserError(f"{place}: {what}: shorten it")
+        raise UserError(f"{place}: a caption of {words:,} words, of at most {LONGEST:,}; shorten it")
 
 
 def _captions(path: Path | str) -> Iterator[tuple[str, str, str | None]]:
