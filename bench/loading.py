@@ -31,7 +31,9 @@ def measure(least: float, scale: str) -> list[Row]:
     items, frames, width = (10_000, 50, 2048) if scale == "paper" else (256, 5, 32)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "store.h5"
-        write_store(path, arrays(items, frames, width), dict.fromkeys(ATTRIBUTES, "simulated") | {"dim": width})
+        write_store(
+            path, arrays(items, frames, width), dict.fromkeys(ATTRIBUTES, "simulated") | {"fps": 3.0, "dim": width}
+        )
         clips = FeatureBatches(FeatureStore(path), frames, DEVICE)
         rates: list[float] = []
         memory: list[int] = []
