@@ -19,7 +19,7 @@ endif
 setup: $(VENV)/.ready
 
 # Everything is pinned in requirements.lock. On Linux without a GPU, the CPU build of torch saves gigabytes:
-# see the README.
+# see docs/data.md.
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "captionrl needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)

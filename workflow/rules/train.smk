@@ -22,7 +22,7 @@ rule train:
     threads: 1 if SMALL else 8
     resources:
         gpu=1,
-        # Charades' annotation as features, 1.5 GB on disk: a training peaks at 2.5 GB.
+        # Charades' annotation as features, 1.5 GB on disk: a training peaks at 1.6 GB.
         mem_mb=4000 if LAPTOP else 2000 if SMALL else 32000,
         runtime=4 * 60 if LAPTOP else 30 if SMALL else 24 * 60,
     params:
