@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from tiny import World, tiny_world
 
 from captionrl.config.backbones import BACKBONES, RANDOM, Download
@@ -19,6 +20,7 @@ from captionrl.features.backbones import MiniResNet, load_backbone, save_mini
 from captionrl.features.extract import extract
 from captionrl.features.weights import find_weights
 from captionrl.files import sha256
+from captionrl.text.vocabulary import EOS
 
 BEAM = 3
 
@@ -71,14 +73,14 @@ def run(command_line, weights):
 def predicted(media, weights, tmp_path):
     """What the pipeline predicts for those clips with a checkpoint."""
 
-    def predicted(checkpoint: Path) -> dict[str, str]:
+    def predicted(checkpoint: Path, **how: bool) -> dict[str, str]:
         items = [Item(id, split, None) for id, split in zip(media, SPLITS, strict=True)]
         prepare(Corpus("clips", items, {id: ["a clip"] for id in media}, "made up"), tmp_path / "captions", min_count=1)
         store, out, found = tmp_path / "store.h5", tmp_path / "predicted.json", {}
         files = {"out": store, "manifest": store.with_suffix(".json"), "state": tmp_path / "state"}
         extract(list(media.items()), load_backbone("mini", weights), **files, code_version="v", workers=1)
         for split in SPLITS:
-            predict(checkpoint, tmp_path / "captions", store, out, split=split, beam=BEAM, device="cpu")
+            predict(checkpoint, tmp_path / "captions", store, out, split=split, beam=BEAM, device="cpu", **how)
             found |= json.loads(out.read_text())
         return found
 
@@ -91,6 +93,18 @@ def test_captions_are_those_of_the_pipeline(run, media, checkpoint, predicted, m
     status, out, err = run(path, *media.values(), "--json")
     assert (status, err) == (0, "")
     assert {Path(found["file"]).stem: found["caption"] for found in json.loads(out)} == predicted(path)
+
+
+def test_a_beam_ranked_by_words_is_that_of_the_pipeline(run, media, checkpoint, predicted):
+    path = checkpoint()
+    tensors = load_file(path)
+    tensors["head.3.bias"][EOS] += 2  # some short captions
+    with safe_open(path, "pt") as file:
+        save_file(tensors, path, file.metadata())
+    status, out, err = run(path, *media.values(), "--json", "--length-normalised")
+    assert (status, err) == (0, "")
+    found = {Path(found["file"]).stem: found["caption"] for found in json.loads(out)}
+    assert found == predicted(path, length_normalised=True) != predicted(path)
 
 
 def test_a_line_a_file(run, media, checkpoint):

@@ -389,6 +389,12 @@ GREEDY = {key: JOINT[key] for key in ("epochs", "optimiser", "learning_rate", "e
         (("runs", "rl-baseline", "from"), "boundary-critic", "runs.rl-baseline.from: boundary-critic is another model"),
         (("runs", "boundary-critic", "from"), "hrl-16", "runs.boundary-critic.from: hrl-16 is another model"),
         (("runs", "s2vt", "phases"), ["hrl"], "runs.s2vt.phases: hrl cannot train s2vt, only hrl"),
+        (("runs", "s2vt", "phases"), ["xe", "rl", "xe"], "runs.s2vt.phases: xe stands there twice; give its second"),
+        (
+            ("runs", "hrl-16", "sizes"),
+            {"goal": 0},
+            "runs.hrl-16: its sizes have goal: 0, so hrl has nothing to teach the manager; set manager_updates: 0",
+        ),
         (
             ("runs", "hrl-16", "phases"),
             ["boundary-critic"],
@@ -465,11 +471,11 @@ GREEDY = {key: JOINT[key] for key in ("epochs", "optimiser", "learning_rate", "e
         (("phases", "hrl", "reward"), {}, "phases.hrl.reward: all weights are 0; give one that is not"),
         (("phases", "hrl", "reward"), "CLIPScore", "phases.hrl: clip_weights: CLIPScore, and no other reward, needs"),
         (("phases", "hrl", "clip_weights"), "a.pt", "phases.hrl: clip_weights: CLIPScore, and no other reward, needs"),
-        (("phases", "rl", "reward"), "embedding", "runs.hrl-16-flat: its reward has an embedding that is not"),
+        (("phases", "rl", "reward"), "embedding", "runs.hrl-16-flat: the reward of rl has an embedding that is not"),
         (
             ("corpora", "msrvtt", "phases"),
             {"rl": {"reward": {"CIDEr-D": 1, "embedding": 1}}},
-            "runs.hrl-16-flat: its reward has an embedding that is not trained; start from a run with a phase",
+            "runs.hrl-16-flat: the reward of rl has an embedding that is not trained; let a phase of objective",
         ),
         (("phases", "hrl", "entropy"), 0.1, "phases.hrl.entropy: unknown key; take it out"),
         (

@@ -73,12 +73,14 @@ def untrained(world, path, **changes):
     return path
 
 
-@pytest.fixture(scope="module", params=["untrained", "trained", "of shorter captions"])
+@pytest.fixture(scope="module", params=["untrained", "trained", "of shorter captions", "that leaves captions open"])
 def checkpoint(request, world):
     path = world.root / f"{request.param}.safetensors"
     if request.param == "trained":
         return world.train("boundary-critic", "boundary-critic", path, features=None)
     most = {"settings": {"max_frames": 5, "max_words": 4, "min_count": 1}} if "shorter" in request.param else {}
+    if "open" in request.param:
+        most = {"sizes": world.metadata(model="boundary-critic").sizes | {"close_caption": False}}
     return untrained(world, path, **most)
 
 
@@ -102,11 +104,12 @@ def test_scores_are_those_of_a_plain_loop(world, checkpoint, segments, split):
 
     def read(part):
         """[(item, tokens, marks)] of a split, cut to what a captioner of this length may write."""
-        return [
+        read = [
             (item.id, vocabulary.encode(tokens)[:most], marks[:most])
             for item in captions.items[part]
             for tokens, marks in zip(captions.tokens[item.id], truth[item.id], strict=True)
         ]
+        return read if critic.close_caption else [(id, words, [*marks[:-1], False]) for id, words, marks in read]
 
     enders, others = (last_word_rule((tokens, marks) for _, tokens, marks in read(part)) for part in ("train", split))
     assert enders != others

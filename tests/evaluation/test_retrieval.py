@@ -111,7 +111,11 @@ def found_one_by_one(world, checkpoint, items):
     policy, metadata = load_checkpoint(checkpoint)
     captions, vocabulary, store = world.load()
     clips = FeatureBatches(store, metadata.settings["max_frames"], torch.device("cpu"))
-    texts = [(item, [*vocabulary.encode(words)[:4], EOS]) for item in items for words in captions.tokens[item]]
+    texts = [
+        (item, [*vocabulary.encode(words), EOS][: 5 if len(words) < 5 else 4])
+        for item in items
+        for words in captions.tokens[item]
+    ]
     with torch.inference_mode():
         cosine = {
             (item, number): policy.similarity(clips.batch([item]), torch.tensor([text])).item()

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from toy import batch, gradients, rollout_of, toy_clips
+from toy import batch, gradients, rollout_of, toy_clips, toy_policy
 
 from captionrl.objectives.reinforce import policy_gradient_loss
 from captionrl.objectives.xe import xe_loss
@@ -37,6 +37,15 @@ def test_losses_are_within_three_hundredths_and_gradients_point_the_same_way(pol
     torch.testing.assert_close(rough_loss, loss, rtol=3e-2, atol=0)
     assert torch.cosine_similarity(gradient, rough_gradient, 0) > 0.99
     assert not torch.equal(gradient, rough_gradient)
+
+
+def test_the_embedding_and_the_value_network_read_captions_where_a_cpu_has_no_lstm_in_bfloat16():
+    policy = toy_policy("actor-critic").float()
+    exact = policy.similarity(batch(CLIPS), CAPTIONS), policy.value(batch(CLIPS), CAPTIONS)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = policy.similarity(batch(CLIPS), CAPTIONS), policy.value(batch(CLIPS), CAPTIONS)
+    for found, expected in zip(rough, exact, strict=True):
+        torch.testing.assert_close(found.float(), expected, rtol=0.05, atol=0.05)
 
 
 def test_a_phase_is_trained_in_it_and_takes_no_other_precisions_state(world, tmp_path):

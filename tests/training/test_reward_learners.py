@@ -1,6 +1,7 @@
 """What all reinforcing learners share: dropout in rollouts, the greedy training reward, baselines that learn first."""
 
 import sys
+from contextlib import suppress
 from unittest import mock
 
 import pytest
@@ -111,6 +112,9 @@ class TestDropout:
             assert_close(output(), expected)
             assert all(part.training for part in module.modules() if isinstance(part, nn.LSTM))
         assert all(part.training for part in module.modules())
+        assert not torch.allclose(output(), expected)
+        with suppress(KeyError), without_dropout(module):
+            raise KeyError
         assert not torch.allclose(output(), expected)
 
 

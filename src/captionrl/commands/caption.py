@@ -16,7 +16,7 @@ EXAMPLE = (
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="of a run")
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="a video, GIF or image")
-    arguments.shared(parser, "beam", "json", "device")
+    arguments.shared(parser, "beam", "length-normalised", "json", "device")
     parser.add_argument(
         "--figure", type=Path, metavar="DIR", help="draw caption and attention of FILE as DIR/STEM.caption.png"
     )
@@ -34,7 +34,7 @@ def run(args: Namespace) -> None:
     report, failed = [], False
     for file in args.files:
         try:
-            found, frames = captioner.caption(file, args.beam)
+            found, frames = captioner.caption(file, args.beam, length_normalised=args.length_normalised)
         except MediaError as error:
             print(f"captionrl caption: {error}", file=sys.stderr)
             failed = True

@@ -44,6 +44,7 @@ class Params(Strict):
 
 
 def load_params(path: Path | str = "params.yaml") -> Params:
+    """The settings of params.yaml. Raises UserError for a file that is not there or not YAML, a wrong key or value."""
     return _validate(Params, read_yaml(path), str(path))
 
 

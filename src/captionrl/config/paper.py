@@ -28,12 +28,13 @@ from captionrl.config.phases import (
     BoundaryPhase,
     EmbeddingPhase,
     EndToEndPhase,
+    HRLPhase,
     Phase,
     RewardPhase,
     XEPhase,
 )
 from captionrl.config.rewards import REWARDS
-from captionrl.config.sizes import Sizes, StackCapSizes
+from captionrl.config.sizes import HRLSizes, Sizes, StackCapSizes
 from captionrl.config.systems import GREEDY, LOOKAHEAD, RERANKED, SETS, decoded_as, split_system
 from captionrl.config.tables import Leaderboard, Table
 from captionrl.dotted import is_dotted
@@ -61,6 +62,10 @@ class Run(Strict):
             raise ValueError(f"{place}.model: {error}") from None
         for phase in self.phases:
             known(phase, paper.phases, f"{place}.phases", "phase")
+            if self.phases.count(phase) > 1:
+                raise ValueError(
+                    f"{place}.phases: {phase} stands there twice; give its second training a name of its own"
+                )
             objective = paper.phases[phase].objective
             if not objective_spec(objective).trains(model):
                 models = ", ".join(trained_by(objective))
@@ -87,9 +92,9 @@ class Run(Strict):
             seen.add(run.start)
             run = paper.runs[run.start]
         for phase, corpus in product(self.phases, paper.corpora):
-            if "embedding" in paper.rewards_of(phase, corpus) and not paper.has_phase(name, EmbeddingPhase):
-                what = "start from a run with a phase of objective embedding"
-                raise ValueError(f"runs.{name}: its reward has an embedding that is not trained; {what}")
+            if "embedding" in paper.rewards_of(phase, corpus) and not paper.has_phase(name, EmbeddingPhase, phase):
+                what = "let a phase of objective embedding come before it"
+                raise ValueError(f"runs.{name}: the reward of {phase} has an embedding that is not trained; {what}")
 
 
 class Paper(Strict):
@@ -140,12 +145,23 @@ class Paper(Strict):
         for name, run in self.runs.items():
             for corpus, settings in self.corpora.items():
                 try:
-                    self.sizes_of(name, corpus)
+                    self._check_goals(name, corpus)
                 except ValidationError as error:
                     wrong = error.errors()[0]["loc"][:1]
                     laid = {f"runs.{name}.sizes": run.sizes, f"corpora.{corpus}.sizes": settings.sizes}
                     place = next((place for place, given in laid.items() if given.keys() & set(wrong)), "sizes")
                     raise ValueError(complaint(error, self.model_of(name).sizes, place)) from None
+
+    def _check_goals(self, name: str, corpus: str) -> None:
+        """Whether a manager that learns sets goals. Raises a ValueError, or a ValidationError of sizes."""
+        sizes = self.sizes_of(name, corpus)
+        if not isinstance(sizes, HRLSizes) or sizes.goal > 0:
+            return
+        for phase in self.runs[name].phases:
+            mine = self.phase_of(phase, corpus)
+            if isinstance(mine, HRLPhase) and mine.manager_updates > 0:
+                what = f"sizes have goal: 0, so {phase} has nothing to teach the manager"
+                raise ValueError(f"runs.{name}: its {what}; set manager_updates: 0 in that phase, or a goal")
 
     def _check_reward_model(self) -> None:
         if self.reward_model is None:
@@ -271,18 +287,18 @@ class Paper(Strict):
         """Every (run, phase) that trained a run's model to write captions, the first one first."""
         return [at for at in self.ancestry(run) if objective_spec(self.phases[at[1]].objective).captions]
 
-    def ancestry(self, run: str) -> list[tuple[str, str]]:
-        """Every (run, phase) whose weights are in those of a run, its own last phase the last one."""
+    def ancestry(self, run: str, phase: str | None = None) -> list[tuple[str, str]]:
+        """Every (run, phase) whose weights are in those of a run's phase, by default its last; that one comes last."""
         phases: list[tuple[str, str]] = []
-        at: tuple[str, str] | None = (run, self.runs[run].phases[-1])
+        at: tuple[str, str] | None = (run, phase or self.runs[run].phases[-1])
         while at is not None:
             phases.insert(0, at)
             at = self.start_of(*at)
         return phases
 
-    def has_phase(self, run: str, kind: type[Phase]) -> bool:
-        """Whether a phase of this kind is among those of a run or of what it starts from."""
-        return any(isinstance(self.phases[phase], kind) for _, phase in self.ancestry(run))
+    def has_phase(self, run: str, kind: type[Phase], until: str | None = None) -> bool:
+        """Whether a phase of this kind is among those of a run, up to `until`, or of what it starts from."""
+        return any(isinstance(self.phases[phase], kind) for _, phase in self.ancestry(run, until))
 
     def start_of(self, run: str, phase: str) -> tuple[str, str] | None:
         """(run, phase) whose checkpoint `phase` of `run` starts from; None: from nothing."""

@@ -17,7 +17,12 @@ class ScheduledSampling(Strict):
     initial: Share = 0  # before it grows
     start: NotNegative = 0  # epoch from which it grows
     per_epoch: Share = 0
-    max_probability: Share = 0
+    max_probability: Share = 1
+
+    @property
+    def draws(self) -> bool:
+        """Whether the probability is ever above 0."""
+        return self.max_probability > 0 and (self.initial > 0 or self.per_epoch > 0)
 
 
 class Step(Strict):
@@ -68,7 +73,7 @@ class XEPhase(Phase):
 
     @model_validator(mode="after")
     def _check_boundaries(self) -> "XEPhase":
-        if self.boundaries == "truth" and self.scheduled_sampling.max_probability > 0:
+        if self.boundaries == "truth" and self.scheduled_sampling.draws:
             raise ValueError(
                 "boundaries: truth is of the training caption's words; set scheduled_sampling.max_probability to 0"
             )

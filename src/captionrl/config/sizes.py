@@ -23,7 +23,7 @@ class DecoderSizes(Sizes):
     decoder: PositiveInt  # LSTM; HRL: the worker's
     embedding: PositiveInt  # words
     dropout: Dropout
-    init: Positive  # every parameter starts uniform in [-init, init]
+    init: Positive  # a captioner's parameters start uniform in [-init, init], biases of NIC's forget gates at 1
 
 
 class AttendingSizes(DecoderSizes):

@@ -1,5 +1,7 @@
 """The distribution that captions are decoded from, and draws from it."""
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -11,9 +13,14 @@ def log_probabilities(logits: Tensor) -> Tensor:
 
     <pad>, <s> and <unk> are never written, so their mass goes to the other words.
     """
-    never = torch.tensor([PAD, BOS, UNK], device=logits.device)
     exact = torch.promote_types(logits.dtype, torch.float32)  # of halves, too
-    return logits.index_fill(-1, never, -torch.inf).log_softmax(-1, dtype=exact)
+    return logits.index_fill(-1, _never_written(logits.device), -torch.inf).log_softmax(-1, dtype=exact)
+
+
+@cache
+def _never_written(device: torch.device) -> Tensor:
+    with torch.inference_mode(False):  # gradients need it, too, whoever asks first
+        return torch.tensor([PAD, BOS, UNK], device=device)
 
 
 def draw(log_p: Tensor) -> Tensor:

@@ -1,11 +1,11 @@
 """Two-level 95 % intervals and p-values: what other test items, and other trainings, would have given.
 
 Items are resampled with replacement, the same ones for all seeds and systems (paired bootstrap, Koehn 2004). Seeds are
-too few to be resampled: three values drawn from three vary by a third too little and know no tail. So each resample of
-the items is shifted by s / sqrt(K) * t instead, where s is the standard deviation of the K seeds' scores and t is drawn
-from Student's distribution with K - 1 degrees of freedom. With equal items this is the t interval of the seeds' mean,
-with equal seeds the percentile bootstrap over items. A single seed tells nothing of other trainings: the interval is
-then over items alone.
+too few to be resampled: three values drawn from three vary by a third too little, and never beyond the three. So each
+resample of the items is shifted by s / sqrt(K) * t instead, where s is the standard deviation of the K seeds' scores
+and t is drawn from Student's distribution with K - 1 degrees of freedom. With equal items this is the t interval of the
+seeds' mean, with equal seeds the percentile bootstrap over items. A single seed tells nothing of other trainings: the
+interval is then over items alone.
 
 Seed k of one system is paired with seed k of another, from whose weights it may have started.
 """

@@ -1,7 +1,7 @@
 """F1 of HRL's boundary critic, against the best rule that sees the last word alone."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ def score_boundaries(checkpoint: Path, captions: Path, segments: Path, split: st
         boundaries=load_segments(segments, corpus.tokens),
     )
     train, held = (CaptionPairs(data, part, BATCH, seed=0) for part in ("train", split))
-    enders = last_word_rule(zip(train.tokens, train.ends, strict=True))
+    enders = last_word_rule(_marked(critic, train))
     by_item: dict[str, Array] = {item.id: np.zeros((2, 3)) for item in corpus.items[split]}
     rule = torch.zeros(len(metadata.words), dtype=torch.bool)
     rule[list(enders)] = True
@@ -65,6 +65,13 @@ def score_boundaries(checkpoint: Path, captions: Path, segments: Path, split: st
         }  # fmt: skip
     report["p"] = paired(F1, [statistics[:, 0]], [statistics[:, 1]], SAMPLES)
     return report
+
+
+def _marked(critic: BoundaryCritic, pairs: CaptionPairs) -> Iterator[tuple[list[int], list[bool]]]:
+    """Every caption's words, and which of them end a segment by what the critic is to say."""
+    for index in range(len(pairs)):
+        _, tokens = pairs.batch(0, index)
+        yield from zip(tokens.tolist(), critic.truth(pairs.boundaries(0, index), tokens).tolist(), strict=True)
 
 
 def last_word_rule(captions: Iterable[tuple[list[int], list[bool]]]) -> set[int]:

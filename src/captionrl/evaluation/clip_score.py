@@ -19,7 +19,7 @@ import captionrl
 from captionrl.datasets.corpus import split_hash
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import Array, aggregate
-from captionrl.evaluation.results import Result
+from captionrl.evaluation.results import Result, reference_count
 from captionrl.features.backbones import Backbone, load_backbone
 from captionrl.features.backbones import normalise as normalise_pixels
 from captionrl.features.image import read_still
@@ -99,13 +99,12 @@ def evaluate_clip(
 
 def _result(metric: str, scores: Array, ids: list[str], counts: list[int], clip: Clip) -> Result:
     rows = np.column_stack([scores, np.ones(len(scores))])
-    fewest, most = min(counts), max(counts)
     fields = [
         metric,
         f"model:open_clip:{clip.model}",
         f"weights:{clip.image_tower.weights_sha256[:8]}",
         f"prefix:{PREFIX.strip()}",
-        *([f"refs:{most}" if fewest == most else f"refs:{fewest}-{most}"] if metric == "RefCLIPScore" else []),
+        *([reference_count(counts)] if metric == "RefCLIPScore" else []),
         f"items:{len(ids)}",
         f"split:{split_hash(ids)[:8]}",
         f"version:{captionrl.__version__}",

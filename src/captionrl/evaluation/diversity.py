@@ -19,7 +19,7 @@ from captionrl.datasets.corpus import split_hash
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import Array, aggregate
 from captionrl.evaluation.metrics import bleu_statistics, check_items, tokenize_systems
-from captionrl.evaluation.results import Result
+from captionrl.evaluation.results import Result, reference_count
 from captionrl.rewards import Bleu, CiderD, DocumentFrequencies
 from captionrl.rewards.ngrams import ORDERS
 
@@ -84,13 +84,11 @@ def score_sets(metric: str, sets: Sets, references: Sets) -> Array:
 
 def set_signature(metric: str, references: Mapping[str, Sequence[str]], size: int) -> str:
     """Everything a value depends on besides the captions, on one line."""
-    counts = sorted({len(captions) for captions in references.values()})
-    refers = [f"refs:{'-'.join(map(str, counts[:1] + counts[1:][-1:]))}"]
     fields = [
         metric,
         "tok:ptb-coco",
         f"set:{size}",
-        *(refers if "CIDEr" in metric else []),
+        *([reference_count([len(captions) for captions in references.values()])] if "CIDEr" in metric else []),
         f"items:{len(references)}",
         *(["df:references of these items", "eos:no"] if "CIDEr" in metric else []),
         f"split:{split_hash(references)[:8]}",

@@ -13,6 +13,7 @@ from captionrl.evaluation.trained import open_seeds
 from captionrl.models.hrl import HRL
 from captionrl.rewards import CiderD
 from captionrl.text.punctuation import PUNCTUATION
+from captionrl.training.data import EVALUATION_BATCH
 
 SAMPLES = 2000  # bootstrap resamples
 
@@ -23,7 +24,10 @@ class Zero(nn.Module):
 
 
 class Shuffle(nn.Module):
-    """Every clip gets the goal that another clip has at the same step: the one before it in the batch."""
+    """Every clip gets the goal that another clip has at the same step: the one before it of those not ended.
+
+    The last one left of a batch has its own.
+    """
 
     def forward(self, goals: Tensor) -> Tensor:
         return goals.roll(1, 0)
@@ -39,10 +43,14 @@ def goal_scores(checkpoints: list[Path], captions: Path, features: Path, split: 
         goal = policy.manager.goal
         for name, change in (("own", nn.Identity()), ("shuffled", Shuffle()), ("zero", Zero())):
             policy.manager.goal = nn.Sequential(goal, change)  # type: ignore[assignment]
-            with torch.inference_mode():
-                memory = policy.encode(seed.clips.batch(items))
-                rollout = greedy(policy, memory, seed.metadata.corpus_settings.max_words + 1)
-            scores[name].append(cider.score(rollout.tokens, rollout.lengths, items).numpy())
+            parts = []
+            for part in np.array_split(items, -(-len(items) // EVALUATION_BATCH)):  # of like sizes: none of one clip
+                ids = part.tolist()
+                with torch.inference_mode():
+                    memory = policy.encode(seed.clips.batch(ids))
+                    rollout = greedy(policy, memory, seed.metadata.corpus_settings.max_words + 1)
+                parts.append(cider.score(rollout.tokens, rollout.lengths, ids).numpy())
+            scores[name].append(np.concatenate(parts))
     statistics = {name: [np.stack([s, np.ones_like(s)], 1) for s in seeds] for name, seeds in scores.items()}
     report: dict[str, Any] = {"split": split, "items": len(items), "seeds": len(checkpoints)}
     for name, seeds in scores.items():

@@ -30,10 +30,11 @@ class Captioner:
     backbone: Backbone | FrameSampler  # the latter where the policy has a CNN of its own
     device: torch.device
 
-    def caption(self, media: Path, beam: int) -> tuple[Description, np.ndarray]:
+    def caption(self, media: Path, beam: int, *, length_normalised: bool = False) -> tuple[Description, np.ndarray]:
         """The best caption of a media file, and the numbers [N] of the sampled frames that it was read from.
 
-        Frame k is the one on show at k / fps seconds. Raises MediaError for a file that cannot be read to its end.
+        Frame k is the one on show at k / fps seconds. `length_normalised`: as of `beam_search`. Raises MediaError for a
+        file that cannot be read to its end.
         """
         metadata = self.metadata
         frames, shown = read_clip(media, metadata.fps, self.backbone.resize)
@@ -45,7 +46,10 @@ class Captioner:
             kept = read.float().unflatten(0, (len(shown), -1))[torch.from_numpy(numbers)].flatten(0, 1)
         batch = kept.unsqueeze(0).to(self.device)
         clip = Features(batch, torch.ones(batch.shape[:2], dtype=torch.bool, device=batch.device))
-        (description,) = describe(self.policy, metadata.vocabulary, clip, metadata.corpus_settings.max_words + 1, beam)
+        most = metadata.corpus_settings.max_words + 1
+        (description,) = describe(
+            self.policy, metadata.vocabulary, clip, most, beam, length_normalised=length_normalised
+        )
         return description, numbers
 
 

@@ -13,7 +13,7 @@ from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import METRICS, Array, aggregate
 from captionrl.evaluation.captions import check_length, check_text
 from captionrl.evaluation.meteor import meteor_statistics
-from captionrl.evaluation.results import Result
+from captionrl.evaluation.results import Result, reference_count
 from captionrl.evaluation.spice import spice_statistics
 from captionrl.progress import progress
 from captionrl.rewards import CiderD, DocumentFrequencies
@@ -123,13 +123,11 @@ def signature(
     metric: str, references: Mapping[str, Sequence[str]], frequencies: Mapping[str, Sequence[str]] | None = None
 ) -> str:
     """Everything a value depends on besides the hypotheses, on one line, as sacreBLEU prints it."""
-    counts = [len(captions) for captions in references.values()]
-    fewest, most = min(counts), max(counts)
     source = f"{len(frequencies)} others, {split_hash(frequencies)[:8]}" if frequencies else "references of these items"
     fields = [
         metric,
         "tok:ptb-coco",
-        f"refs:{most}" if fewest == most else f"refs:{fewest}-{most}",
+        reference_count([len(captions) for captions in references.values()]),
         f"items:{len(references)}",
         *([f"df:{source}", "eos:no"] if metric == "CIDEr-D" else []),
         *(["corenlp:3.6.0"] if metric == "SPICE" else []),

@@ -1,7 +1,7 @@
 """A metric's result, and score files: results kept as JSON, so that tables need neither captions nor Java."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,12 @@ class Result:
     items: dict[str, float]  # id -> the item's own score, sorted by id
     statistics: Array  # [items, k], rows in the order of `items`; see `aggregate`
     signature: str
+
+
+def reference_count(counts: Collection[int]) -> str:
+    """How many references items have, the fewest and the most: a field of signatures."""
+    fewest, most = min(counts), max(counts)
+    return f"refs:{most}" if fewest == most else f"refs:{fewest}-{most}"
 
 
 def write_scores(path: Path | str, results: Mapping[str, Result], provenance: dict[str, Any]) -> None:

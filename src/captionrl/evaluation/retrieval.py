@@ -16,10 +16,9 @@ from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import aggregate
 from captionrl.evaluation.bootstrap import interval
 from captionrl.evaluation.trained import open_seeds
-from captionrl.models.actor_critic import Embedding, WithValueAndReward
+from captionrl.models.actor_critic import ImageTextEmbedding, WithValueAndReward
 from captionrl.objectives.embedding import ranks
-from captionrl.text.vocabulary import EOS
-from captionrl.training.data import EVALUATION_BATCH, FeatureBatches, pad
+from captionrl.training.data import EVALUATION_BATCH, FeatureBatches, caption_tokens, pad
 
 TOP = (1, 5, 10)
 WAYS = ("caption to picture", "picture to caption")
@@ -43,7 +42,7 @@ def retrieval_scores(checkpoints: list[Path], captions: Path, features: Path, sp
             raise UserError(f"{captions}: {what}; give a smaller one (--fold)")
         kept, most = items[: len(items) // fold * fold], seed.metadata.corpus_settings.max_words
         words = [tokens for item in kept for tokens in tokens_of[item]]
-        tokens = [[*seed.metadata.vocabulary.encode(caption)[:most], EOS] for caption in words]
+        tokens = [caption_tokens(seed.metadata.vocabulary, caption, most) for caption in words]
         owner = np.repeat(np.arange(len(kept)), [len(tokens_of[item]) for item in kept])
         ranks_of.append(places(*_embed(seed.policy.similarity, seed.clips, kept, tokens), owner, fold))
     given = {"split": split, "seeds": len(ranks_of), "fold": fold, "left_out": len(items) - len(kept)}
@@ -52,7 +51,7 @@ def retrieval_scores(checkpoints: list[Path], captions: Path, features: Path, sp
 
 @torch.inference_mode()
 def _embed(
-    similarity: Embedding, clips: FeatureBatches, items: list[str], tokens: list[list[int]]
+    similarity: ImageTextEmbedding, clips: FeatureBatches, items: list[str], tokens: list[list[int]]
 ) -> tuple[Tensor, Tensor]:
     """Unit vectors of pictures [P, J] and of captions [C, J]."""
     batch = EVALUATION_BATCH

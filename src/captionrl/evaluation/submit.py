@@ -2,8 +2,8 @@
 
 It wants `results.zip` of two files, `captions_test2014_ALG_results.json` and `captions_val2014_ALG_results.json`: each
 a list of {"image_id": number, "caption": text}, every image of that part once. Its code (coco-caption) takes an empty
-caption, or one that is empty without its punctuation, scores it 0 in all metrics and the others as ever. Words can only
-score more: so we send the first caption of the beam that holds any, which is the best one but where that is empty.
+caption, or one that is empty without its punctuation, scores it 0 in all metrics and the others as ever. So we send
+the first caption of the beam that holds a word, which is the best one but where that is empty.
 """
 
 import re

@@ -68,5 +68,5 @@ class TensorBatch:
 class Features(TensorBatch):
     """A batch of clips as their frames' features; padding is zero and masked."""
 
-    frames: Tensor  # [B, N, D] float
+    frames: Tensor  # [B, N, D] float32; of a policy with a CNN uint8 [B, N, S, S, 3], RGB
     mask: Tensor  # [B, N] bool, True where there is a frame

@@ -17,7 +17,7 @@ from captionrl.models.policy import Features, Policy, TensorBatch
 from captionrl.text.vocabulary import PAD
 
 
-class Embedding(nn.Module):
+class ImageTextEmbedding(nn.Module):
     """Pictures and captions as directions in one space: linear maps of the feature and of an LSTM's last state."""
 
     def __init__(self, features: int, vocabulary: int, sizes: ProjectionSizes) -> None:
@@ -35,9 +35,15 @@ class Embedding(nn.Module):
         """Unit vectors [B, J] of captions [B, T], </s> included, PAD beyond; each from the state of its last word, or
         of the word `back` places before, its first one at the earliest.
         """
-        hidden, _ = self.lstm(self.words(tokens))
+        hidden = self.read(tokens)
         last = ((tokens != PAD).sum(1) - 1 - back).clamp(min=0)
         return self.direction(hidden[torch.arange(len(tokens), device=tokens.device), last])
+
+    def read(self, tokens: Tensor) -> Tensor:
+        """The LSTM's states [B, T, H] after each word of captions [B, T]; in float32: few CPUs have it in bfloat16."""
+        with torch.autocast(tokens.device.type, enabled=False):
+            hidden: Tensor = self.lstm(self.words(tokens))[0]
+        return hidden
 
     def direction(self, hidden: Tensor) -> Tensor:
         """Unit vectors [..., J] of what the LSTM has read [..., H]."""
@@ -64,8 +70,8 @@ class ValueNetwork(nn.Module):
 
     def __init__(self, features: int, vocabulary: int, sizes: ProjectionSizes) -> None:
         super().__init__()
-        certain = sizes.model_copy(update={"dropout": 0.0})  # what is expected should not waver
-        self.embedding = Embedding(features, vocabulary, certain)
+        without_dropout = sizes.model_copy(update={"dropout": 0.0})  # a prefix has one value
+        self.embedding = ImageTextEmbedding(features, vocabulary, without_dropout)
         width = sizes.decoder
         self.perceptron = nn.Sequential(
             nn.Linear(3 * sizes.projection, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1)
@@ -92,8 +98,7 @@ class ValueNetwork(nn.Module):
         What stands beyond a caption's end means nothing.
         """
         before = self.start(features)
-        hidden, _ = self.embedding.lstm(self.embedding.words(tokens))
-        hidden = torch.cat([before.hidden.unsqueeze(1), hidden], 1)
+        hidden = torch.cat([before.hidden.unsqueeze(1), self.embedding.read(tokens)], 1)
         return self._expect(before.picture.unsqueeze(1).expand(-1, hidden.shape[1], -1), hidden)
 
     def _expect(self, picture: Tensor, hidden: Tensor) -> Tensor:
@@ -102,12 +107,12 @@ class ValueNetwork(nn.Module):
 
 
 class WithValueAndReward(Policy):
-    """Gives any captioner the two networks: `class ActorCritic(WithValueAndReward, NIC)`."""
+    """Gives a captioner the two networks: `class ActorCritic(WithValueAndReward, NIC)`."""
 
     def __init__(self, features: int, vocabulary: int, sizes: ProjectionSizes) -> None:
         super().__init__(features, vocabulary, sizes)
         self.value = ValueNetwork(features, vocabulary, sizes)
-        self.similarity = Embedding(features, vocabulary, sizes)
+        self.similarity = ImageTextEmbedding(features, vocabulary, sizes)
 
 
 class ActorCritic(WithValueAndReward, NIC):

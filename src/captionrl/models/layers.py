@@ -6,7 +6,10 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 
 def run_lstm(lstm: nn.LSTM, inputs: Tensor, mask: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """An LSTM over inputs [B, N, D] that never sees padding: outputs [B, N, H], and the state after the last frame."""
+    """An LSTM over inputs [B, N, D] that never sees padding: outputs [B, N, H], and the state after the last frame.
+
+    mask [B, N] bool is True where there is a frame.
+    """
     lengths = mask.sum(1).cpu()
     packed = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
     outputs, state = lstm(packed)
@@ -75,6 +78,8 @@ def mean_frame(frames: Tensor, mask: Tensor) -> Tensor:
 
 
 class WordEmbedding(nn.Sequential):
+    """Tokens [...] -> [..., width], with dropout."""
+
     def __init__(self, vocabulary: int, width: int, dropout: float) -> None:
         super().__init__(nn.Embedding(vocabulary, width), nn.Dropout(dropout))
 

@@ -24,6 +24,8 @@ class State(TensorBatch):
 
 
 class MeanPooling(Policy):
+    """Two LSTMs, one above the other, the lower of which reads the mean frame beside each word."""
+
     def __init__(self, features: int, vocabulary: int, sizes: ProjectionSizes) -> None:
         super().__init__()
         self.project = nn.Sequential(nn.Linear(features, sizes.projection), nn.Dropout(sizes.dropout))

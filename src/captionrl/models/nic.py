@@ -32,7 +32,7 @@ class NIC(Policy):
         self.cells = nn.ModuleList(nn.LSTMCell(size, width) for size in inputs)
         self.head = nn.Sequential(nn.Dropout(sizes.dropout), nn.Linear(width, vocabulary))
         initialise(self, sizes.init)
-        for cell in self.cells:  # as in its authors' release: at first nothing is forgotten, least of all the picture
+        for cell in self.cells:  # as in its authors' release: at first nothing is forgotten
             nn.init.ones_(cell.bias_hh[self.width : 2 * self.width])  # type: ignore[index]
 
     def encode(self, features: Features) -> Memory:
@@ -51,4 +51,6 @@ class NIC(Policy):
 
 
 class NIC3(NIC):
+    """The same with three LSTMs, one above the other: Stack-Cap's "LSTM 3 layers"."""
+
     layers = 3

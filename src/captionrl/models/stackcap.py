@@ -75,6 +75,7 @@ class StackCap(Policy[Memory, State]):
 
     @property
     def heads(self) -> list[nn.Module]:
+        """The words of every stage, from all stages' hidden states [..., S * H]."""
         return [*self.intermediate, self.head]
 
     def encode(self, features: Features) -> Memory:
@@ -87,6 +88,7 @@ class StackCap(Policy[Memory, State]):
         return self.start_stages(memory, [self.decoder_stages - 1] * len(memory.mean))
 
     def start_stages(self, memory: Memory, stages: Sequence[int]) -> State:
+        """The state before the first word of rows that each write the words of their own stage [B]."""
         zero = (memory.mean.new_zeros(len(memory.mean), self.width),) * self.decoder_stages
         return State(zero, zero, torch.tensor(stages, device=memory.mean.device))
 
@@ -106,11 +108,15 @@ class StackCap(Policy[Memory, State]):
         return extras, replace(state, hidden=hiddens, cell=cells)
 
     def step(self, tokens: Tensor, state: State, memory: Memory) -> Step:
+        """As every policy's; the logits [B, V] are those of each row's own stage."""
         extras, state = self.advance(self.embedding(tokens), state, memory)
-        if (state.stage == self.decoder_stages - 1).all():
-            return Step(self.head(extras.hidden), state, extras)
-        every = torch.stack(self.predictions(extras.hidden), 1)  # [B, S, V]
-        return Step(every[torch.arange(len(tokens), device=tokens.device), state.stage], state, extras)
+        counts = torch.bincount(state.stage, minlength=self.decoder_stages).tolist()
+        if len(tokens) in counts:
+            return Step(self.heads[counts.index(len(tokens))](extras.hidden), state, extras)
+        order = state.stage.argsort(stable=True)
+        parts = zip(self.heads, extras.hidden[order].split(counts), strict=True)
+        logits = torch.cat([head(hidden) for head, hidden in parts if len(hidden)])
+        return Step(logits[order.argsort()], state, extras)
 
 
 class StackCapStar(StackCap):

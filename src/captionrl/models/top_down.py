@@ -30,6 +30,8 @@ class State(TensorBatch):
 
 
 class TopDown(Policy[Memory, State]):
+    """An attention LSTM and a language LSTM, and the words by a linear layer of the latter."""
+
     def __init__(self, features: int, vocabulary: int, sizes: AttendingSizes) -> None:
         super().__init__()
         width = sizes.decoder

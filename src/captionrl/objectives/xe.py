@@ -17,11 +17,15 @@ def xe_loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """Mean negative log-likelihood, in nats, of the words of `tokens` [B, T] (</s> included, PAD beyond).
 
-    HRL eq. 26; Shi et al. eq. 8; Li and Gong eq. 2; of Stack-Cap summed over its stages (Stack-Cap eq. 9, 10).
+    HRL eq. 26, Shi et al. eq. 8, Li and Gong eq. 2, but that each word of the batch weighs alike: they sum or average
+    over a caption. Of Stack-Cap summed over its stages (Stack-Cap eq. 9, 10).
 
     `sampling_probability`: that an input word is drawn from the policy instead of taken from the caption.
-    `boundaries` [B, T]: where segments end, in place of HRL's boundary critic's; not together with sampling.
+    `boundaries` [B, T]: where segments end, in place of HRL's boundary critic's. Raises ValueError together with
+    sampling, whose words they are not of.
     """
+    if sampling_probability > 0 and boundaries is not None:
+        raise ValueError("boundaries are of the caption's words; do not sample them")
     memory = policy.encode(features)
     if sampling_probability > 0:
         predictions, places = _scheduled_sampling(policy, memory, tokens, sampling_probability)

@@ -20,7 +20,7 @@ from captionrl.errors import UserError
 from captionrl.rewards.compiled import compiled
 from captionrl.rewards.ngrams import ORDERS, SKIPPED
 from captionrl.rewards.reward import MetricReward, RewardData
-from captionrl.rewards.words import Captions, SentenceMetric, Words
+from captionrl.rewards.words import References, SentenceMetric, Words
 
 TINY, SMALL = 1e-15, 1e-9  # pycocoevalcap adds one to every numerator, the other to every denominator
 
@@ -34,7 +34,7 @@ class Bleu(SentenceMetric):
     @classmethod
     def from_captions(
         cls,
-        captions: Captions,
+        captions: References,
         *,
         vocabulary: Sequence[str] | None = None,
         skip: Iterable[str] = (),

@@ -20,7 +20,7 @@ import numpy as np
 from captionrl.errors import UserError
 from captionrl.rewards.ngrams import ORDERS, PENALTY, SIGMA, score_captions, tabulate
 from captionrl.rewards.reward import MetricReward, RewardData
-from captionrl.rewards.words import Captions, SentenceMetric, Words, scored_words
+from captionrl.rewards.words import References, SentenceMetric, Words, scored_words
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class DocumentFrequencies:
                 raise UserError(f"document frequency of {ngram!r} is {count}, out of {self.documents} documents")
 
     @classmethod
-    def from_captions(cls, captions: Captions, *, skip: Iterable[str] = (), eos: bool = False) -> DocumentFrequencies:
+    def from_captions(cls, captions: References, *, skip: Iterable[str] = (), eos: bool = False) -> DocumentFrequencies:
         """Count over the references of each item; `skip` and `eos` must be those of the CiderD that will use it."""
         skip = frozenset(skip)
         counts: Counter[tuple[str, ...]] = Counter()
@@ -66,7 +66,7 @@ class CiderD(SentenceMetric):
     @classmethod
     def from_captions(
         cls,
-        captions: Captions,
+        captions: References,
         *,
         document_frequency: DocumentFrequencies | None = None,
         vocabulary: Sequence[str] | None = None,

@@ -59,6 +59,7 @@ class RewardData:
         return self.references_of(self.split)
 
     def references_of(self, split: str) -> Mapping[str, list[list[str]]]:
+        """The captions of each item of a split, as tokens."""
         return {item.id: self.captions.tokens[item.id] for item in self.captions.items[split]}
 
 

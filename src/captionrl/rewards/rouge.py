@@ -17,7 +17,7 @@ import numpy as np
 from captionrl.rewards.compiled import compiled
 from captionrl.rewards.ngrams import SKIPPED
 from captionrl.rewards.reward import MetricReward, RewardData
-from captionrl.rewards.words import Captions, SentenceMetric, Words
+from captionrl.rewards.words import References, SentenceMetric, Words
 
 BETA = 1.2
 
@@ -31,7 +31,7 @@ class RougeL(SentenceMetric):
     @classmethod
     def from_captions(
         cls,
-        captions: Captions,
+        captions: References,
         *,
         vocabulary: Sequence[str] | None = None,
         skip: Iterable[str] = (),
@@ -43,6 +43,7 @@ class RougeL(SentenceMetric):
 
 
 def rouge_l(data: RewardData) -> MetricReward:
+    """ROUGE-L as a reward, at most 1."""
     words, skip, eos = data.vocabulary.words, data.skip, data.eos
     return MetricReward(RougeL.from_captions(data.references, vocabulary=words, skip=skip, eos=eos), 1.0)
 

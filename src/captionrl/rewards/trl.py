@@ -13,14 +13,14 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 from captionrl.errors import UserError
-from captionrl.rewards.words import Captions, SentenceMetric, raw_words
+from captionrl.rewards.words import References, SentenceMetric, raw_words
 
 Completion = str | Sequence[Mapping[str, str]]  # plain, or a conversation's last messages
 RewardFunction = Callable[..., list[float]]
 
 
 def reward(
-    metric: SentenceMetric | Callable[[Captions], SentenceMetric],
+    metric: SentenceMetric | Callable[[References], SentenceMetric],
     *,
     items: str | None = None,
     references: str | None = None,
@@ -77,7 +77,7 @@ def _distinct(rows: Sequence[Sequence[str]]) -> tuple[list[Hashable], dict[int, 
     return of_rows, {number: raw_words(captions) for captions, number in numbers.items()}
 
 
-def _name(metric: SentenceMetric | Callable[[Captions], SentenceMetric]) -> str:
+def _name(metric: SentenceMetric | Callable[[References], SentenceMetric]) -> str:
     if isinstance(metric, SentenceMetric):
         return metric.signature.split("|", 1)[0]
     maker = getattr(metric, "func", metric)  # of a functools.partial

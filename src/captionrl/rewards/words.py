@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # scoring texts needs no torch, and imports none
     import torch
 
 Caption = str | Sequence[str]  # tokens, or one string with white space between them
-Captions = Mapping[Any, Sequence[Caption]]  # the references of each item
+References = Mapping[Any, Sequence[Caption]]  # the references of each item
 
 # (word of each token, tokens [N, T], lengths [N], the items' rows [N], every prefix?, scores to fill) -> the first row
 # with a token outside the vocabulary, or -1
@@ -120,7 +120,7 @@ class Words:
 
     @classmethod
     def number(
-        cls, captions: Captions, vocabulary: Sequence[str] | None, skip: Iterable[str], eos: bool
+        cls, captions: References, vocabulary: Sequence[str] | None, skip: Iterable[str], eos: bool
     ) -> tuple[Words, list[list[list[int]]]]:
         """The words, and each item's references as word ids; arguments and errors as in `CiderD.from_captions`."""
         skip = frozenset(skip)

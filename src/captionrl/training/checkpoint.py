@@ -44,7 +44,7 @@ class Metadata:
     fps: NotNegative  # 0: imported features' that nobody knows, or stills'
     updates: int
     best_update: int
-    val_score: float  # CIDEr-D of greedy captions; a boundary critic's F1
+    val_score: float  # the learner's own metric on validation items: of captioners CIDEr-D of greedy captions
     config: str  # hash of the phase's configuration
     code: str  # version of the code that trained it
 

@@ -41,7 +41,7 @@ class FeatureBatches:
         self._cached = 0
 
     def batch(self, items: Sequence[str]) -> Features:
-        """The features of `items`: frames [B, N, D] float32 and mask [B, N], N the longest of them."""
+        """The features of `items`: frames [B, N, D] of `dtype` and mask [B, N] bool, N the longest of them."""
         arrays = [self._read(item) for item in items]
         longest = max(len(array) for array in arrays)
         frames = np.zeros((len(items), longest, *arrays[0].shape[1:]), dtype=self.dtype)
@@ -144,10 +144,9 @@ class CaptionPairs:
 
     def __init__(self, data: Data, split: str, batch: int, seed: int):
         captions, most = data.captions, data.max_words
-        pairs = [(item.id, tokens) for item in captions.items[split] for tokens in captions.tokens[item.id]]
+        pairs = [(item.id, words) for item in captions.items[split] for words in captions.tokens[item.id]]
         self.items = [item for item, _ in pairs]
-        # A longer caption is cut, and has no </s>: it does not end there.
-        self.tokens = [[*data.vocabulary.encode(tokens), EOS][: most + (len(tokens) <= most)] for _, tokens in pairs]
+        self.tokens = [caption_tokens(data.vocabulary, words, most) for _, words in pairs]
         if data.boundaries is not None:
             ends = (bits for item in captions.items[split] for bits in data.boundaries[item.id])
             self.ends = [[*bits, False][: len(kept)] for bits, kept in zip(ends, self.tokens, strict=True)]
@@ -172,6 +171,11 @@ class CaptionPairs:
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
             self._order = epoch, torch.randperm(len(self.items), generator=generator)
         return self._order[1][index * self.batch_size : (index + 1) * self.batch_size].tolist()
+
+
+def caption_tokens(vocabulary: Vocabulary, words: Sequence[str], max_words: int) -> list[int]:
+    """The token ids of a caption and </s>; a longer one is cut, and has no </s>: it does not end there."""
+    return [*vocabulary.encode(words), EOS][: max_words + (len(words) <= max_words)]
 
 
 def pad(captions: Sequence[Sequence[int]]) -> Tensor:

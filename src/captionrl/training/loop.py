@@ -1,7 +1,8 @@
 """The one training loop: every phase of every run, and the mini backbone, goes through `train`.
 
 It can be killed at any instant. Its state lies in a directory whose name is a hash of all that determines the result,
-so the same command finds it again, and goes on to bit-equal weights (same machine, same number of threads).
+so the same command finds it again, and goes on to weights that are bit-equal on a CPU (same machine, same number of
+threads).
 """
 
 import io
@@ -231,7 +232,7 @@ class Training:
             "history": self.history,
             "sums": self._sums,
             "rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "cuda_rng": torch.cuda.get_rng_state() if self.device == "cuda" else None,
         }
         buffer = io.BytesIO()  # torch writes to memory: it would hide what a disk complains of
         torch.save(state, buffer)
@@ -259,8 +260,8 @@ class Training:
         self.progress = Progress(**state["progress"])
         self.history, self._sums = state["history"], state["sums"]
         torch.set_rng_state(state["rng"])
-        if state["cuda_rng"]:
-            torch.cuda.set_rng_state_all(state["cuda_rng"])
+        if state["cuda_rng"] is not None:
+            torch.cuda.set_rng_state(state["cuda_rng"])
 
 
 def _copy(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """Running trainings shown in Weights & Biases, or in trackio, which keeps its runs on this machine.
 
-Whoever watches does it, beside the training: what a training computes does not depend on who looks.
+`captionrl watch` sends them, beside the training, whose computation does not depend on it.
 """
 
 from collections.abc import Mapping

@@ -41,10 +41,10 @@ class ExplorationLearner(RewardLearner):
         items, _ = self.pairs.batch(epoch, index)
         features, samples = self.clips.batch(items), self.phase.samples
         by_item = len(items), samples
-        rows = torch.arange(len(items), device=self.device).repeat_interleave(samples)
+        rows, of_items = self.repeated(items, samples)
         with self.rollouts():
             rollout = sample(self.policy, self.policy.encode(features).select(rows), self.max_tokens)
-        rewards = self.rewards(rollout, [item for item in items for _ in range(samples)], features, rows)
+        rewards = self.rewards(rollout, of_items, features, rows)
         greedy_reward = self.greedy_rewards(features, items)
         with self.timed_as_reward():
             tokens = rollout.tokens.view(*by_item, -1)

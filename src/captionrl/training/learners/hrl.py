@@ -71,12 +71,12 @@ class HRLLearner(RewardLearner):
         """Captions sampled under the manager's own goals; the manager is frozen."""
         self.policy.set_trainable("worker")
         features, samples = self.clips.batch(items), self.phase.samples
-        rows = torch.arange(len(items), device=self.device).repeat_interleave(samples)
+        rows, of_items = self.repeated(items, samples)
         with self.rollouts():
             memory = self.policy.encode(features).select(rows)
             start = self.policy.start(memory, detach_goals=not self.phase.gradients_through_manager)
             rollout = sample(self.policy, memory, self.max_tokens, state=start)
-        deltas, rewards = self._delta_rewards(rollout, [item for item in items for _ in range(samples)], features, rows)
+        deltas, rewards = self._delta_rewards(rollout, of_items, features, rows)
         learned = worker_loss(rollout, deltas, self.worker_baseline, self.phase.discount, samples)
         return learned, self.diagnostics(rollout, rewards)
 
@@ -112,6 +112,7 @@ class HRLLearner(RewardLearner):
         """The standard deviation of the first goals, without noise, over clips; mean over their dimensions."""
         extras = self.policy.step(memory.first_words(), self.policy.start(memory), memory).extras
         assert isinstance(extras, HRLExtras)
+        torch.clear_autocast_cache()  # of weights as cast without gradients, which older torch would use again
         return extras.goal.float().std(0, correction=0).mean().item()
 
     def _delta_rewards(

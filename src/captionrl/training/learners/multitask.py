@@ -110,10 +110,10 @@ class MultitaskLearner(EndToEndLearner, RewardLearner):
         return self.policy.visual_features(self.clips.batch(items))
 
     def caption_loss(self, visual: Features, items: list[str], tokens: Tensor) -> tuple[Tensor, dict[str, float]]:
-        rows = torch.arange(len(items), device=self.device).repeat_interleave(self.samples)
+        rows, of_items = self.repeated(items, self.samples)
         with self.rollouts():
             rollout = sample(self.policy, self.policy.encode(visual).select(rows), self.max_tokens)
-        rewards = self.rewards(rollout, [item for item in items for _ in range(self.samples)], visual, rows)
+        rewards = self.rewards(rollout, of_items, visual, rows)
         baseline = self.greedy_rewards(visual, items)
         loss = multi_sample_loss(rollout, rewards.total, baseline, per_word=self.per_word)
         statistics = {"loss": loss.item(), **self.diagnostics(rollout, rewards)}

@@ -90,6 +90,11 @@ class RewardLearner(CaptionLearner):
         self.policy.train(training)
         return self.rewards(captions, items, features).total
 
+    def repeated(self, items: list[str], times: int) -> tuple[Tensor, list[str]]:
+        """Of `times` captions of each of B items, item by item: the row [B * times] and the name of each one's item."""
+        rows = torch.arange(len(items), device=self.device).repeat_interleave(times)
+        return rows, [item for item in items for _ in range(times)]
+
     def diagnostics(self, rollout: Rollout, rewards: Rewards) -> dict[str, float]:
         """What training logs of sampled captions and their rewards."""
         return {**rollout_diagnostics(rollout, rewards.total, self.stop_words), **self.reward.statistics(rewards)}
@@ -98,8 +103,10 @@ class RewardLearner(CaptionLearner):
     def timed_as_reward(self) -> Iterator[None]:
         """What is done within counts as time for rewards."""
         began = time.perf_counter()
-        yield
-        self.reward_seconds += time.perf_counter() - began
+        try:
+            yield
+        finally:
+            self.reward_seconds += time.perf_counter() - began
 
     def reward_cost(self) -> dict[str, float]:
         """As a statistic, the seconds since the last call that went into rewards; the loop logs their share."""
@@ -127,12 +134,12 @@ class ReinforceLearner(RewardLearner):
     def loss(self, epoch: int, index: int) -> tuple[Tensor, dict[str, float]]:
         items, _ = self.pairs.batch(epoch, index)
         features, explores, samples = self.clips.batch(items), self.phase.entropy > 0, self.phase.samples
-        rows = torch.arange(len(items), device=self.device).repeat_interleave(samples)
+        rows, of_items = self.repeated(items, samples)
         update = (epoch * self.batches + index) // self.phase.gradient_accumulation_steps
         with torch.set_grad_enabled(update >= self.phase.baseline_warmup), self.rollouts():
             memory = self.policy.encode(features).select(rows)
             rollout = sample(self.policy, memory, self.max_tokens, entropy_gradient=explores)
-        rewards = self.rewards(rollout, [item for item in items for _ in range(samples)], features, rows)
+        rewards = self.rewards(rollout, of_items, features, rows)
         statistics, reward = self.diagnostics(rollout, rewards), rewards.total
         regression, baseline = reward.new_zeros(()), reward.new_zeros(len(reward), 1)
         match self.phase.baseline:
@@ -167,8 +174,10 @@ def without_dropout(module: nn.Module) -> Iterator[None]:
         part.eval()
     for lstm in between_layers:
         lstm.dropout = 0.0
-    yield
-    for part in dropping:
-        part.train()
-    for lstm, share in between_layers.items():
-        lstm.dropout = share
+    try:
+        yield
+    finally:
+        for part in dropping:
+            part.train()
+        for lstm, share in between_layers.items():
+            lstm.dropout = share

@@ -33,6 +33,7 @@ class StagewiseLearner(RewardLearner):
             self.policy.eval()
             _, best = self._write(greedy, features, items, fine)
             self.policy.train()
+        torch.clear_autocast_cache()  # of weights as cast without gradients, which older torch would use again
         rollout, own = self._write(sample, features, items, fine)
         coarse_rewards, greedy_rewards, own_rewards = (
             found.total.view(len(items), -1) for found in (coarse, best, own)
@@ -50,9 +51,9 @@ class StagewiseLearner(RewardLearner):
         self, how: Callable[..., Rollout], features: Features, items: list[str], stages: range
     ) -> tuple[Rollout, Rewards]:
         """Captions of these stages, clip by clip, by `sample` or `greedy`, and their rewards [B x stages]."""
-        rows = torch.arange(len(items), device=self.device).repeat_interleave(len(stages))
+        rows, of_items = self.repeated(items, len(stages))
         with self.rollouts():
             memory = self.policy.encode(features).select(rows)
             start = self.policy.start_stages(memory, [*stages] * len(items))
             rollout = how(self.policy, memory, self.max_tokens, start)
-        return rollout, self.rewards(rollout, [item for item in items for _ in stages], features, rows)
+        return rollout, self.rewards(rollout, of_items, features, rows)

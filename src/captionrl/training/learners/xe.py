@@ -22,5 +22,6 @@ class XELearner(CaptionLearner):
 
 
 def scheduled_probability(schedule: ScheduledSampling, epoch: float) -> float:
+    """That an input word is the model's own sample, after `epoch` epochs, whole or not."""
     grown = max(0.0, (epoch - schedule.start) * schedule.per_epoch)
     return min(schedule.max_probability, schedule.initial + grown)
