@@ -55,7 +55,7 @@ audit:
 # SCALE=laptop, SCALE=paper: the files of that folder's dvc.lock instead of those of dvc.lock.
 adopt: SCALE = mini
 adopt: DVC = $(if $(filter mini,$(SCALE)),,$(SCALE)/)dvc
-adopt: STAGES = $(shell sed -n 's/^  \([a-z0-9_]*\):$$/\1/p' $(DVC).lock)
+adopt: STAGES = $(shell sed -n 's/^  \([a-z0-9_-]*\):$$/\1/p' $(DVC).lock)
 adopt: setup
 	@test -e $(DVC).lock || { echo "adopt: there is no $(DVC).lock, so nothing was pushed; run dvc repro $(DVC).yaml" >&2; exit 1; }
 	$(BIN)/dvc pull --allow-missing $(DVC).yaml
@@ -73,5 +73,6 @@ publish: setup
 	$(BIN)/snakemake --config scale=$(SCALE) -- all
 	$(BIN)/captionrl publish --results results/$(SCALE) --out docs/results/$(SCALE)
 
+# What the mini scale made; other scales' data, checkpoints and results stay.
 clean:
-	rm -rf data/*-mini work checkpoints results/table*.csv results/mini .snakemake
+	rm -rf data/*-mini work/*-mini checkpoints/*-mini results/table*.csv results/mini

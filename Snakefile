@@ -122,6 +122,8 @@ rule all:
 
 
 for paper_name in PAPERS:
+    if workflow.is_rule(paper_name):
+        raise WorkflowError(f"papers/{paper_name}: a rule of the workflow is so called; give the paper another name")
 
     rule:
         name:
@@ -132,6 +134,8 @@ for paper_name in PAPERS:
 
 
 for corpus_name in sorted({corpus for paper in PAPERS for corpus in corpora_of(paper)}):
+    if workflow.is_rule(corpus_name.removesuffix("-mini")):
+        raise WorkflowError(f"corpora.{corpus_name}: a rule, or a paper, is so called; give the corpus another name")
 
     rule:
         name:

@@ -192,6 +192,7 @@ def test_the_installed_command_runs():
         (["state", "prune", "--days", "nan"], "--days: 'nan' is not a number from 0 to"),
         (["state", "prune", "--gib", "-1"], "--gib: '-1' is not a number from 0 to"),
         (["features", "--part", "5/4"], "--part: '5/4' is not K/N with K from 1 to N"),
+        (["features", "--part", "1/x/2"], "--part: '1/x/2' is not K/N with K from 1 to N"),
         (["features", "--part", "half"], "--part: 'half' is not K/N with K from 1 to N"),
         (["train", "hrl/xe-baseline", "--corpus", "msrvtt"], "'hrl/xe-baseline' is not 3 names with / between them"),
         (
@@ -624,3 +625,19 @@ for block in re.split(r"(?m)^(?=[0-9a-f]+-[0-9a-f]+ )", maps)[1:]:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     flags = done.stdout.splitlines()[-1]
     assert ("'hg'" in flags) == (users is None)  # madvise(MADV_HUGEPAGE)
+
+
+def test_a_record_of_what_was_fetched_takes_no_other_files_place(tmp_path, command_line):
+    (tmp_path / "manifest.yaml").write_text(
+        "g: [{name: a, what: b, licence: none, into: a.txt, url: http://localhost:9/a.txt, recorded: true}]\n"
+    )
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/a.txt").write_text("annotation")
+    options = ["g", "--manifest", tmp_path / "manifest.yaml", "--into", tmp_path / "d", "--state", tmp_path / "state"]
+    status, _, err = command_line("download", *options, "--record", tmp_path / "d/a.txt")
+    assert (status, (tmp_path / "d/a.txt").read_text()) == (2, "annotation")
+    assert err.endswith("a.txt: not the list that captionrl writes there; move it to another place\n")
+    status, _, err = command_line("download", *options, "--record", tmp_path / "manifest.yaml")
+    assert status == 2
+    assert "manifest.yaml is read, too (manifest), and would be lost" in err
+    assert command_line("download", *options, "--record", tmp_path / "d/downloads.json")[0] == 0

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from captionrl.files import (
     atomic,
     atomic_folder,
     check_claim,
+    check_readable,
     damage_named,
     decode_utf8,
     fingerprint,
@@ -33,6 +35,7 @@ from captionrl.files import (
     sweep,
     sweep_killed,
     write_json,
+    write_listing,
 )
 from captionrl.training.checkpoint import Metadata, load_module, save_checkpoint
 
@@ -289,7 +292,46 @@ def test_a_file_that_may_not_be_read_is_not_said_to_be_absent(tmp_path):
 
 
 def test_a_name_that_is_too_long_is_the_users_own(tmp_path):
-    name = f"{'x' * 250}.txt"
+    name = f"{'x' * 252}.txt"
     with pytest.raises(OSError, match="File name too long") as error, atomic(tmp_path / name) as temporary:
         temporary.write_text("a")
     assert Path(error.value.filename).name == name
+
+
+@pytest.mark.parametrize("name", ["x" * 251 + ".npz", "é" * 123 + ".a.json", "y" * 253 + ".z"])
+def test_a_name_as_long_as_names_may_be_is_written(tmp_path, name):
+    with atomic(tmp_path / name) as temporary:
+        temporary.write_text("a")
+        assert (temporary.suffix, len(os.fsencode(temporary.name)) <= 255) == (Path(name).suffix, True)
+        (seen,) = (path.name for path in tmp_path.iterdir())
+        assert seen.startswith(f".{os.getpid()}.{HOST}.")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_pipe_is_read_once_or_refused(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(UserError, match=r"pipe: a pipe, which cannot be read here; write it to a file first$"):
+        check_readable(pipe)
+    writer = Thread(target=pipe.write_bytes, args=(b"{}",))
+    writer.start()
+    assert read_json(pipe) == {}
+    writer.join()
+
+
+def test_a_name_that_is_not_utf8_can_be_written_as_json(tmp_path):
+    write_json(tmp_path / "a.json", {"path": os.fsdecode(b"caf\xe9")})
+    assert read_json(tmp_path / "a.json") == {"path": "caf\udce9"}
+
+
+@pytest.mark.parametrize("text", ['{"clips": ["a.mp4"]}', "[1]", "not JSON", ""])
+def test_a_list_takes_no_users_files_place(tmp_path, text):
+    path = tmp_path / "raw.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"raw.json: not the list that captionrl writes there; move it"):
+        write_listing(path, {"a.jpg": 3})
+    assert path.read_text() == text
+    path.unlink()
+    for listing in ({"a.jpg": 3}, {}, {"b.jpg": 4, "c.jpg": 5}):
+        write_listing(path, listing)
+        assert read_json(path) == listing

@@ -13,6 +13,7 @@ import captionrl
 from captionrl import provenance
 from captionrl.cli import COMMANDS
 from captionrl.config import MODELS, OBJECTIVES, REWARDS, backbones
+from captionrl.errors import UserError
 from captionrl.provenance import code_version, commit, sources
 
 ROOT = Path(__file__).parents[1]
@@ -227,3 +228,16 @@ def test_without_git_the_commit_is_unknown_and_a_line_says_so(checkout, monkeypa
     monkeypatch.setenv("PATH", str(checkout))
     assert commit() == "unknown"
     assert capfd.readouterr().err == "captionrl: the commit is recorded as unknown (git: No such file or directory)\n"
+
+
+def test_a_users_module_is_read_as_python_reads_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    forget()
+    (tmp_path / "latin.py").write_bytes("# -*- coding: latin-1 -*-\nNAME = 'café'\n".encode("latin-1"))
+    assert code_version("train", "latin:NAME") != code_version("train")
+    (tmp_path / "broken.py").write_text("def reward(:\n")
+    with pytest.raises(UserError, match=r"broken.py: line 1: not Python \(.*\); correct it$"):
+        code_version("train", "broken:reward")
+    (tmp_path / "half.py").write_bytes(b"NAME = '\xe9'\n")
+    with pytest.raises(UserError, match=r"half.py: .*not Python \(.*\); correct it$"):
+        code_version("train", "half:NAME")

@@ -161,3 +161,19 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", flock)
     with pytest.raises(UserError, match="its file system has no locks; have it mounted"):
         open_state(tmp_path, IDENTITY, "mine").__enter__()
+
+
+def test_files_that_a_training_renames_meanwhile_end_no_listing(tmp_path, monkeypatch):
+    with open_state(tmp_path, IDENTITY, "mine") as directory:
+        (directory / "state.pt").write_bytes(b"12345")
+        (directory / ".1.state.pt").write_bytes(b"123456789")
+    whole = sum(path.stat().st_size for path in directory.iterdir())
+    stat = os.stat
+
+    def renamed(path, **options):
+        if os.fspath(path).endswith(".1.state.pt"):
+            raise FileNotFoundError(path)
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", renamed)
+    assert [(row["title"], row["bytes"]) for row in list_states(tmp_path)] == [("mine", whole - 9)]

@@ -36,7 +36,7 @@ COMMANDS = tuple(" ".join(GROUPS.values()).split())
 OPTION = re.compile(r"-(?!\d*\.?\d+$)[^ ]+")  # what argparse takes for an option: neither a number nor with a space
 # In what is raised where memory runs out: by torch on a CPU and on a GPU, by the loader, for threads.
 NO_MEMORY = re.compile("can't allocate memory|out of memory|failed to map segment|can't start new thread", re.I)
-OUTPUTS = ("out", "manifest")  # the options that name what a command writes
+OUTPUTS = ("out", "manifest")  # the options that name what a command writes, if it has no OUTPUTS of its own
 KEPT = {"captions": (), "raw": (".h5", ".hdf5")}  # directories that are read: what else may lie there, stores
 RECORDED = (".h5", ".hdf5", ".parquet", ".safetensors")  # files with a .json beside them, which is read with them
 
@@ -116,13 +116,15 @@ def paths_of(args: argparse.Namespace, option: str) -> list[Path]:
     return [path for path in (value if isinstance(value, list) else [value]) if isinstance(path, Path)]
 
 
-def check_outputs(args: argparse.Namespace, beside: Sequence[str] | None = None) -> None:
-    """Raises UserError where an option of OUTPUTS names no file, or what would be lost: what another option names to be
-    read, what lies beside or below that, and what is no regular file.
+def check_outputs(
+    args: argparse.Namespace, beside: Sequence[str] | None = None, outputs: Sequence[str] = OUTPUTS
+) -> None:
+    """Raises UserError where an option of `outputs` names no file, or what would be lost: what another option names to
+    be read, what lies beside or below that, and what is no regular file.
 
     `beside`: the suffixes of what is written beside a file; None where the output is a directory.
     """
-    for name, output in ((option, path) for option in OUTPUTS for path in paths_of(args, option)):
+    for name, output in ((option, path) for option in outputs for path in paths_of(args, option)):
         if beside is not None and output.is_dir():
             raise UserError(f"--{name}: {output} is a directory; name a file")
         targets = [output, *(output.with_suffix(suffix) for suffix in beside or ())]
@@ -131,7 +133,7 @@ def check_outputs(args: argparse.Namespace, beside: Sequence[str] | None = None)
         for target in filter(os.path.exists, targets):
             if not (target.is_file() or target.is_dir()):
                 raise UserError(f"--{name}: {target} is a device or a pipe, and would be replaced; name a file")
-            for other in (option for option in vars(args) if option not in OUTPUTS):
+            for other in (option for option in vars(args) if option not in outputs):
                 if any(loses(target, path, other) for path in paths_of(args, other)):
                     fix = "write to another place"
                     raise UserError(f"--{name}: {target} is read, too ({other}), and would be lost; {fix}")
@@ -152,9 +154,9 @@ def is_below(path: Path, directory: Path) -> bool:
     return os.path.realpath(path).startswith(os.path.realpath(directory) + os.sep)
 
 
-def sweep_outputs(args: argparse.Namespace) -> None:
+def sweep_outputs(args: argparse.Namespace, outputs: Sequence[str] = OUTPUTS) -> None:
     """Remove what the same command left beside its outputs where it was killed while it wrote them."""
-    for target in (target for name in OUTPUTS for target in paths_of(args, name)):
+    for target in (target for name in outputs for target in paths_of(args, name)):
         for directory in (target, target.parent):
             sweep_killed(directory)
 
@@ -179,9 +181,10 @@ def main() -> None:
         args = parser().parse_args()
         program = f"captionrl {args.command}"
         command = load_command(args.command)
-        check_outputs(args, getattr(command, "BESIDE", None))
+        outputs = getattr(command, "OUTPUTS", OUTPUTS)
+        check_outputs(args, getattr(command, "BESIDE", None), outputs)
         command.run(args)
-        sweep_outputs(args)
+        sweep_outputs(args, outputs)
         sys.stdout.flush()
     except UserError as error:
         print(f"{program}: {error}", file=sys.stderr)

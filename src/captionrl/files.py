@@ -9,14 +9,26 @@ import os
 import re
 import shutil
 import socket
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from captionrl.errors import UserError
 
-HOST = socket.gethostname().partition(".")[0]
+
+def _host() -> str:
+    """This machine, or the container on it whose process numbers are its own, in letters and digits."""
+    try:
+        processes = os.readlink("/proc/self/ns/pid")
+    except OSError:  # no Linux
+        processes = ""
+    return hashlib.sha256(f"{socket.gethostname()} {processes}".encode("utf-8", "surrogateescape")).hexdigest()[:8]
+
+
+HOST = _host()
+LONGEST_NAME = 255  # bytes of a file's name
 MUCH = 2**27  # bytes: what is smaller may be as dense as it likes, such as a white page of 40 megapixels
 DENSEST = 100  # bytes of text, features or pictures in one that is stored; text has ten
 SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can spell one alone; UTF-8, and so Parquet, cannot
@@ -58,7 +70,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def _beside(path: Path) -> Path:
-    return path.with_name(f".{os.getpid()}.{HOST}.{path.name}")
+    start, name = f".{os.getpid()}.{HOST}.", os.fsencode(path.name)
+    if len(start) + len(name) > LONGEST_NAME:  # its end, with the suffixes, and what tells it from others
+        kept = LONGEST_NAME - len(start) - 9
+        name = hashlib.sha256(name).hexdigest()[:8].encode() + b"." + name[len(name) - kept :]
+    return path.with_name(start + os.fsdecode(name))
 
 
 @contextmanager
@@ -121,7 +137,22 @@ def write_text(path: Path | str, text: str) -> None:
 
 def write_json(path: Path | str, value: Any) -> None:
     """Write JSON with sorted keys, so that equal values give equal bytes."""
-    write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    with atomic(path) as temporary:  # names of files that are not UTF-8 have half characters, which JSON can spell
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def write_listing(path: Path, listing: dict[str, Any]) -> None:
+    """Write {name: what}, where an earlier one may stand. Raises UserError for a file that is none: it is a user's."""
+    if path.exists():
+        with suppress(UserError):
+            before = read_json(path)
+            kinds = {type(what) for what in listing.values()}
+            if isinstance(before, dict) and (not kinds or all(type(what) in kinds for what in before.values())):
+                write_json(path, listing)
+                return
+        raise UserError(f"{path}: not the list that captionrl writes there; move it to another place")
+    write_json(path, listing)
 
 
 def decode_utf8(data: bytes, name: Path | str) -> str:
@@ -211,14 +242,30 @@ def _names(reader: "csv.DictReader[str]", path: Path | str) -> list[str]:
 
 
 def read_bytes(path: Path | str) -> bytes:
-    check_readable(path)
-    return Path(path).read_bytes()
+    with _opened(path) as file:
+        return file.read()
 
 
 def check_readable(path: Path | str) -> None:
-    """Raises UserError for a file that is not there, and for one that may not be read: libraries mix them up."""
+    """Raises UserError for a file that is not there, and for one that may not be read: libraries mix them up.
+
+    And for a pipe: who opens it again waits for ever.
+    """
+    if stat.S_ISFIFO(_mode(path)):
+        raise UserError(f"{path}: a pipe, which cannot be read here; write it to a file first")
+    _opened(path).close()
+
+
+def _mode(path: Path | str) -> int:
     try:
-        open(path, "rb").close()
+        return os.stat(path).st_mode
+    except OSError:
+        return 0
+
+
+def _opened(path: Path | str) -> IO[bytes]:
+    try:
+        return open(path, "rb")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (IsADirectoryError, PermissionError) as error:

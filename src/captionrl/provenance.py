@@ -10,11 +10,14 @@ import ast
 import hashlib
 import subprocess
 import sys
+import tokenize
 from collections.abc import Iterator, Set
 from functools import cache
 from importlib.metadata import version
 from importlib.util import resolve_name
 from pathlib import Path
+
+from captionrl.errors import UserError
 
 PACKAGE = Path(__file__).parent
 
@@ -79,7 +82,12 @@ def _closure(modules: Set[str]) -> frozenset[Path]:
         if path is not None and path not in files and path.parent != PACKAGE / "config":
             files.add(path)
             package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-            imported = {_absolute(name, package) for name in _imports_of(_read(path))}
+            try:
+                imported = {_absolute(name, package) for name in _imports_of(_read(path))}
+            except (SyntaxError, ValueError) as error:
+                line = getattr(error, "lineno", None)
+                place = f"{path}: line {line}" if line else f"{path}"
+                raise UserError(f"{place}: not Python ({getattr(error, 'msg', error)}); correct it") from None
             waiting += [*(_ours(imported) if path.is_relative_to(PACKAGE) else imported), *_packages(module)]
     return frozenset(files)
 
@@ -104,7 +112,9 @@ def _packages(module: str) -> list[str]:
 
 @cache
 def _read(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
+    """A module's source, in the encoding that its first lines name."""
+    with tokenize.open(path) as file:
+        return file.read()
 
 
 @cache

@@ -51,17 +51,29 @@ def list_states(states: Path) -> list[dict[str, Any]]:
     for identity in states.rglob(IDENTITY):
         if not (NAME.fullmatch(identity.parent.name) and identity.is_file()):
             continue
-        files = [path for path in identity.parent.rglob("*") if path.is_file()]
+        facts = _facts_of_files(identity.parent)
+        if not facts:
+            continue  # deleted at this moment
         rows.append(
             {
                 "directory": str(identity.parent.relative_to(states)),
                 "title": _title(identity),
-                "bytes": sum(path.stat().st_size for path in files),
-                "days": round(max(0.0, time.time() - max(path.stat().st_mtime for path in files)) / 86400, 2),
+                "bytes": sum(fact.st_size for fact in facts),
+                "days": round(max(0.0, time.time() - max(fact.st_mtime for fact in facts)) / 86400, 2),
                 "holder": _holder(identity.parent),
             }
         )
     return sorted(rows, key=lambda row: -row["days"])
+
+
+def _facts_of_files(directory: Path) -> list[os.stat_result]:
+    """Of the files below it that are there; who is at work renames some while we look."""
+    facts = []
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            with suppress(FileNotFoundError):
+                facts.append(os.stat(os.path.join(folder, name)))
+    return facts
 
 
 def _title(identity: Path) -> str:

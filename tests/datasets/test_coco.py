@@ -328,8 +328,8 @@ def test_a_plain_list_goes_before_the_zip(tmp_path):
 def test_a_missing_list_says_which_official_file_to_put_where(tmp_path, name, archive):
     said = refusal(read_images, tmp_path / "annotations" / name)
     assert said.startswith(
-        f"{tmp_path}/annotations/{name}: no such file, nor {archive}; `captionrl download coco-server`, "
-        f"or put either into {tmp_path} ("
+        f"{tmp_path}/annotations/{name}: no such file, nor {archive}; `captionrl download coco-server "
+        f"--into {tmp_path}`, or put either into {tmp_path} ("
     )
     assert said.endswith(f"from: http://images.cocodataset.org/annotations/{archive})")
 

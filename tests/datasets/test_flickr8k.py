@@ -204,7 +204,7 @@ def test_the_publishers_captions_come_before_karpathys(tmp_path):
 
 
 def test_a_missing_file_of_flickr30k_says_where_it_comes_from(tmp_path):
-    fault = "nor caption_datasets.zip; `captionrl download flickr30k`, or .*Karpathy's split of Flickr30k"
+    fault = "nor caption_datasets.zip; `captionrl download flickr30k --into .*`, or .*Karpathy's split of Flickr30k"
     (tmp_path / "flickr30k").mkdir()
     with pytest.raises(UserError, match=fault):
         read_corpus("flickr30k", tmp_path / "flickr30k")

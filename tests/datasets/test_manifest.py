@@ -6,7 +6,17 @@ from pathlib import Path
 import pytest
 
 from captionrl.datasets.corpus import Corpus, Item
-from captionrl.datasets.manifest import Entry, find, manifest, read_manifest, require, source, verify
+from captionrl.datasets.manifest import (
+    Entry,
+    find,
+    manifest,
+    read_manifest,
+    recorded,
+    remedy,
+    require,
+    source,
+    verify,
+)
 from captionrl.errors import UserError
 
 SHARED = Path(__file__).parents[2].parent / "shared/data/msrvtt"
@@ -111,13 +121,13 @@ def test_what_a_corpus_requires(tmp_path):
     with pytest.raises(
         UserError,
         match=re.escape(
-            "TrainValVideo/v0.mp4: missing (and 1 more); `captionrl download msrvtt`, or put it there (MSR"
+            f"v0.mp4: missing (and 1 more); `captionrl download msrvtt --into {tmp_path}`, or put it there (M"
         ),
     ):
         require(needs, tmp_path)
     (tmp_path / "TrainValVideo/v0.mp4").write_bytes(b"12345")
     (tmp_path / "TrainValVideo/v1.mp4").touch()
-    with pytest.raises(UserError, match=r"v1.mp4: empty; `captionrl download msrvtt`, or put"):
+    with pytest.raises(UserError, match=r"v1.mp4: empty; `captionrl download msrvtt --into .*`, or put"):
         require(needs, tmp_path)
     (tmp_path / "TrainValVideo/v1.mp4").write_bytes(b"1")
     sizes = {"train_val_videodatainfo.json": 2, "TrainValVideo/v0.mp4": 5, "TrainValVideo/v1.mp4": 1}
@@ -130,3 +140,15 @@ def test_annotation_put_there_by_hand_is_checked(tmp_path):
         (tmp_path / file).write_bytes(b"1")
     with pytest.raises(UserError, match=r"train_val_annotation.zip: has 1 bytes, not 2,594,639; put the official file"):
         require(corpus("train_val_annotation.zip"), tmp_path)
+
+
+def test_an_empty_record_of_a_checksum_is_named(tmp_path):
+    (tmp_path / "w.sha256").touch()
+    with pytest.raises(UserError, match=r"w.sha256: holds no checksum; remove it$"):
+        recorded(tmp_path / "w.sha256")
+
+
+def test_the_command_that_fetches_says_where_to(tmp_path):
+    assert "`captionrl download charades`" in remedy(Path("data/charades"), "Charades_v1_train.csv")
+    elsewhere = remedy(tmp_path / "charades", "Charades_v1_train.csv")
+    assert f"`captionrl download charades --into {tmp_path / 'charades'}`" in elsewhere

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from captionrl.datasets.manifest import manifest
-from captionrl.datasets.missing import directory_of, entries_of, is_there, line
+from captionrl.datasets.manifest import directory_of, manifest
+from captionrl.datasets.missing import entries_of, is_there, line
 
 
 def missing(group: str, raw: Path) -> list[str]:

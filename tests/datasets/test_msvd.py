@@ -66,5 +66,7 @@ def test_what_is_wrong_is_named_with_its_line(raw, file, text, fault):
 @pytest.mark.parametrize("file", [MSVD_CAPTIONS, MSVD_MAPPING])
 def test_a_missing_file_is_named_with_where_it_comes_from(raw, file):
     (raw / file).unlink()
-    with pytest.raises(UserError, match=rf"{file}: no such file; `captionrl download msvd`, or put it there"):
+    with pytest.raises(
+        UserError, match=rf"{file}: no such file; `captionrl download msvd --into {raw}`, or put it there"
+    ):
         read("msvd", raw)

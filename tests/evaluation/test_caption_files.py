@@ -115,6 +115,7 @@ def test_ids_are_read_a_line_each(tmp_path):
         ),
         ({"annotations": [], "images": [{}]}, "images[0]: 'id' is missing"),
         ({"annotations": [], "images": None}, "images: expected a list, found null"),
+        ({"1": "<!a" * 4000}, "'1': a caption of 12,000 characters, of at most 10,000; shorten it"),
         ({"1": "a " * 1001}, "'1': a caption of 1,001 words, of at most 1,000; shorten it"),
         ({"1": 5}, "'1': the caption must be a string, found a number"),
         ({"1": ["a", None]}, "'1'[1]: the caption must be a string, found null"),

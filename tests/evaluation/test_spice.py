@@ -3,6 +3,8 @@
 import json
 import shutil
 import subprocess
+import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -129,7 +131,9 @@ def test_the_class_is_what_its_source_says(tmp_path):
 
 def test_without_the_models_it_is_not_available_and_says_why(tmp_path):
     archive = tmp_path / spice.DISTRIBUTION
-    reason = f"SPICE needs the models of Stanford CoreNLP 3.6.0: `snakemake {archive}` fetches them"
+    fetched = f"SPICE needs the models of Stanford CoreNLP 3.6.0: `snakemake data/tools/{archive.name}` fetches them"
+    assert spice.why_not(Path("data/tools")) == fetched
+    reason = f"{fetched} to data/tools; put {archive.name} into {archive.parent}"
     assert spice.why_not(tmp_path) == spice.why_not(tmp_path / spice.DISTRIBUTION) == reason
     with pytest.raises(UserError) as error:
         spice.spice_statistics(REFERENCES, HYPOTHESES, tmp_path)
@@ -186,3 +190,21 @@ def test_a_jar_that_fails_is_no_score(empty_models, java, script, timeout, compl
 def test_output_of_another_kind_is_refused(output):
     with pytest.raises(UserError, match="gave no score to some of 1 items"):
         spice.scores_of(output, 1)
+
+
+def test_java_ends_with_the_process_that_started_it(tmp_path):
+    code = "import sys; from captionrl.evaluation.spice import _run; _run([sys.argv[1], sys.argv[2]], 60)"
+    program = tmp_path / "sleeper"
+    program.write_text("#!/bin/sh\necho $$ > $1\nexec sleep 60\n")
+    program.chmod(0o755)
+    process = subprocess.Popen([sys.executable, "-c", code, program, tmp_path / "pid"])
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    child = int((tmp_path / "pid").read_text())
+    while Path(f"/proc/{child}").exists() and "Z" not in Path(f"/proc/{child}/stat").read_text().split()[2]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -89,3 +89,11 @@ def test_parts_of_two_kinds_are_refused(make, parts, media, tmp_path):
     (tmp_path / "other.json").write_text(json.dumps(manifest))
     with pytest.raises(UserError, match=r"other\.h5: fps is 1\.0, that of .*1\.h5 3\.0; delete both"):
         together([parts[0], Path(other), parts[2]], media, tmp_path)
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"backbone": "mini"}'])
+def test_what_is_no_manifest_of_a_part_is_named(parts, media, tmp_path, content):
+    beside = parts[1].with_suffix(".json")
+    beside.write_text(content)
+    with pytest.raises(UserError, match=rf"^{beside}: not the manifest of a part \(.*\); delete it and"):
+        together(parts, media, tmp_path)

@@ -76,10 +76,8 @@ def test_missing_pictures_are_one_line_that_says_what_to_put_where(extract, raw,
     status, said = extract()
     assert status == 2
     assert said.count("\n") == 1
-    assert (
-        f"test2014/{NAMES[1]}: missing (and 1 more); `captionrl download coco-server`, or put it there "
-        "(COCO's 40,775 test images" in said
-    )
+    assert f"test2014/{NAMES[1]}: missing (and 1 more); `captionrl download coco-server --into {raw}`" in said
+    assert "(COCO's 40,775 test images" in said
     assert "from: http://images.cocodataset.org/zips/test2014.zip)" in said
     assert not (tmp_path / "f.h5").exists()
 

@@ -1,7 +1,9 @@
 import multiprocessing
 import pickle
 import resource
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Barrier
 
 import h5py
 import numpy as np
@@ -173,3 +175,61 @@ def test_an_item_that_is_a_path_is_never_exported(tmp_path, item, out):
     with pytest.raises(UserError, match=rf"^{path}: item id '.*': cannot name a data set"):
         export_features(path, tmp_path / out)
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["items", "features", "features/clip"])
+@pytest.mark.parametrize("how", ["soft", "external"])
+def test_a_link_is_not_followed(tmp_path, name, how):
+    write_store(tmp_path / "other.h5", [("clip", np.ones((2, 4)))], ATTRIBUTES)
+    write_store(tmp_path / "a.h5", [("clip", np.zeros((2, 4)))], ATTRIBUTES)
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        file.move(name, "elsewhere")
+        file[name] = h5py.SoftLink("/elsewhere") if how == "soft" else h5py.ExternalLink("other.h5", name)
+    with pytest.raises(UserError, match=r"not a whole feature store \(\w+ is a link\); extract"):
+        FeatureStore(tmp_path / "a.h5").read("clip")
+
+
+@pytest.mark.parametrize("how", ["external", "virtual"])
+def test_data_of_other_files_are_not_read(tmp_path, how):
+    (tmp_path / "secret.txt").write_bytes(b"s" * 32)
+    write_store(tmp_path / "other.h5", [("clip", np.ones((2, 4)))], ATTRIBUTES)
+    write_store(tmp_path / "a.h5", [("clip", np.zeros((2, 4)))], ATTRIBUTES)
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        del file["features/clip"]
+        if how == "external":
+            source = [(str(tmp_path / "secret.txt"), 0, 32)]
+            file["features"].create_dataset("clip", (4, 4), np.float16, external=source)
+        else:
+            layout = h5py.VirtualLayout((2, 4), np.float16)
+            layout[:] = h5py.VirtualSource(tmp_path / "other.h5", "features/clip", (2, 4))
+            file["features"].create_virtual_dataset("clip", layout)
+    with pytest.raises(UserError, match=r"a.h5: clip: .* \(clip has its data in another file\); extract"):
+        FeatureStore(tmp_path / "a.h5").read("clip")
+
+
+def test_more_items_than_the_file_can_hold_take_no_memory(tmp_path):
+    write_store(tmp_path / "a.h5", [("clip", np.zeros((2, 4)))], ATTRIBUTES)
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        del file["items"]
+        file.create_dataset("items", (2**40,), "S1", chunks=(1024,))
+    with pytest.raises(UserError, match=r"not a whole feature store \(claims to be [\d,]+ bytes, in [\d,]+\)"):
+        FeatureStore(tmp_path / "a.h5")
+
+
+def test_threads_may_read_at_once(path):
+    for _ in range(50):
+        store, barrier = FeatureStore(path), Barrier(4)
+
+        def read(item, store=store, barrier=barrier):
+            barrier.wait()
+            return store.read(item)
+
+        items = [*ARRAYS, next(iter(ARRAYS))]
+        with ThreadPoolExecutor(4) as pool:
+            for item, found in zip(items, pool.map(read, items), strict=True):
+                assert np.array_equal(found, ARRAYS[item])
+
+
+def test_a_store_that_is_gone_says_how_to_have_it_made_again(tmp_path):
+    with pytest.raises(UserError, match=r"a.h5: no such feature store; if Snakemake made it, delete a.json beside it"):
+        FeatureStore(tmp_path / "a.h5")

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,11 @@ COMPARISONS = [
     {"run": "rl-baseline", "to": "hrl-16-compute-matched", "what": "flat | hierarchical, 100%"},
     {"run": "hrl-16", "to": "hrl-16-compute-matched", "what": "nothing"},
 ]
-NOTED_ROWS = [*ROWS, {**ROWS[1], "method": "again", "note": ROWS[3]["note"]}, {**ROWS[1], "note": "another_one"}]
+NOTED_ROWS = [
+    *ROWS,
+    {**ROWS[1], "method": "again", "note": ROWS[3]["note"]},
+    {**ROWS[1], "method": "yet again", "note": "another_one"},
+]
 TABLES = {
     "t": TABLE,
     "h": {**TABLE, "rows": HRL_ROWS, "comparisons": COMPARISONS},
@@ -421,3 +426,21 @@ def test_latex_has_a_row_a_method_and_no_bare_special(scores, tmp_path):
     caption = re.search(r"\\caption\{(.*)\}", text)[1]
     assert not re.search(r"(?<!\\)[%&#_]", caption)
     assert "†" not in text
+
+
+def test_systems_of_other_seeds_are_not_compared(scores):
+    path = scores["rl-baseline"][1]
+    found, facts = read_scores(path)
+    write_scores(path, found, facts | {"seed": 3})
+    with pytest.raises(UserError, match=rf"^({path}: seed 3 beside seed 2 of|.*: seed 2 beside seed 3 of {path})"):
+        build_t(scores)
+
+
+def test_a_table_of_which_nothing_could_be_computed_has_its_cited_numbers(scores, tmp_path):
+    for path in chain.from_iterable(scores.values()):
+        found, facts = read_scores(path)
+        write_scores(path, found, facts | {"unavailable": dict.fromkeys(METRICS, "no Java")})
+    assert {row["CIDEr-D"] for row in rows_of(written(scores, tmp_path / "t.csv")).values()} == {
+        "45.7",
+        "n/a (no Java)",
+    }

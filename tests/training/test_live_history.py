@@ -99,3 +99,8 @@ def test_watch_shows_what_runs_and_nothing_else(world, tmp_path, monkeypatch, co
     assert seen[-1].startswith(f"{title}  100% of ")
     assert "at most 0:00:00 left  val_cider 1.0, best 1.0 at update 0  loss " in seen[-1]
     assert "nothing" in command_line("watch", "--state", states)[1]
+
+
+def test_a_line_that_is_not_whole_yet_is_left_out(tmp_path):
+    (tmp_path / "history.jsonl").write_bytes(b'{"total": 9}\n\0\0\0\n{"update": 1}\n{"caption": "caf\xc3')
+    assert read_history(tmp_path) == ({"total": 9}, [{"update": 1}])

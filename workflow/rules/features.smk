@@ -78,11 +78,12 @@ rule regions:
         captions=lambda wildcards, input: folder(input.captions),
         code=code_version("features-import"),
         stamp=lambda wildcards: stamp(f"data/{wildcards.corpus}/bottomup"),
+        allowed_failures=PARAMS.allowed_failures,
     message:
         "Reading the bottom-up features of {wildcards.corpus} in data/{wildcards.corpus}/bottomup"
     shell:
         "exec captionrl features-import data/{wildcards.corpus}/bottomup --captions {params.captions}"
-        " --name bottomup --ids number --out {output.store} 2> >(trap '' TERM INT; exec tee {log} >&2)"
+        " --name bottomup --ids number --allowed-failures {params.allowed_failures} --out {output.store} 2> >(trap '' TERM INT; exec tee {log} >&2)"
 
 
 rule import_features:

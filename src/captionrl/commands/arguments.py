@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -76,10 +77,10 @@ def names(number: int) -> Callable[[str], tuple[str, ...]]:
 
 def part(text: str) -> tuple[int, int]:
     """The type of K/N, part K of N."""
-    numbers = [int(number) for number in text.split("/") if number.isdecimal()]
-    if len(numbers) != 2 or not 1 <= numbers[0] <= numbers[1]:
+    found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
         raise ArgumentTypeError(f"{text!r} is not K/N with K from 1 to N")
-    return numbers[0], numbers[1]
+    return int(found[1]), int(found[2])
 
 
 def listed(text: str) -> tuple[str, ...]:

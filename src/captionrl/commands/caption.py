@@ -35,14 +35,14 @@ def run(args: Namespace) -> None:
     for file in args.files:
         try:
             found, frames = captioner.caption(file, args.beam, length_normalised=args.length_normalised)
+            if args.figure:
+                draw_caption_figure(file, captioner.metadata.fps, found, frames, pictures[file])
         except MediaError as error:
             print(f"captionrl caption: {error}", file=sys.stderr)
             failed = True
             continue
         facts = {"caption": " ".join(found.words), "segments": found.segments, "log_probability": found.log_probability}
         report.append({"file": str(file), **facts, "frames": len(frames)})
-        if args.figure:
-            draw_caption_figure(file, captioner.metadata.fps, found, frames, pictures[file])
         if not args.json:
             print(f"{file}: {found.text}")
     if args.json:

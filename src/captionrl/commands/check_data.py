@@ -18,6 +18,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     from captionrl.datasets.manifest import require
     from captionrl.datasets.read import read_corpus
-    from captionrl.files import write_json
+    from captionrl.files import write_listing
 
-    write_json(args.raw / "raw.json", require(read_corpus(args.name, args.raw), args.raw, args.allowed_failures))
+    write_listing(args.raw / "raw.json", require(read_corpus(args.name, args.raw), args.raw, args.allowed_failures))

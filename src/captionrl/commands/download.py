@@ -6,6 +6,8 @@ from pathlib import Path
 from captionrl.commands import arguments
 from captionrl.errors import UserError
 
+OUTPUTS = ("record",)
+BESIDE: tuple[str, ...] = ()  # nothing is written beside it
 EXAMPLE = "captionrl download charades msvd --accept charades msvd"
 
 
@@ -33,8 +35,7 @@ def run(args: Namespace) -> None:
 
     from captionrl.config import load_params
     from captionrl.datasets.download import describe, download, write_record
-    from captionrl.datasets.manifest import VARIABLE, manifest
-    from captionrl.datasets.missing import directory_of
+    from captionrl.datasets.manifest import VARIABLE, directory_of, manifest
 
     if args.manifest:
         os.environ[VARIABLE] = str(args.manifest)

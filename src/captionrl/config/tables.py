@@ -77,8 +77,12 @@ class Table(Strict):
             if run is not None:
                 known(run, paper.runs, f"{place}.{key}", "run")
                 paper.check_system(run, self.corpus, f"{place}.{key}")
+        ours: set[str] = set()
         for index, row in enumerate(self.rows):
             row.check(paper, self, f"{place}.rows[{index}]")
+            if row.run and row.method in ours:
+                raise ValueError(f"{place}.rows[{index}].method: {row.method} is another row's; give each its own name")
+            ours |= {row.method} if row.run else set()
         for index, comparison in enumerate(self.comparisons):
             for key, system in (("run", comparison.run), ("to", comparison.to)):
                 self.check_system(paper, system, f"{place}.comparisons[{index}].{key}")

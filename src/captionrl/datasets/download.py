@@ -10,11 +10,11 @@ from pathlib import Path
 
 from captionrl.datasets.archives import unpack
 from captionrl.datasets.listed import check_gone, fetch_listed, files_of, missing
-from captionrl.datasets.manifest import Entry, file_size, manifest, record_of, recorded, verify
-from captionrl.datasets.missing import FOLDERS, entries_of, is_there, line
+from captionrl.datasets.manifest import FOLDERS, Entry, file_size, manifest, record_of, recorded, verify
+from captionrl.datasets.missing import entries_of, is_there, line
 from captionrl.datasets.transfer import CLIENT, Client, fetch, forget
 from captionrl.errors import UserError
-from captionrl.files import sha256, write_json, write_text
+from captionrl.files import sha256, write_listing, write_text
 from captionrl.state import open_state
 
 PATIENCE = 24 * 3600.0  # seconds that another download into the same directory may take
@@ -141,7 +141,7 @@ def write_record(group: str, raw: Path, path: Path) -> None:
     for entry in entries_of(group, raw):
         files = next((files for files in entry.alternatives if all((raw / one).exists() for one in files)), ())
         record[entry.name] = {"files": list(files), "licence": entry.licence}
-    write_json(path, record)
+    write_listing(path, record)
 
 
 def _entries(group: str, raw: Path, only: str | None) -> list[Entry]:

@@ -25,6 +25,7 @@ Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+/\S*$")]
 Place = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*/?$")]
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+$")]
 Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]+$")]
+FOLDERS = {"coco-2017": "coco", "coco-server": "coco"}  # of groups whose files lie in another's directory
 
 
 class Entry(BaseModel):
@@ -112,6 +113,11 @@ def find(path: str) -> Entry | None:
     return None
 
 
+def directory_of(group: str) -> Path:
+    """Where the workflow looks for the files of a group."""
+    return Path("data", FOLDERS.get(group, group))
+
+
 def source(path: str) -> str:
     """Where a file of a raw directory comes from, in words."""
     entry = find(path)
@@ -124,7 +130,8 @@ def remedy(raw: Path, path: str, put: str = "put it there") -> str:
     into = entry.into if entry else None
     groups = [name for name, entries in manifest().items() if any(e.into == into and not e.by_hand for e in entries)]
     group = raw.name if raw.name in groups else next(iter(groups), None)
-    way = f"`captionrl download {group}`, or {put}" if group else f"{put} by hand"
+    into_it = "" if group is None or raw == directory_of(group) else f" --into {raw}"
+    way = f"`captionrl download {group}{into_it}`, or {put}" if group else f"{put} by hand"
     return f"{way} ({source(path)})"
 
 
@@ -179,7 +186,12 @@ def record_of(path: Path) -> Path:
 
 
 def recorded(record: Path) -> str | None:
-    return decode_utf8(read_bytes(record), record).split()[0] if record.is_file() else None
+    if not record.is_file():
+        return None
+    words = decode_utf8(read_bytes(record), record).split()
+    if not words:
+        raise UserError(f"{record}: holds no checksum; remove it")
+    return words[0]
 
 
 def _git_blob(path: Path) -> str:

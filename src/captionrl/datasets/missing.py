@@ -5,13 +5,6 @@ from pathlib import Path
 from captionrl.datasets import coco, listed
 from captionrl.datasets.manifest import Entry, manifest, origin
 
-FOLDERS = {"coco-2017": "coco", "coco-server": "coco"}  # of groups whose files lie in another's directory
-
-
-def directory_of(group: str) -> Path:
-    """Where the workflow looks for the files of a group."""
-    return Path("data", FOLDERS.get(group, group))
-
 
 def entries_of(group: str, raw: Path) -> list[Entry]:
     """The entries of a group, none of one that is not in the manifest; of coco those of the split that is read."""

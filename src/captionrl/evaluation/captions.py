@@ -19,6 +19,7 @@ from captionrl.files import SURROGATE, UNREADABLE, decode_utf8, read_bytes, stri
 
 IDS = ("image_id", "id", "item")  # columns of a csv file, keys of a list in json: the first one there counts
 LONGEST = 1000  # words of a caption: ROUGE-L's memory and METEOR's time grow with their square
+MOST_CHARACTERS = 10_000  # of a caption: what is no word takes the tokeniser time that grows with its square
 FORMS = '{"annotations": [...]}, [{"image_id": ..., "caption": ...}], {id: caption} or {id: [captions]}'
 
 
@@ -56,7 +57,14 @@ def check_text(text: str, place: str) -> None:
         raise UserError(f"{place}: half a character (a surrogate); correct it")
 
 
-def check_length(words: int, place: str) -> None:
+def check_length(text: str, place: str) -> None:
+    """Raise UserError for more characters, or words between spaces, than a caption has."""
+    if len(text) > MOST_CHARACTERS:
+        raise UserError(f"{place}: a caption of {len(text):,} characters, of at most {MOST_CHARACTERS:,}; shorten it")
+    check_words(len(text.split()), place)
+
+
+def check_words(words: int, place: str) -> None:
     """Raise UserError for more words than a caption has."""
     if words > LONGEST:
         raise UserError(f"{place}: a caption of {words:,} words, of at most {LONGEST:,}; shorten it")
@@ -68,7 +76,7 @@ def _captions(path: Path | str) -> Iterator[tuple[str, str, str | None]]:
         check_text(id, f"{path}: {place}")
         if caption:
             check_text(caption, f"{path}: {place}")
-            check_length(len(caption.split()), f"{path}: {place}")
+            check_length(caption, f"{path}: {place}")
         yield place, id, caption
 
 

@@ -1,5 +1,6 @@
 """Caption metrics as coco-caption computes them, each with the statistics that a bootstrap needs and a signature."""
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
@@ -11,7 +12,7 @@ import captionrl
 from captionrl.datasets.corpus import split_hash
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import METRICS, Array, aggregate
-from captionrl.evaluation.captions import check_length, check_text
+from captionrl.evaluation.captions import check_length, check_text, check_words
 from captionrl.evaluation.meteor import meteor_statistics
 from captionrl.evaluation.results import Result, reference_count
 from captionrl.evaluation.spice import spice_statistics
@@ -60,7 +61,9 @@ def evaluate_systems(
         words = tokenize_systems(frequencies, [])[0]
         scorers["CIDEr"] = partial(_cider_statistics_by, DocumentFrequencies.from_captions(dict(enumerate(words))))
     if spice:
-        scorers["SPICE"], metrics = partial(spice_statistics, corenlp=spice), [*metrics, "SPICE"]
+        cores = len(os.sched_getaffinity(0))
+        scorers["SPICE"] = partial(spice_statistics, corenlp=spice, workers=cores)
+        metrics = [*metrics, "SPICE"]
     ids = sorted(references)
     results: list[dict[str, Result]] = [{} for _ in systems]
     family_of = {metric: metric.split("-")[0] for metric in (*METRICS, "SPICE") if metric in metrics}
@@ -96,10 +99,10 @@ def tokenize_systems(
     captions = [text for source in sources for id in ids for text in source[id]]
     for id, text in zip(owners, captions, strict=True):
         check_text(id + text, f"item {id!r}")
-        check_length(len(text.split()), f"item {id!r}")
+        check_length(text, f"item {id!r}")
     found = [strip_punctuation(caption) for caption in tokenize(captions)]
     for id, words in zip(owners, found, strict=True):  # a text has more than it has spaces
-        check_length(len(words), f"item {id!r}")
+        check_words(len(words), f"item {id!r}")
     tokens = iter(found)
     first, *others = [[[next(tokens) for _ in source[id]] for id in ids] for source in sources]
     if not any(any(item) for item in first):

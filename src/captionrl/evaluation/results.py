@@ -58,4 +58,4 @@ def read_scores(path: Path | str) -> tuple[dict[str, Result], dict[str, Any]]:
             results[metric] = Result(metric, float(score["value"]), items, statistics, score["signature"])
         return results, dict(content["provenance"])
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError):
-        raise UserError(f"{path}: not a score file; write it anew with `captionrl score`") from None
+        raise UserError(f"{path}: not a score file; write it anew with `captionrl evaluate`") from None

@@ -15,6 +15,7 @@ from captionrl.evaluation.aggregate import METRICS
 from captionrl.evaluation.bootstrap import difference_interval, interval, paired
 from captionrl.evaluation.captions import read_hypotheses, read_ids, read_references
 from captionrl.evaluation.diversity import evaluate_sets
+from captionrl.evaluation.markup import escaped
 from captionrl.evaluation.metrics import check_items, evaluate_systems
 from captionrl.evaluation.results import Result
 
@@ -200,5 +201,5 @@ def _latex(report: Report) -> str:
     ]
     for name, scores in report.items():
         cells = [f"{n['value']:.1f}" + ("$^\\dagger$" if n.get("p", 1) < 0.05 else "") for n in scores.values()]
-        lines.append(" & ".join([name.replace("_", "\\_"), *cells]) + " \\\\")
+        lines.append(" & ".join([escaped(name), *cells]) + " \\\\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"])

@@ -25,9 +25,10 @@ from captionrl.datasets.archives import read_member
 from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import Array
 from captionrl.files import parse_json
-from captionrl.text.java import JAVA, java_environment, pycocoevalcap_file
+from captionrl.text.java import JAVA, end_with_parent, java_environment, pycocoevalcap_file
 
 DISTRIBUTION = "stanford-corenlp-full-2015-12-09.zip"  # CoreNLP 3.6.0, which the jar was compiled with
+FETCHED = Path("data/tools", DISTRIBUTION)  # by the rule that fetches it
 MODELS = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
 
 
@@ -39,7 +40,8 @@ def why_not(corenlp: Path) -> str | None:
     folder = _folder(corenlp)
     if (folder / DISTRIBUTION).is_file() or _unpacked(folder):
         return None
-    return f"SPICE needs the models of Stanford CoreNLP 3.6.0: `snakemake {folder / DISTRIBUTION}` fetches them"
+    into = "" if folder == FETCHED.parent else f" to {FETCHED.parent}; put {DISTRIBUTION} into {folder}"
+    return f"SPICE needs the models of Stanford CoreNLP 3.6.0: `snakemake {FETCHED}` fetches them{into}"
 
 
 def spice_statistics(
@@ -110,7 +112,12 @@ def _folder(corenlp: Path) -> Path:
 def _run(command: Sequence[str], timeout: float) -> None:
     try:
         process = subprocess.run(
-            command, env=java_environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout
+            command,
+            env=java_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout,
+            preexec_fn=end_with_parent,
         )
     except subprocess.TimeoutExpired:
         raise UserError(f"SPICE was not done after {timeout:g} s and was killed") from None

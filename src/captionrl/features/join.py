@@ -9,7 +9,7 @@ from typing import Any
 from captionrl.errors import UserError
 from captionrl.features.extract import complaint
 from captionrl.features.store import ATTRIBUTES, FeatureStore, write_store
-from captionrl.files import read_json, sweep, write_json
+from captionrl.files import damage_named, read_json, sweep, write_json
 
 
 def part_of(media: Mapping[str, str], number: int, parts: int) -> dict[str, str]:
@@ -26,14 +26,18 @@ def join(
     `parts` are stores, their manifests beside them. UserError where they are not of one kind, where one is not of these
     items, and where more than `allowed_failures` items failed in all of them together.
     """
-    stores, manifests = [FeatureStore(part) for part in parts], [read_json(part.with_suffix(".json")) for part in parts]
-    kinds = [{name: found[name] for name in (*ATTRIBUTES, "grid")} for found in manifests]
+    stores, kinds, failed = [FeatureStore(part) for part in parts], [], dict[str, str]()
+    for part in parts:
+        beside = part.with_suffix(".json")
+        with damage_named(beside, "not the manifest of a part", f"delete it and extract {part.name} again"):
+            found = read_json(beside)
+            kinds.append({name: found[name] for name in (*ATTRIBUTES, "grid")})
+            failed |= found["failures"]
     for part, kind in zip(parts, kinds, strict=True):
         if kind != kinds[0]:
             name = next(name for name in kind if kind[name] != kinds[0][name])
             what = f"{name} is {kind[name]!r}, that of {parts[0]} {kinds[0][name]!r}"
             raise UserError(f"{part}: {what}; delete both and extract them again")
-    failed = {item: cause for found in manifests for item, cause in found["failures"].items()}
     place = {item: store for store in stores for item in store.items}
     difference = Counter([*chain.from_iterable(store.items for store in stores), *failed])
     difference.subtract(items)

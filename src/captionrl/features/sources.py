@@ -68,7 +68,7 @@ class Found:
         if len(missing) > allowed or len(missing) == len(self.items):
             others = f", or rename them (others there are called like {self.other!r})" if self.others else ""
             what = f"{len(missing)} of {len(self.items)} items have no features there ({listed(missing)})"
-            raise UserError(f"{self.source}: {what}; add theirs{others}")
+            raise UserError(f"{self.source}: {what}; add theirs{others}, or allow as many failures")
 
 
 def number_of(name: str) -> str:

@@ -30,6 +30,7 @@ LOCKING = "best-effort"  # network file systems without locks are common on clus
 HEAP = 2**20  # bytes at the end of a store, in which its attributes lie: they are written last
 DAMAGED = ("not a whole feature store", "extract (or fetch) it again")
 ATTRIBUTES = ("backbone", "weights_sha256", "fps", "transform", "code_version", "dim")
+BYTES_OF_NAME = 64  # in memory, of an item's name
 WIDEST = {"dim": 2**24, "grid": 1000}
 
 
@@ -38,11 +39,10 @@ class FeatureStore:
 
     def __init__(self, path: Path | str):
         self.path = Path(path)
-        self._file: h5py.File | None = None
-        self._features: h5py.h5g.GroupID | None = None
-        self._descriptor = self._pid = 0
+        self._opened: tuple[int, h5py.File, h5py.h5g.GroupID, int] | None = None  # by which process; file descriptor
         if not self.path.is_file():
-            raise UserError(f"{self.path}: no such feature store")
+            fix = f"if Snakemake made it, delete {self.path.with_suffix('.json').name} beside it and run it again"
+            raise UserError(f"{self.path}: no such feature store; {fix}")
         with damage_named(self.path, *DAMAGED):
             _check_heap(self.path)
             with h5py.File(self.path, "r", locking=LOCKING) as file:
@@ -50,7 +50,9 @@ class FeatureStore:
                 grid = file.attrs.get("grid", 0)
                 _check_attributes({**self.attributes, "grid": grid})
                 self.grid, self.dim = int(grid), int(self.attributes["dim"])
-                self.items: list[str] = [item.decode() for item in file["items"][()]]
+                items = _within(file.id, "items")
+                check_claim(items.shape[0] * BYTES_OF_NAME, self.path.stat().st_size)
+                self.items: list[str] = [item.decode() for item in h5py.Dataset(items)[()]]
         try:
             check_item_ids(self.items)
         except UserError as error:
@@ -71,21 +73,34 @@ class FeatureStore:
             return self._read(item)
 
     def _read(self, item: str) -> np.ndarray:
-        if self._file is None or self._pid != os.getpid():  # an HDF5 handle does not survive a fork
-            self._file, self._pid = h5py.File(self.path, "r", locking=LOCKING), os.getpid()
-            self._features, self._descriptor = self._file["features"].id, self._file.id.get_vfd_handle()
-        dataset = h5py.h5d.open(self._features, item.encode())
-        check_claim(math.prod(dataset.shape) * dataset.dtype.itemsize, os.fstat(self._descriptor).st_size)
+        if self._opened is None or self._opened[0] != os.getpid():  # an HDF5 handle does not survive a fork
+            file = h5py.File(self.path, "r", locking=LOCKING)
+            self._opened = os.getpid(), file, _within(file.id, "features"), file.id.get_vfd_handle()
+        _, _, features, descriptor = self._opened
+        dataset = _within(features, item)
+        check_claim(math.prod(dataset.shape) * dataset.dtype.itemsize, os.fstat(descriptor).st_size)
         array = np.empty(dataset.shape, dataset.dtype)
         offset = dataset.get_offset()  # None unless it lies in one piece
         plain = offset is not None and dataset.get_storage_size() == array.nbytes
-        if plain and os.preadv(self._descriptor, [array.data], offset) == array.nbytes:  # half of what h5py takes
+        if plain and os.preadv(descriptor, [array.data], offset) == array.nbytes:  # half of what h5py takes
             return array
-        stored: np.ndarray = self._file["features"][item][()]
+        stored: np.ndarray = h5py.Dataset(dataset)[()]
         return stored
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_file": None, "_features": None}
+        return {**self.__dict__, "_opened": None}
+
+
+def _within(place: Any, name: str) -> Any:
+    """What a group of an HDF5 file, or the file, has of this name. Raises ValueError where it lies in another file."""
+    if place.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
+        raise ValueError(f"{name} is a link")
+    found = h5py.h5o.open(place, name.encode())
+    if isinstance(found, h5py.h5d.DatasetID):
+        made = found.get_create_plist()
+        if made.get_layout() == h5py.h5d.VIRTUAL or made.get_external_count():
+            raise ValueError(f"{name} has its data in another file")
+    return found
 
 
 def _check_attributes(attributes: Mapping[str, Any]) -> None:

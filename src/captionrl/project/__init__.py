@@ -1,5 +1,6 @@
 """A project of a user's own: the files that `captionrl init` writes, from the templates in this folder."""
 
+import re
 from pathlib import Path
 from string import Template
 
@@ -37,6 +38,12 @@ class Project(Strict):
         return {**files, profile: (PIPELINE / profile).read_text()}
 
 
+def rule_names() -> set[str]:
+    """Of the workflow: targets that no paper and no corpus can be called."""
+    files = (PIPELINE / "Snakefile", *(PIPELINE / "workflow/rules").glob("*.smk"))
+    return {name for file in files for name in re.findall(r"^ *(?:rule|checkpoint) (\w+):", file.read_text(), re.M)}
+
+
 def write_project(folder: Path, name: str, corpus: str, backbone: str) -> None:
     """Write the files of a project: one paper, `name`, about the corpus `corpus`.
 
@@ -49,6 +56,9 @@ def write_project(folder: Path, name: str, corpus: str, backbone: str) -> None:
         raise UserError(f"--{complaint(error, Project)}") from None
     if is_known(corpus) or corpus.endswith("-mini"):
         raise UserError(f"--corpus: {corpus}: a data set is so called; choose another name")
+    for key, given in (("name", name), ("corpus", corpus)):
+        if given in rule_names():
+            raise UserError(f"--{key}: {given}: a rule of the workflow is so called; choose another name")
     if name == corpus:
         raise UserError(f"--corpus: {corpus}: the project is so called, and both name a target; choose another name")
     files = project.files()

@@ -14,8 +14,8 @@ from pathlib import Path
 from captionrl.config import Paper
 from captionrl.config.tables import Comparison, Table
 from captionrl.errors import UserError
+from captionrl.evaluation.markup import barred
 from captionrl.files import read_csv, write_text
-from captionrl.tables.markup import barred
 
 VERDICTS = ("holds", "does not hold", "cannot tell")
 

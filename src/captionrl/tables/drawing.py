@@ -22,6 +22,7 @@ from captionrl.files import atomic
 
 DPI = 120
 WIDTH = 9.0  # of a sheet
+TALLEST = 3  # times as high as its place is wide, of a picture
 MARGIN = 0.2
 BLACK, GREY = "#1a1a1a", "#666666"
 # Okabe and Ito's blue, vermillion, green and purple, which colour-blind readers tell apart; the last three darkened
@@ -75,8 +76,10 @@ class Sheet:
         return self.text(pieces, MARGIN + label, top, WIDTH - 2 * MARGIN - label)
 
     def picture(self, image: np.ndarray, left: float, top: float, width: float) -> float:
-        """RGB [H, W, 3] as wide as `width`, in its own proportions."""
-        height = width * image.shape[0] / image.shape[1]
+        """RGB [H, W, 3] as wide as `width`, in its own proportions; narrower if it is higher than TALLEST widths."""
+        proportion = image.shape[0] / image.shape[1]
+        width = min(width, width * TALLEST / proportion)
+        height = width * proportion
 
         def draw(axes: Axes) -> None:
             axes.imshow(image, aspect="auto", interpolation="antialiased")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from captionrl.config import split_system
+from captionrl.evaluation.markup import barred, escaped
 from captionrl.files import atomic, write_text
-from captionrl.tables.markup import barred, escaped
 from captionrl.tables.table import SHARES, Built, Difference, Line
 
 SYMBOLS = str.maketrans({"†": r"$^\dagger$", "‡": r"$^\ddagger$", "±": r"$\pm$"})

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from captionrl.config import Leaderboard, Paper
 from captionrl.errors import UserError
+from captionrl.evaluation.markup import barred, escaped
 from captionrl.files import write_text
-from captionrl.tables.markup import barred, escaped
 
 
 def write(paper: Paper, name: str, scale: str, out: Path) -> None:

@@ -87,6 +87,7 @@ def build(
             if missing := [metric for metric in table.metrics if metric not in results.keys() | unavailable.keys()]:
                 raise UserError(f"{path}: holds no {', '.join(missing)}; score the predictions again")
     _same_items(scores, read)
+    _same_seeds(scores, read)
     measured = [metric for metric in table.metrics if metric not in unavailable]
 
     def statistics(system: str, metric: str) -> list[Array]:
@@ -143,7 +144,7 @@ def build(
             value, low, high = (number * _unit(metric) for number in numbers)
             differences[metric] = Difference(value, low, high, paired(metric, *pair, SAMPLES))
         comparisons.append((comparison, differences))
-    items = len(next(iter(read.values()))[0][0][measured[0]].items) if read else 0
+    items = len(next(iter(next(iter(read.values()))[0][0].values())).items) if read else 0
     return Built(paper, table, scale, origin, items, split_items or items, lines, comparisons), provenance
 
 
@@ -155,6 +156,20 @@ def _same_items(scores: dict[str, list[Path]], read: dict[str, Any]) -> None:
             first = first or (path, items)
             if items != first[1]:
                 raise UserError(f"{path}: scored on other items than {first[0]}; delete both and run again")
+
+
+def _same_seeds(scores: dict[str, list[Path]], read: dict[str, Any]) -> None:
+    """Raises UserError where the k-th score file of one system is of another seed than that of another."""
+    first: tuple[Path, Any] | None = None
+    for place in range(max(map(len, scores.values()), default=0)):
+        first = None
+        for run, paths in scores.items():
+            if place < len(paths):
+                seed = read[run][place][1].get("seed")
+                first = first or (paths[place], seed)
+                if seed != first[1]:
+                    what = f"seed {seed} beside seed {first[1]} of {first[0]}"
+                    raise UserError(f"{paths[place]}: {what}; give every system the same seeds")
 
 
 def _unit(metric: str) -> float:

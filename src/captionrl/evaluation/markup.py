@@ -2,6 +2,8 @@
 
 import re
 
+LATEX = {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}  # others: a \ before
+
 
 def barred(text: str) -> str:
     """`text` with Markdown's bar between cells as itself."""
@@ -10,4 +12,4 @@ def barred(text: str) -> str:
 
 def escaped(text: str) -> str:
     """`text` with LaTeX's special characters as themselves."""
-    return re.sub(r"[&%$#_{}]", r"\\\g<0>", text)
+    return re.sub(r"[&%$#_{}\\^~]", lambda found: LATEX.get(found[0], "\\" + found[0]), text)
