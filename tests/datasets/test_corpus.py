@@ -22,6 +22,7 @@ def test_a_sound_corpus():
         ([*ITEMS, Item("d", "val", None)], CAPTIONS, "item d: no caption"),
         (ITEMS, CAPTIONS | {"c": ["three", "\t"]}, "item c: no caption, or an empty one"),
         (ITEMS, CAPTIONS | {"c": ["\ud83d"]}, "item c: a caption holds half a character"),
+        (ITEMS, CAPTIONS | {"c": ["<!a" * 4000]}, "item c: a caption of 12,000 characters, of at most 10,000"),
         (ITEMS, CAPTIONS | {"d": ["x"]}, "item d: has captions but is not listed"),
         ([], {}, "has no item; add some"),
         ([*ITEMS, Item("../d", "val", None)], CAPTIONS, "item '../d': an id may hold only"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from captionrl.errors import UserError
 from captionrl.files import SURROGATE
+from captionrl.text.ptb import MOST_CHARACTERS
 
 SPLITS = ("train", "val", "test")
 
@@ -53,6 +54,9 @@ class Corpus:
                 raise UserError(f"{place}: item {item.id}: split {item.split!r}; must be one of {SPLITS}")
             if not captions or not all(caption.strip() for caption in captions):
                 raise UserError(f"{place}: item {item.id}: no caption, or an empty one; caption it or drop it")
+            if (most := max(map(len, captions))) > MOST_CHARACTERS:
+                what = f"a caption of {most:,} characters, of at most {MOST_CHARACTERS:,}"
+                raise UserError(f"{place}: item {item.id}: {what}; shorten it")
             if SURROGATE.search("".join(captions)):
                 raise UserError(f"{place}: item {item.id}: a caption holds half a character (a surrogate); fix it")
 

@@ -16,10 +16,10 @@ from typing import Any
 
 from captionrl.errors import UserError
 from captionrl.files import SURROGATE, UNREADABLE, decode_utf8, read_bytes, strict_csv, unique_keys
+from captionrl.text.ptb import MOST_CHARACTERS
 
 IDS = ("image_id", "id", "item")  # columns of a csv file, keys of a list in json: the first one there counts
 LONGEST = 1000  # words of a caption: ROUGE-L's memory and METEOR's time grow with their square
-MOST_CHARACTERS = 10_000  # of a caption: what is no word takes the tokeniser time that grows with its square
 FORMS = '{"annotations": [...]}, [{"image_id": ..., "caption": ...}], {id: caption} or {id: [captions]}'
 
 

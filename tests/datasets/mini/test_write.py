@@ -2,11 +2,13 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
 from contextlib import suppress
 from fractions import Fraction
+from functools import partial
 from time import sleep
 
 import av
@@ -281,9 +283,23 @@ def test_annotation_of_others_is_never_overwritten(tiny_worlds, tmp_path):
     assert contents(tmp_path) == {"Charades_v1_train.csv": b"mine"}
 
 
+COMMAND = [sys.executable, "-c", "from captionrl.cli import main; main()", "render", "tgif-mini", "--workers", "2"]
+
+
+def test_an_interrupt_of_all_processes_is_one_line(tmp_path):
+    hears = partial(signal.signal, signal.SIGINT, signal.default_int_handler)  # a job in the background does not
+    render = subprocess.Popen(
+        [*COMMAND, "--raw", tmp_path], stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=hears
+    )
+    while not list(tmp_path.glob("gifs/*.gif")):
+        sleep(0.05)
+    os.killpg(render.pid, signal.SIGINT)
+    said = [line for line in render.communicate()[1].splitlines() if line and not line.startswith("rendering")]
+    assert (render.returncode, said) == (128 + signal.SIGINT, ["captionrl render: interrupted"])
+
+
 def test_workers_of_a_killed_command_end(tmp_path):
-    command = [sys.executable, "-c", "from captionrl.cli import main; main()", "render", "tgif-mini", "--workers", "2"]
-    render = subprocess.Popen([*command, "--raw", tmp_path], stderr=subprocess.DEVNULL)
+    render = subprocess.Popen([*COMMAND, "--raw", tmp_path], stderr=subprocess.DEVNULL)
     while len(workers := psutil.Process(render.pid).children()) < 2:
         sleep(0.05)
     render.kill()
