@@ -73,6 +73,6 @@ publish: setup
 	$(BIN)/snakemake --config scale=$(SCALE) -- all
 	$(BIN)/captionrl publish --results results/$(SCALE) --out docs/results/$(SCALE)
 
-# What the mini scale made; other scales' data, checkpoints and results stay.
+# What the mini scale made, and the copies in results/; states, logs and what other scales made stay.
 clean:
 	rm -rf data/*-mini work/*-mini checkpoints/*-mini results/table*.csv results/mini

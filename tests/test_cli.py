@@ -111,7 +111,7 @@ def test_every_default_is_shown(command_line):
     )
     out = " ".join(command_line("evaluate", "--help")[1].split())
     assert "--split {train,val,test} the items to use (default: test)" in out
-    assert out.count("default") == 1  # nothing is said of None and of no files
+    assert out.count("default") == 2  # --workers, too; nothing is said of None and of no files
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -637,6 +637,9 @@ def test_a_record_of_what_was_fetched_takes_no_other_files_place(tmp_path, comma
     status, _, err = command_line("download", *options, "--record", tmp_path / "d/a.txt")
     assert (status, (tmp_path / "d/a.txt").read_text()) == (2, "annotation")
     assert err.endswith("a.txt: not the list that captionrl writes there; move it to another place\n")
+    (tmp_path / "mine.json").write_text('{"clip1": {"caption": "mine"}}')
+    status, _, err = command_line("download", *options, "--record", tmp_path / "mine.json")
+    assert (status, (tmp_path / "mine.json").read_text()) == (2, '{"clip1": {"caption": "mine"}}')
     status, _, err = command_line("download", *options, "--record", tmp_path / "manifest.yaml")
     assert status == 2
     assert "manifest.yaml is read, too (manifest), and would be lost" in err

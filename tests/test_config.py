@@ -379,6 +379,11 @@ GREEDY = {key: JOINT[key] for key in ("epochs", "optimiser", "learning_rate", "e
         (("tables", "table1", "metrics", 0), "BLEU", "tables.table1.metrics[0]: Input should be 'BLEU-1'"),
         (("tables", "table1", "rows", 0, "run"), "xe", "tables.table1.rows[0].run: no run is called 'xe'"),
         (("tables", "table1", "rows", 0, "cited"), [1, 2], "tables.table1.rows[0].cited: 2 numbers for 4 metrics"),
+        (
+            ("tables", "table1", "rows", -1, "method"),
+            "XE-baseline",
+            "tables.table1.rows[12].method: XE-baseline is another row's; give each its own name",
+        ),
         (("tables", "table1", "rows", 3, "cited"), None, "tables.table1.rows[3]: v2t navigator has neither run nor"),
         (
             ("runs", "hrl-32", "from"),

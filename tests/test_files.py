@@ -23,6 +23,7 @@ from captionrl.files import (
     atomic,
     atomic_folder,
     check_claim,
+    check_listing,
     check_readable,
     damage_named,
     decode_utf8,
@@ -35,7 +36,6 @@ from captionrl.files import (
     sweep,
     sweep_killed,
     write_json,
-    write_listing,
 )
 from captionrl.training.checkpoint import Metadata, load_module, save_checkpoint
 
@@ -325,13 +325,11 @@ def test_a_name_that_is_not_utf8_can_be_written_as_json(tmp_path):
 
 
 @pytest.mark.parametrize("text", ['{"clips": ["a.mp4"]}', "[1]", "not JSON", ""])
-def test_a_list_takes_no_users_files_place(tmp_path, text):
+def test_a_users_file_is_no_list(tmp_path, text):
     path = tmp_path / "raw.json"
+    check_listing(path, lambda found: False)
     path.write_text(text)
     with pytest.raises(UserError, match=r"raw.json: not the list that captionrl writes there; move it"):
-        write_listing(path, {"a.jpg": 3})
-    assert path.read_text() == text
-    path.unlink()
-    for listing in ({"a.jpg": 3}, {}, {"b.jpg": 4, "c.jpg": 5}):
-        write_listing(path, listing)
-        assert read_json(path) == listing
+        check_listing(path, lambda found: all(type(what) is int for what in found.values()))
+    path.write_text('{"a.jpg": 3}')
+    check_listing(path, lambda found: found == {"a.jpg": 3})

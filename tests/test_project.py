@@ -68,6 +68,7 @@ def test_names_are_taken_everywhere(tmp_path):
         (["--corpus", "coco"], "--corpus: coco: a data set is so called; choose another name"),
         (["--corpus", "x-mini"], "--corpus: x-mini: a data set is so called"),
         (["--corpus", "frames"], "--corpus: frames: a rule of the workflow is so called; choose another name"),
+        (["--corpus", "results"], "--corpus: results: a rule of the workflow is so called"),
         (["--name", "train"], "--name: train: a rule of the workflow is so called"),
         (["--name", "clips"], "--corpus: clips: the project is so called, and both name a target"),
         (["--backbone", "vgg61"], "--backbone: no backbone is called 'vgg61'; did you mean 'vgg16'?"),

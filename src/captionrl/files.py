@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import socket
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,7 +18,10 @@ from captionrl.errors import UserError
 
 
 def _host() -> str:
-    """This machine, or the container on it whose process numbers are its own, in letters and digits."""
+    """This machine, or the container on it whose process numbers are its own, in letters and digits.
+
+    What a container that is gone has left is nobody's, and stays.
+    """
     try:
         processes = os.readlink("/proc/self/ns/pid")
     except OSError:  # no Linux
@@ -31,6 +33,7 @@ HOST = _host()
 LONGEST_NAME = 255  # bytes of a file's name
 MUCH = 2**27  # bytes: what is smaller may be as dense as it likes, such as a white page of 40 megapixels
 DENSEST = 100  # bytes of text, features or pictures in one that is stored; text has ten
+MOST_CHARACTERS = 10_000  # of a caption: what is no word takes tokenising time that grows with its square
 SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can spell one alone; UTF-8, and so Parquet, cannot
 UNREADABLE = "not JSON that can be read (nested too deep, or a number too long)"
 
@@ -73,7 +76,7 @@ def _beside(path: Path) -> Path:
     start, name = f".{os.getpid()}.{HOST}.", os.fsencode(path.name)
     if len(start) + len(name) > LONGEST_NAME:  # its end, with the suffixes, and what tells it from others
         kept = LONGEST_NAME - len(start) - 9
-        name = hashlib.sha256(name).hexdigest()[:8].encode() + b"." + name[len(name) - kept :]
+        name = hashlib.sha256(name).hexdigest()[:8].encode() + b"." + name[-kept:]
     return path.with_name(start + os.fsdecode(name))
 
 
@@ -142,17 +145,18 @@ def write_json(path: Path | str, value: Any) -> None:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def write_listing(path: Path, listing: dict[str, Any]) -> None:
-    """Write {name: what}, where an earlier one may stand. Raises UserError for a file that is none: it is a user's."""
-    if path.exists():
-        with suppress(UserError):
-            before = read_json(path)
-            kinds = {type(what) for what in listing.values()}
-            if isinstance(before, dict) and (not kinds or all(type(what) in kinds for what in before.values())):
-                write_json(path, listing)
-                return
-        raise UserError(f"{path}: not the list that captionrl writes there; move it to another place")
-    write_json(path, listing)
+def check_listing(path: Path, fits: Callable[[dict[str, Any]], bool]) -> None:
+    """Raise UserError for a file in the place of a list {name: what} that is no such list: it is a user's.
+
+    `fits`: whether a JSON object can be one.
+    """
+    if not path.exists():
+        return
+    with suppress(UserError):
+        found = read_json(path)
+        if isinstance(found, dict) and fits(found):
+            return
+    raise UserError(f"{path}: not the list that captionrl writes there; move it to another place")
 
 
 def decode_utf8(data: bytes, name: Path | str) -> str:
@@ -251,16 +255,10 @@ def check_readable(path: Path | str) -> None:
 
     And for a pipe: who opens it again waits for ever.
     """
-    if stat.S_ISFIFO(_mode(path)):
-        raise UserError(f"{path}: a pipe, which cannot be read here; write it to a file first")
+    with suppress(OSError):  # opening says it better
+        if Path(path).is_fifo():
+            raise UserError(f"{path}: a pipe, which cannot be read here; write it to a file first")
     _opened(path).close()
-
-
-def _mode(path: Path | str) -> int:
-    try:
-        return os.stat(path).st_mode
-    except OSError:
-        return 0
 
 
 def _opened(path: Path | str) -> IO[bytes]:

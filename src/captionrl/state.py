@@ -48,8 +48,9 @@ def list_states(states: Path) -> list[dict[str, Any]]:
     if states.exists() and not states.is_dir():
         raise UserError(f"{states}: not a directory; give the one that trainings have as --state")
     rows = []
-    for identity in states.rglob(IDENTITY):
-        if not (NAME.fullmatch(identity.parent.name) and identity.is_file()):
+    for folder, _, names in os.walk(states):
+        identity = Path(folder, IDENTITY)
+        if IDENTITY not in names or not NAME.fullmatch(identity.parent.name):
             continue
         facts = _facts_of_files(identity.parent)
         if not facts:

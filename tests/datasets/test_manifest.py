@@ -8,6 +8,7 @@ import pytest
 from captionrl.datasets.corpus import Corpus, Item
 from captionrl.datasets.manifest import (
     Entry,
+    check_raw,
     find,
     manifest,
     read_manifest,
@@ -152,3 +153,20 @@ def test_the_command_that_fetches_says_where_to(tmp_path):
     assert "`captionrl download charades`" in remedy(Path("data/charades"), "Charades_v1_train.csv")
     elsewhere = remedy(tmp_path / "charades", "Charades_v1_train.csv")
     assert f"`captionrl download charades --into {tmp_path / 'charades'}`" in elsewhere
+
+
+@pytest.mark.parametrize("text", ['{"clip1": 3}', '{"clips": ["a.mp4"]}', '{"a.mp4": true}'])
+def test_a_users_raw_json_is_not_taken_for_the_list(tmp_path, text):
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "raw.json").write_text(text)
+    with pytest.raises(UserError, match=r"raw.json: not the list that captionrl writes there; move it"):
+        check_raw(tmp_path)
+    for listing in ('{"a.mp4": 0, "gone.mp4": 5}', "{}"):
+        (tmp_path / "raw.json").write_text(listing)
+        check_raw(tmp_path)
+
+
+def test_a_command_is_named_only_where_it_fetches_what_is_missing(tmp_path):
+    assert "--into" not in remedy(Path("data/msrvtt-mini"), "train_val_videodatainfo.json")
+    assert "--into" not in remedy(tmp_path / "f30k", "caption_datasets.zip")  # of several groups
+    assert f"--into '{tmp_path}/my data/charades'`" in remedy(tmp_path / "my data/charades", "Charades_v1_train.csv")

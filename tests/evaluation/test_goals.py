@@ -12,6 +12,7 @@ from toy import sizes_for
 from captionrl import cli
 from captionrl.decoding.rollout import greedy
 from captionrl.errors import UserError
+from captionrl.evaluation import goals
 from captionrl.evaluation.bootstrap import difference_interval, paired
 from captionrl.evaluation.goals import SAMPLES, goal_scores, render
 from captionrl.models import build_module
@@ -84,8 +85,9 @@ def deaf_worker(policy):
     policy.cell.weight_ih[:, context : context + width] = 0
 
 
-@pytest.mark.parametrize("split", ["val", "test"])
-def test_with_its_own_goals_it_is_greedy_decoding(world, checkpoint, report_of, split):
+@pytest.mark.parametrize(("split", "most"), [("val", 128), ("test", 3)])
+def test_with_its_own_goals_it_is_greedy_decoding(world, checkpoint, report_of, split, most, monkeypatch):
+    monkeypatch.setattr(goals, "EVALUATION_BATCH", most)
     paths = [checkpoint("one"), checkpoint("two", seed=1)]
     expected = [greedy_scores(world, path, split) for path in paths]
     report = report_of(*paths, split=split)

@@ -382,14 +382,15 @@ def test_one_item_is_in_memory_at_a_time(tmp_path, form):
 
 def test_items_without_features_are_counted_and_nothing_is_written(refused, tmp_path):
     items = [*CLIPS, *(f"video{number}" for number in range(1, 10))]
-    message = "9 of 12 items have no features there (video1, video2, video3, video4, video5, ...); add theirs"
+    listed = "video1, video2, video3, video4, video5, ..."
+    message = f"9 of 12 items have no features there ({listed}); add theirs, or allow as many failures"
     np.savez(tmp_path / "a.npz", **REGIONS)
     (tmp_path / "a.tsv").write_text("".join(tsv_line(item, array) for item, array in REGIONS.items()))
     assert refused(tmp_path / "a.npz", items) == f"{tmp_path / 'a.npz'}: {message}"
     assert refused(tmp_path / "a.tsv", items) == f"{tmp_path / 'a.tsv'}: {message}"
     np.savez(tmp_path / "a.npz", **{f"{item}.avi": array for item, array in REGIONS.items()})
     assert refused(tmp_path / "a.npz").endswith(
-        f"add theirs, or rename them (others there are called like 'a.npz: {CLIPS[0]}.avi')"
+        f"add theirs, or rename them (others there are called like 'a.npz: {CLIPS[0]}.avi'), or allow as many failures"
     )
 
 

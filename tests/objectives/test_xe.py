@@ -108,6 +108,11 @@ def test_training_on_one_caption_teaches_it(policy):
     assert torch.equal(logits.argmax(-1), caption)
 
 
+def test_boundaries_are_of_the_captions_words_alone(policy):
+    with pytest.raises(ValueError, match="boundaries are of the caption's words"):
+        xe_loss(policy, batch(CLIPS), CAPTIONS, 0.5, CAPTIONS == EOS)
+
+
 def test_the_sampling_probability_grows_from_its_start_to_its_maximum():
     schedule = ScheduledSampling(start=2, per_epoch=0.05, max_probability=0.25)
     shares = [scheduled_probability(schedule, epoch / 10) for epoch in range(200)]

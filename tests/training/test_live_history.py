@@ -104,3 +104,5 @@ def test_watch_shows_what_runs_and_nothing_else(world, tmp_path, monkeypatch, co
 def test_a_line_that_is_not_whole_yet_is_left_out(tmp_path):
     (tmp_path / "history.jsonl").write_bytes(b'{"total": 9}\n\0\0\0\n{"update": 1}\n{"caption": "caf\xc3')
     assert read_history(tmp_path) == ({"total": 9}, [{"update": 1}])
+    (tmp_path / "history.jsonl").write_bytes(b'\0\0\n{"update": 1}\n')
+    assert read_history(tmp_path) is None

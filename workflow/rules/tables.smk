@@ -66,7 +66,7 @@ rule score:
         "Scoring {wildcards.paper}/{wildcards.system} on {wildcards.corpus}"
     shell:
         "exec env OMP_NUM_THREADS={threads} captionrl evaluate --predictions {input.predictions}"
-        " --checkpoint {input.checkpoints} --captions {params.captions} --out {output} {params.spice}"
+        " --checkpoint {input.checkpoints} --captions {params.captions} --out {output} {params.spice} --workers {threads}"
         " {params.reward_models} {params.store}"
         " 2> >(trap '' TERM INT; exec tee {log} >&2)"
 

@@ -16,8 +16,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from captionrl.datasets.manifest import require
+    from captionrl.datasets.manifest import check_raw, require
     from captionrl.datasets.read import read_corpus
-    from captionrl.files import write_listing
+    from captionrl.files import write_json
 
-    write_listing(args.raw / "raw.json", require(read_corpus(args.name, args.raw), args.raw, args.allowed_failures))
+    check_raw(args.raw)
+    write_json(args.raw / "raw.json", require(read_corpus(args.name, args.raw), args.raw, args.allowed_failures))

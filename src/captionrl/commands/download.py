@@ -34,7 +34,7 @@ def run(args: Namespace) -> None:
     import os
 
     from captionrl.config import load_params
-    from captionrl.datasets.download import describe, download, write_record
+    from captionrl.datasets.download import check_record, describe, download, write_record
     from captionrl.datasets.manifest import VARIABLE, directory_of, manifest
 
     if args.manifest:
@@ -48,6 +48,8 @@ def run(args: Namespace) -> None:
     if args.list:
         print("\n".join(describe(raw_of)))
         return
+    if args.record:
+        check_record(args.record)
     accepted = [*args.accept, *(load_params().accept if Path("params.yaml").is_file() else [])]
     download(raw_of, accepted, only=args.only, allowed_failures=args.allowed_failures, states=args.state)
     if args.record:

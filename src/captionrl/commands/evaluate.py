@@ -25,7 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     what = "also score Embedding: the reward model's checkpoint, one per prediction; needs --features"
     parser.add_argument("--embedding", type=Path, nargs="+", default=[], help=what)
     parser.add_argument("--features", type=Path, help="the feature store that the reward model was trained on")
-    arguments.shared(parser, "split")
+    arguments.shared(parser, "split", "workers")
 
 
 def run(args: Namespace) -> None:
@@ -45,4 +45,5 @@ def run(args: Namespace) -> None:
         spice=args.spice,
         reward_models=args.embedding,
         features=args.features,
+        workers=args.workers,
     )

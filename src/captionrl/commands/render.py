@@ -17,11 +17,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
+    from captionrl.datasets.manifest import check_raw
     from captionrl.datasets.mini.write import write_world
-    from captionrl.files import sweep_killed, write_listing
+    from captionrl.files import sweep_killed, write_json
     from captionrl.provenance import code_version
 
+    check_raw(args.raw)
     files = write_world(args.name, args.raw, version=code_version("render"), workers=args.workers)
-    write_listing(args.raw / "raw.json", files)
+    write_json(args.raw / "raw.json", files)
     for directory in (args.raw, *filter(Path.is_dir, args.raw.rglob("*"))):
         sweep_killed(directory)

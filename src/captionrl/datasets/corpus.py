@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from captionrl.errors import UserError
-from captionrl.files import SURROGATE
-from captionrl.text.ptb import MOST_CHARACTERS
+from captionrl.files import MOST_CHARACTERS, SURROGATE
 
 SPLITS = ("train", "val", "test")
 

@@ -14,7 +14,7 @@ from captionrl.datasets.manifest import FOLDERS, Entry, file_size, manifest, rec
 from captionrl.datasets.missing import entries_of, is_there, line
 from captionrl.datasets.transfer import CLIENT, Client, fetch, forget
 from captionrl.errors import UserError
-from captionrl.files import sha256, write_listing, write_text
+from captionrl.files import check_listing, sha256, write_json, write_text
 from captionrl.state import open_state
 
 PATIENCE = 24 * 3600.0  # seconds that another download into the same directory may take
@@ -135,13 +135,19 @@ def describe(raw_of: Mapping[str, Path]) -> list[str]:
     return lines
 
 
+def check_record(path: Path) -> None:
+    """Raise UserError for a file that `write_record` did not write."""
+    keys = {"files", "licence"}
+    check_listing(path, lambda found: all(isinstance(one, dict) and one.keys() == keys for one in found.values()))
+
+
 def write_record(group: str, raw: Path, path: Path) -> None:
     """Write as JSON what serves for each entry, and under which licence. The same files give the same bytes."""
     record = {}
     for entry in entries_of(group, raw):
         files = next((files for files in entry.alternatives if all((raw / one).exists() for one in files)), ())
         record[entry.name] = {"files": list(files), "licence": entry.licence}
-    write_listing(path, record)
+    write_json(path, record)
 
 
 def _entries(group: str, raw: Path, only: str | None) -> list[Entry]:

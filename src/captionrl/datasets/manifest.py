@@ -3,10 +3,11 @@
 import errno
 import hashlib
 import os
+import shlex
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
@@ -16,7 +17,7 @@ from captionrl.config.load import read_yaml
 from captionrl.datasets.archives import read_member
 from captionrl.datasets.corpus import Corpus
 from captionrl.errors import UserError
-from captionrl.files import decode_utf8, digest, read_bytes
+from captionrl.files import check_listing, decode_utf8, digest, read_bytes
 
 PACKAGED = Path(__file__).with_name("downloads.yaml")
 VARIABLE = "CAPTIONRL_DOWNLOADS"  # of the environment: the path of a manifest to take instead
@@ -130,7 +131,8 @@ def remedy(raw: Path, path: str, put: str = "put it there") -> str:
     into = entry.into if entry else None
     groups = [name for name, entries in manifest().items() if any(e.into == into and not e.by_hand for e in entries)]
     group = raw.name if raw.name in groups else next(iter(groups), None)
-    into_it = "" if group is None or raw == directory_of(group) else f" --into {raw}"
+    elsewhere = group is not None and raw != directory_of(group) and not raw.name.endswith("-mini")
+    into_it = f" --into {shlex.quote(str(raw))}" if elsewhere and (raw.name in groups or len(groups) == 1) else ""
     way = f"`captionrl download {group}{into_it}`, or {put}" if group else f"{put} by hand"
     return f"{way} ({source(path)})"
 
@@ -198,6 +200,16 @@ def _git_blob(path: Path) -> str:
     with open(path, "rb") as file:
         header = b"blob %d\0" % path.stat().st_size
         return hashlib.file_digest(file, lambda: hashlib.sha1(header)).hexdigest()
+
+
+def check_raw(raw: Path) -> None:
+    """Raise UserError for a raw.json that is no list of files below `raw` with their bytes: it is a user's."""
+
+    def fits(found: dict[str, Any]) -> bool:
+        plain = all(type(size) is int for size in found.values())
+        return not found or (plain and any((raw / name).exists() for name in found))
+
+    check_listing(raw / "raw.json", fits)
 
 
 def require(corpus: Corpus, raw: Path, allowed_failures: int = 0) -> dict[str, int]:

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from captionrl.errors import UserError
-from captionrl.files import SURROGATE, UNREADABLE, decode_utf8, read_bytes, strict_csv, unique_keys
-from captionrl.text.ptb import MOST_CHARACTERS
+from captionrl.files import MOST_CHARACTERS, SURROGATE, UNREADABLE, decode_utf8, read_bytes, strict_csv, unique_keys
 
 IDS = ("image_id", "id", "item")  # columns of a csv file, keys of a list in json: the first one there counts
 LONGEST = 1000  # words of a caption: ROUGE-L's memory and METEOR's time grow with their square

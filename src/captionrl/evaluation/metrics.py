@@ -1,6 +1,5 @@
 """Caption metrics as coco-caption computes them, each with the statistics that a bootstrap needs and a signature."""
 
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
@@ -45,6 +44,7 @@ def evaluate_systems(
     metrics: Collection[str] = METRICS,
     spice: Path | None = None,
     frequencies: Mapping[str, Sequence[str]] | None = None,
+    workers: int = 1,
 ) -> list[dict[str, Result]]:
     """Likewise of the hypotheses of several systems: one Java process scores METEOR of all of them.
 
@@ -61,8 +61,7 @@ def evaluate_systems(
         words = tokenize_systems(frequencies, [])[0]
         scorers["CIDEr"] = partial(_cider_statistics_by, DocumentFrequencies.from_captions(dict(enumerate(words))))
     if spice:
-        cores = len(os.sched_getaffinity(0))
-        scorers["SPICE"] = partial(spice_statistics, corenlp=spice, workers=cores)
+        scorers["SPICE"] = partial(spice_statistics, corenlp=spice, workers=workers)
         metrics = [*metrics, "SPICE"]
     ids = sorted(references)
     results: list[dict[str, Result]] = [{} for _ in systems]

@@ -23,12 +23,13 @@ def evaluate_predictions(
     spice: Path | None = None,
     reward_models: Sequence[Path] = (),
     features: Path | None = None,
+    workers: int = 1,
 ) -> None:
     """Score the predictions of every seed against the raw captions of `split`; each score file says where from.
 
     Predictions are {item: caption}, or sets, {item: [captions]}, alike for all seeds. With `spice` (Stanford CoreNLP),
-    SPICE is scored too, or the file says why it was not. With `reward_models`, a checkpoint for every seed, and the
-    store of their features, single captions are scored with their embedding too.
+    SPICE is scored too, parsed by `workers` threads, or the file says why it was not. With `reward_models`, a
+    checkpoint for every seed, and the store of their features, single captions are scored with their embedding too.
     """
     corpus = load_captions(captions)
     contents = [_read(path) for path in predictions]
@@ -47,7 +48,7 @@ def evaluate_predictions(
             unavailable = {"unavailable": {"SPICE": reason}}
             spice = None
         systems = [read_hypotheses(path) for path in predictions]
-        results = evaluate_systems(references, systems, spice=spice)
+        results = evaluate_systems(references, systems, spice=spice, workers=workers)
         if reward_models:
             from captionrl.evaluation.embedding import evaluate_embedding  # with torch
 

@@ -41,8 +41,9 @@ class FeatureStore:
         self.path = Path(path)
         self._opened: tuple[int, h5py.File, h5py.h5g.GroupID, int] | None = None  # by which process; file descriptor
         if not self.path.is_file():
-            fix = f"if Snakemake made it, delete {self.path.with_suffix('.json').name} beside it and run it again"
-            raise UserError(f"{self.path}: no such feature store; {fix}")
+            beside = self.path.with_suffix(".json")
+            fix = f"; if {beside} was made with it, delete that and run Snakemake again" if beside.exists() else ""
+            raise UserError(f"{self.path}: no such feature store{fix}")
         with damage_named(self.path, *DAMAGED):
             _check_heap(self.path)
             with h5py.File(self.path, "r", locking=LOCKING) as file:
@@ -96,7 +97,7 @@ def _within(place: Any, name: str) -> Any:
     if place.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
         raise ValueError(f"{name} is a link")
     found = h5py.h5o.open(place, name.encode())
-    if isinstance(found, h5py.h5d.DatasetID):
+    if isinstance(found, h5py.h5d.DatasetID) and found.get_offset() is None:  # not in one piece of this file
         made = found.get_create_plist()
         if made.get_layout() == h5py.h5d.VIRTUAL or made.get_external_count():
             raise ValueError(f"{name} has its data in another file")

@@ -40,7 +40,7 @@ class ImageTextEmbedding(nn.Module):
         return self.direction(hidden[torch.arange(len(tokens), device=tokens.device), last])
 
     def read(self, tokens: Tensor) -> Tensor:
-        """The LSTM's states [B, T, H] after each word of captions [B, T]; in float32: few CPUs have it in bfloat16."""
+        """The LSTM's states [B, T, H] after each word of captions [B, T]; in float32, as embeddings are."""
         with torch.autocast(tokens.device.type, enabled=False):
             hidden: Tensor = self.lstm(self.words(tokens))[0]
         return hidden

@@ -90,7 +90,7 @@ class StackCap(Policy[Memory, State]):
     def start_stages(self, memory: Memory, stages: Sequence[int]) -> State:
         """The state before the first word of rows that each write the words of their own stage [B]."""
         zero = (memory.mean.new_zeros(len(memory.mean), self.width),) * self.decoder_stages
-        return State(zero, zero, torch.tensor(stages, device=memory.mean.device))
+        return State(zero, zero, torch.tensor(stages, dtype=torch.int64, device=memory.mean.device))
 
     def advance(self, embedded: Tensor, state: State, memory: Memory) -> tuple[StageExtras, State]:
         before = list(zip(state.hidden, state.cell, strict=True))

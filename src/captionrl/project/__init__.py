@@ -40,7 +40,7 @@ class Project(Strict):
 
 def rule_names() -> set[str]:
     """Of the workflow: targets that no paper and no corpus can be called."""
-    files = (PIPELINE / "Snakefile", *(PIPELINE / "workflow/rules").glob("*.smk"))
+    files = (PIPELINE / "Snakefile", TEMPLATES / "Snakefile", *(PIPELINE / "workflow/rules").glob("*.smk"))
     return {name for file in files for name in re.findall(r"^ *(?:rule|checkpoint) (\w+):", file.read_text(), re.M)}
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from captionrl import __version__
 from captionrl.errors import UserError
+from captionrl.files import MOST_CHARACTERS
 from captionrl.rewards.ngrams import SKIPPED
 from captionrl.text.ptb import tokenize
 from captionrl.text.punctuation import PUNCTUATION, strip_punctuation
@@ -38,12 +39,12 @@ def raw_words(captions: Iterable[str]) -> list[list[str]]:
 
 
 def raw_tokens(captions: Iterable[str]) -> list[list[str]]:
-    """Likewise, with punctuation. Raises UserError for what is no string."""
+    """Likewise, with punctuation; of a text longer than a caption is the beginning. Raises UserError for no string."""
     tokens = []
     for number, caption in enumerate(captions):
         if not isinstance(caption, str):
             raise UserError(f"caption {number} must be a string, not {caption!r}")
-        tokens += tokenize([caption])
+        tokens += tokenize([caption[:MOST_CHARACTERS]])
     return tokens
 
 

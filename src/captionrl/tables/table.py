@@ -160,9 +160,8 @@ def _same_items(scores: dict[str, list[Path]], read: dict[str, Any]) -> None:
 
 def _same_seeds(scores: dict[str, list[Path]], read: dict[str, Any]) -> None:
     """Raises UserError where the k-th score file of one system is of another seed than that of another."""
-    first: tuple[Path, Any] | None = None
     for place in range(max(map(len, scores.values()), default=0)):
-        first = None
+        first: tuple[Path, Any] | None = None
         for run, paths in scores.items():
             if place < len(paths):
                 seed = read[run][place][1].get("seed")

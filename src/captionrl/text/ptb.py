@@ -12,7 +12,6 @@ from captionrl.text.ptb_rules import NAMES, RULES
 _LINE_END = re.compile("[\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]")
 _HALF = re.compile("[\ud800-\udfff]")  # of a character, which UTF-8 lacks
 _LARGE = re.compile("[\U00010000-\U0010ffff]")
-MOST_CHARACTERS = 10_000  # of a caption, for callers to check: what is no word takes time that grows with its square
 _KEPT = 1 << 18  # how many pieces of captions are remembered, a few hundred bytes each
 
 

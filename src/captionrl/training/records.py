@@ -8,7 +8,6 @@ import platform
 import shutil
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from textwrap import indent
@@ -87,11 +86,13 @@ def read_history(directory: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]
         lines = (directory / HISTORY).read_bytes().split(b"\n")[:-1]  # the last one may still be written
     except FileNotFoundError:
         return None
-    rows = []
+    rows: list[dict[str, Any] | None] = []
     for line in lines:
-        with suppress(ValueError):  # of a file that another host is writing, zeros may be what is seen
+        try:
             rows.append(json.loads(line))
-    return (rows[0], rows[1:]) if rows else None
+        except ValueError:  # of a file that another host is writing, zeros may be what is seen
+            rows.append(None)
+    return (rows[0], [row for row in rows[1:] if row is not None]) if rows and rows[0] is not None else None
 
 
 def summary(live: tuple[dict[str, Any], list[dict[str, Any]]] | None) -> str:
