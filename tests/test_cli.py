@@ -20,7 +20,7 @@ from captionrl import __version__, cli
 from captionrl.cli import COMMANDS, GROUPS, load_command
 from captionrl.config import Params, load_paper
 from captionrl.config.backbones import BACKBONES
-from captionrl.datasets.manifest import manifest
+from captionrl.datasets.manifest import VARIABLE, manifest
 from captionrl.datasets.mini.write import NAMES
 from captionrl.datasets.read import READERS
 from captionrl.evaluation.aggregate import METRICS
@@ -627,7 +627,8 @@ for block in re.split(r"(?m)^(?=[0-9a-f]+-[0-9a-f]+ )", maps)[1:]:
     assert ("'hg'" in flags) == (users is None)  # madvise(MADV_HUGEPAGE)
 
 
-def test_a_record_of_what_was_fetched_takes_no_other_files_place(tmp_path, command_line):
+def test_a_record_of_what_was_fetched_takes_no_other_files_place(tmp_path, command_line, monkeypatch):
+    monkeypatch.setenv(VARIABLE, "")  # the command sets it
     (tmp_path / "manifest.yaml").write_text(
         "g: [{name: a, what: b, licence: none, into: a.txt, url: http://localhost:9/a.txt, recorded: true}]\n"
     )

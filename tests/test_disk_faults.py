@@ -108,7 +108,7 @@ def state(out: Path, version: int) -> None:
     training = object.__new__(Training)
     training.__dict__.update(learner=SimpleNamespace(module=weights), best_weights=weights.state_dict(), history=[])
     training.__dict__.update(optimiser=torch.optim.Adam(weights.parameters()), plateau=None, progress=Progress(version))
-    training.__dict__.update(_sums={}, directory=out)
+    training.__dict__.update(_sums={}, directory=out, device="cpu")
     training.save()
 
 

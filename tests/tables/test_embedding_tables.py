@@ -81,7 +81,7 @@ def test_such_a_table_needs_the_reward_model_too():
         ),
         (
             {"runs": {"rash": {"model": "actor-critic", "phases": ["xe", "value"]}}},
-            "runs.rash: its reward has an embedding that is not trained; start from a run with",
+            "runs.rash: the reward of value has an embedding that is not trained; let a phase of",
         ),
         (
             {"tables": {"e": {**TABLE, "metrics": ["CIDEr-D"], "rows": [{"method": "ahead", "run": "xe.lookahead"}]}}},
