@@ -819,3 +819,15 @@ def test_snakemake_refuses_a_mistake_in_one_clear_line(workflow, tmp_path, file,
     message = message.replace("LAST", str(content.count(b"\n")))
     assert [line for line in done.stdout.splitlines() if line.startswith(message)]
     assert "Traceback" not in done.stdout
+
+
+@pytest.mark.slow
+def test_snakemake_refuses_a_paper_that_is_called_as_a_rule_is(workflow, tmp_path):
+    (tmp_path / "papers/sle").rename(tmp_path / "papers/train")
+    settings = tmp_path / "papers/train/paper.yaml"
+    settings.write_text(settings.read_text().replace("paper: sle\n", "paper: train\n"))
+    done = workflow()
+    assert done.returncode != 0
+    said = "papers/train: a rule of the workflow is so called; give the paper another name"
+    assert [line for line in done.stdout.splitlines() if line.startswith(said)]
+    assert "Traceback" not in done.stdout
