@@ -83,6 +83,7 @@ class MetricReward:
         self.metric, self.maximum = metric, maximum
 
     def score(self, batch: RewardBatch) -> Tensor:
+        """The score [B] of each caption."""
         return self.metric.score(batch.tokens, batch.lengths, batch.items)
 
     def prefix_scores(self, batch: RewardBatch) -> Tensor:

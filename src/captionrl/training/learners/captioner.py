@@ -46,6 +46,7 @@ class CaptionLearner:
         return {CaptionLearner.metric: 100 * torch.cat(scores).mean().item()}
 
     def greedy(self, items: list[str]) -> Rollout:
+        """Greedy captions of items, padded to the longest."""
         return greedy(self.policy, self.policy.encode(self.clips.batch(items)), self.max_tokens)
 
     def score(self, rollout: Rollout, items: list[str]) -> Tensor:

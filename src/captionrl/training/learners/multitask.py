@@ -129,6 +129,7 @@ class CachedFeatures(FeatureBatches):
         self._seen: dict[str, Tensor] = {}
 
     def batch(self, items: Sequence[str]) -> Features:
+        """What the CNN makes of `items`: frames [B, N, D] float32 and mask [B, N] bool."""
         for item in items:
             if item not in self._seen:
                 with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
