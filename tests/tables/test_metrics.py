@@ -2,12 +2,14 @@
 
 import csv
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from captionrl.config import load_paper
 from captionrl.errors import UserError
+from captionrl.files import HOST
 from captionrl.tables.curves import by_phase, curve
 from captionrl.tables.metrics import read_tables, write_metrics
 
@@ -131,3 +133,14 @@ def test_no_phase_is_drawn_over_an_earlier_one(tmp_path, curves, monkeypatch, ph
     updates = [int(row.split(",")[0]) for row in rows]
     assert updates == sorted(updates)
     assert updates[-1] == 20 * phases
+
+
+def test_what_killed_ones_left_among_the_curves_goes(tmp_path, curves):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    (tmp_path / "curves").mkdir()
+    left = tmp_path / f"curves/.{gone.pid}.{HOST}.charades-mini-xe-baseline.csv"
+    left.touch()
+    write_metrics(PAPER, TABLES, curves, tmp_path / "metrics.json")
+    assert not left.exists()
+    assert list((tmp_path / "curves").iterdir())

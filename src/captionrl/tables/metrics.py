@@ -7,7 +7,7 @@ from pathlib import Path
 
 from captionrl.config import Paper
 from captionrl.errors import UserError
-from captionrl.files import read_csv, write_json, write_text
+from captionrl.files import read_csv, sweep_killed, write_json, write_text
 from captionrl.tables.validations import read_validations
 
 Metrics = dict[str, dict[str, dict[str, float]]]  # by table, method and metric
@@ -20,6 +20,7 @@ def write_metrics(paper: Paper, tables: Sequence[Path], curves: Sequence[Path], 
     """
     for corpus, run in paper.figures.learners:
         write_text(out.parent / "curves" / f"{corpus}-{run}.csv", _curve(paper, corpus, run, curves))
+    sweep_killed(out.parent / "curves")
     write_json(out, read_tables(tables))
 
 
