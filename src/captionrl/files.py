@@ -141,8 +141,8 @@ def write_text(path: Path | str, text: str) -> None:
 def write_json(path: Path | str, value: Any) -> None:
     """Write JSON with sorted keys, so that equal values give equal bytes."""
     text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    with atomic(path) as temporary:  # names of files that are not UTF-8 have half characters, which JSON can spell
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+    # Names of files that are not UTF-8 have half characters, which JSON can spell.
+    write_text(path, text.encode("utf-8", "backslashreplace").decode())
 
 
 def check_listing(path: Path, fits: Callable[[dict[str, Any]], bool]) -> None:

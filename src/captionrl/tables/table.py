@@ -159,16 +159,13 @@ def _same_items(scores: dict[str, list[Path]], read: dict[str, Any]) -> None:
 
 
 def _same_seeds(scores: dict[str, list[Path]], read: dict[str, Any]) -> None:
-    """Raises UserError where the k-th score file of one system is of another seed than that of another."""
-    for place in range(max(map(len, scores.values()), default=0)):
-        first: tuple[Path, Any] | None = None
-        for run, paths in scores.items():
-            if place < len(paths):
-                seed = read[run][place][1].get("seed")
-                first = first or (paths[place], seed)
-                if seed != first[1]:
-                    what = f"seed {seed} beside seed {first[1]} of {first[0]}"
-                    raise UserError(f"{paths[place]}: {what}; give every system the same seeds")
+    """Raises UserError where the k-th score file of one system is of another seed than that of the first one."""
+    first = next(iter(read), "")
+    for run, found in read.items():
+        for path, (_, facts), other, (_, its) in zip(scores[run], found, scores[first], read[first], strict=False):
+            if facts.get("seed") != its.get("seed"):
+                what = f"seed {facts.get('seed')} beside seed {its.get('seed')} of {other}"
+                raise UserError(f"{path}: {what}; give every system the same seeds")
 
 
 def _unit(metric: str) -> float:
