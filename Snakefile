@@ -41,6 +41,7 @@ from captionrl.datasets.own import CSV, JSONL
 from captionrl.datasets.read import is_known
 from captionrl.errors import UserError
 from captionrl.files import fingerprint
+from captionrl.memory import oom_kills
 from captionrl.provenance import code_version
 from captionrl.tables.claims import has_claims
 
@@ -82,6 +83,19 @@ onstart:
     # A pass of Snakemake 9's scheduler that heeds `max-jobs-per-timespan` (100 a second by default) starts a timer, which
     # starts another pass, and so on: after 300 jobs that is 200 threads, and half a core of this process.
     workflow.scheduler.job_rate_limiter = None
+
+
+OOM_KILLS = oom_kills()
+
+
+onerror:
+    # Such a process has no last word, and Snakemake says "non-zero exit code".
+    if killed := oom_kills() - OOM_KILLS:
+        print(
+            f"Meanwhile the kernel ended {killed} process(es) for want of memory. Close other programs, give this more"
+            " memory, or run fewer jobs at once (--cores 1); then run the same command again.",
+            file=sys.stderr,
+        )
 
 
 SCALE = PARAMS.scale
