@@ -77,7 +77,7 @@ def test_the_manifest_is_sound():
     groups = manifest()
     assert set(groups) == {
         *("msrvtt", "charades", "charades-annotations", "coco", "coco-2017", "coco-82k", "coco-server"),
-        *("flickr8k", "flickr30k", "msvd", "tgif", "weights", "tools"),
+        *("flickr8k", "flickr30k", "msvd", "msvd-laptop", "tgif", "weights", "tools"),
     }
     assert find("TrainValVideo/video0.mp4").name == "videos/all"
     assert find("annotations/image_info_test2014.json").name == "image_info_test2014.zip"

@@ -7,15 +7,18 @@ import numpy as np
 import pytest
 import torch
 
+from captionrl.config import EndToEndSizes
 from captionrl.config import backbones as records
 from captionrl.config.backbones import BACKBONES, LITE0_WEIGHTS
 from captionrl.errors import UserError
 from captionrl.features import lite0
 from captionrl.features import weights as module
 from captionrl.features.backbones import load_backbone, normalise
+from captionrl.features.batch import Features
 from captionrl.features.image import read_still
 from captionrl.features.resize import resize_of
 from captionrl.features.weights import find_weights
+from captionrl.models.e2e import EndToEnd
 
 PHOTOGRAPHS = Path(__file__).parents[2].parent / "shared/data/coco/images"
 SPEC = BACKBONES["efficientnet-lite0"]
@@ -46,6 +49,23 @@ def test_vector_and_grid_are_of_one_network(path, classifier):
     assert vector.weights_sha256 == LITE0_WEIGHTS.sha256
     assert str(vector.resize) == "shorter 256 crop 224 bicubic"
     assert str(grid.resize) == "squash 224 bicubic"
+
+
+def test_as_a_part_of_a_captioner_it_learns_from_frames(path):
+    """It begins with the features of the backbone; weights learn, the statistics of batch normalisation stay."""
+    torch.manual_seed(0)
+    frames = torch.randint(0, 256, (2, 1, 224, 224, 3), dtype=torch.uint8)
+    clips = Features(frames, torch.ones(2, 1, dtype=torch.bool))
+    sizes = EndToEndSizes(decoder=8, embedding=8, projection=8, attributes=4, dropout=0, init=0.1)
+    model = EndToEnd(1280, 20, sizes, f"{SPEC.name}-frames").train()
+    model.load_cnn(path)
+    found = model.visual_features(clips).frames
+    expected = load_backbone(SPEC.name, path).forward(frames.flatten(0, 1)).float()
+    assert torch.allclose(found.flatten(0, 1), expected, atol=2e-3, rtol=2e-3)
+    statistics = {name: value.clone() for name, value in model.cnn.named_buffers()}
+    found.sum().backward()
+    assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in model.cnn.parameters())
+    assert all(torch.equal(value, statistics[name]) for name, value in model.cnn.named_buffers())
 
 
 def test_pictures_are_normalised_as_x_less_127_by_128():

@@ -170,15 +170,15 @@ def laptop(project):
     return project.plan("--printshellcmds", "all", config=("scale=laptop", *ONE_SEED))
 
 
-def test_the_laptop_scale_asks_for_the_files_of_two_data_sets_and_downloads_nothing(laptop):
-    rules = ("check_data", "captions", "annotations", "segments", "features")
+def test_the_laptop_scale_asks_for_the_files_of_three_data_sets_and_for_no_weights_or_tools(laptop):
+    rules = ("check_data", "captions", "annotations", "segments", "features", "frames", "attributes")
     assert {rule: laptop.jobs[rule] for rule in rules} == dict(
-        zip(rules, (2, 3, 1, 1, 2), strict=True)
+        zip(rules, (3, 4, 1, 1, 2, 1, 1), strict=True)
     )  # captions of Flickr8k with and without punctuation
     assert {line.name for line in (parsed("check-data", words) for words in laptop.commands["check-data"])} == {
-        "charades-annotations", "flickr8k"
+        "charades-annotations", "flickr8k", "msvd-laptop"
     }  # fmt: skip
-    assert not {"render", "backbone", "frames", "download_weights", "download_corenlp"} & set(laptop.jobs)
+    assert not {"render", "backbone", "download_weights", "download_corenlp"} & set(laptop.jobs)
     (segments,) = (parsed("segment", words) for words in laptop.commands["segment"])
     assert (segments.backend, segments.corenlp) == ("shallow", None)
     assert {(line.backbone, line.weights) for line in (parsed("features", w) for w in laptop.commands["features"])} == {
@@ -190,7 +190,7 @@ def test_the_laptop_scale_asks_for_the_files_of_two_data_sets_and_downloads_noth
 def test_every_run_of_every_table_of_the_laptop_scale_is_trained(laptop):
     papers = [load_paper(path.parent, "laptop") for path in ROOT.glob("papers/*/laptop.yaml")]
     tables = [(paper, name) for paper in papers for name, table in paper.tables.items() if not table.on_request]
-    assert laptop.jobs["table"] == len(tables) == 9
+    assert laptop.jobs["table"] == len(tables) == 11
     assert {rule for rule in laptop.jobs if rule.startswith("metrics_")} == {f"metrics_{p.paper}" for p in papers}
     lines = [parsed("train", words) for words in laptop.commands["train"]]
     compared = {(paper.tables[name].corpus, paper.paper, run) for paper, name in tables for run in paper.runs_of(name)}

@@ -44,6 +44,7 @@ WITHHELD = {
     "laptop": {
         *("data/charades-annotations", "work/charades-annotations/captions", "work/charades-annotations/features"),
         *("data/flickr8k", "work/flickr8k/captions"),
+        *("data/msvd-laptop", "work/msvd-laptop/captions", "work/msvd-laptop/features"),
     },
     "paper": {
         *("data/charades", "work/charades/captions", "work/charades/features"),

@@ -101,6 +101,7 @@ BACKBONES = {
             Facts(1280, 224, LITE0_MEAN, LITE0_STD, shorter=256, interpolation="bicubic"),
             weights=LITE0_WEIGHTS,
             model="tf_efficientnet_lite0",
+            trainable=True,
         ),
         BackboneSpec(
             "efficientnet-lite0-grid",  # squashed, so that the grid covers the whole picture
