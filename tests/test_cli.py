@@ -406,6 +406,51 @@ cli.main()
     assert (done.returncode, done.stderr) == (status, said)
 
 
+@pytest.mark.parametrize(
+    "callback",
+    [
+        "kept = weakref.ref(thing := Thing(), interrupt); del thing",
+        "ctypes.CFUNCTYPE(None, ctypes.c_int)(interrupt)(1)",
+    ],
+)
+def test_an_interrupt_that_falls_into_a_callback_is_not_lost(callback):
+    code = f"""
+import ctypes, signal, sys, time, weakref
+from captionrl import cli
+class Thing: pass
+def interrupt(_):
+    signal.raise_signal(signal.SIGINT)
+def run(args):
+    {callback}
+    time.sleep(30)
+cli.load_command("schema").run = run
+sys.argv = ["captionrl", "schema", "--out", "."]
+cli.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=25)
+    assert (done.returncode, done.stderr) == (130, "captionrl schema: interrupted\n")
+
+
+def test_what_is_ignored_else_is_still_said():
+    code = """
+import weakref
+from captionrl import cli
+class Thing: pass
+def fail(_):
+    raise ValueError("lost")
+def run(args):
+    kept = weakref.ref(thing := Thing(), fail)
+    del thing
+cli.load_command("schema").run = run
+import sys
+sys.argv = ["captionrl", "schema", "--out", "."]
+cli.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "ValueError: lost" in done.stderr
+
+
 def test_what_killed_ones_left_beside_outputs_goes(tmp_path, monkeypatch):
     gone = subprocess.Popen(["true"])
     gone.wait()

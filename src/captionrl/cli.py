@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
@@ -172,10 +173,20 @@ def prepare_streams() -> None:
                 stream.reconfigure(errors="backslashreplace")
 
 
+def interrupt_again(ignored: "sys.UnraisableHookArgs") -> None:
+    """A Ctrl-C that falls into a callback, of a weak reference or of C, is lost: Python ignores what those raise."""
+    if ignored.exc_type is KeyboardInterrupt:
+        main_thread = threading.main_thread().ident
+        threading.Timer(0.01, signal.pthread_kill, (main_thread, signal.SIGINT)).start()  # once the callback is over
+    else:
+        sys.__unraisablehook__(ignored)
+
+
 def main() -> None:
     # Before torch is imported: its large tensors lie on huge pages, which saves page faults (docs/benchmarks.md).
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     prepare_streams()
+    sys.unraisablehook = interrupt_again
     program = "captionrl"
     try:
         args = parser().parse_args()

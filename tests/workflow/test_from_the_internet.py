@@ -26,8 +26,8 @@ from captionrl.datasets.formats import CHARADES_HEADER
 from captionrl.datasets.manifest import PACKAGED
 from captionrl.files import read_json
 
-CORPORA = ("charades", "charades-annotations", "coco", "coco-82k", "flickr8k", "flickr30k", "msrvtt", "msvd", "msvd-laptop")
-CORPORA += ("tgif",)
+CORPORA = ("charades", "charades-annotations", "coco", "coco-82k", "flickr8k", "flickr30k", "msrvtt", "msvd")
+CORPORA += ("msvd-laptop", "tgif")
 ACCEPT = "accept=[charades,flickr8k,flickr30k,msrvtt,msvd,tgif]"
 TARGETS = [f"data/{corpus}/raw.json" for corpus in CORPORA]
 KILLS = int(os.environ.get("CAPTIONRL_KILLS", "3"))
