@@ -23,12 +23,15 @@ MENTION = re.compile(r"[Ee]q(?:uation|\.)s?\s*(\d+(?:\s*(?:,|to|and|-)\s*\d+)*)"
 
 
 def commands(page: Path) -> list[list[str]]:
-    """The command lines in a page's code blocks, as words, without variables set before them and comments."""
+    """The command lines in a page's code blocks, as words, without variables set before them and comments; and those
+    of Snakemake within sentences.
+    """
     text = page.read_text(encoding="utf-8")
     fenced = re.findall(r"^( *)```[^\n]*\n(.*?)^\1```$", text, re.MULTILINE | re.DOTALL)
     indented = re.findall(r"(?:^(?: {4}.*)\n)+", re.sub(r"^( *)```.*?^\1```$", "", text, flags=re.M | re.S), re.M)
+    spoken = [span.replace("\n", " ") for span in re.findall(r"(?<!`)`(snakemake [^`]+)`(?!`)", text)]
     found = []
-    for block in [*(body for _, body in fenced), *indented]:
+    for block in [*(body for _, body in fenced), *indented, *spoken]:
         for line in re.sub(r"\\\n", " ", block).splitlines():
             for part in re.split(r"&&|\|\|", line):
                 try:
