@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from test_learners import expected_reward
 from test_provenance import forget
 from tiny import CORPUS, OVERRIDES, PAPER, tiny_paper
 
-from captionrl.config import ReinforcePhase, overlay
+from captionrl.config import MODELS, ReinforcePhase, model_spec, overlay
 from captionrl.errors import UserError
 from captionrl.models import build_module
 from captionrl.provenance import code_version
@@ -40,6 +40,24 @@ OWN = {
         },
     ),
 }
+
+COLDER = """
+from captionrl.config import HRLSizes
+from captionrl.models.hrl import HRL
+
+
+class Colder(HRL):
+    class Sizes(HRLSizes):
+        temperature: float = 0.5
+
+    def __init__(self, features, vocabulary, sizes):
+        super().__init__(features, vocabulary, sizes)
+        self.temperature = sizes.temperature
+
+    def step(self, tokens, state, memory):
+        step = super().step(tokens, state, memory)
+        return step._replace(logits=step.logits / self.temperature)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +154,32 @@ def test_a_learner_of_ones_own_trains_with_its_own_settings(trained, folder, wor
     plain = world.train("smoothed", "smoothing", folder / "plain.safetensors", other, start=trained)
     assert rows(plain, "train")[0]["loss"] < losses[0]  # smoothed targets cost nats
     assert tiny_paper(OWN).training_config("smoothed", "smoothing", CORPUS)["phase"]["share"] == 0.2
+
+
+def test_a_class_derived_from_a_papers_model_is_trained_as_that_is(folder, world):
+    """HRL with a setting of its own: it starts from a boundary critic, and worker and manager learn in turns."""
+    (folder / "colder.py").write_text(COLDER)
+    run = {"model": "colder:Colder", "from": "boundary-critic", "phases": ["xe-warm", "hrl"], "sizes": {"goal": 4}}
+    overrides = {"runs": {"colder": run, "hot": run | {"sizes": {"goal": 4, "temperature": 1}}}}
+    critic = world.train("boundary-critic", "boundary-critic", folder / "critic.safetensors")
+    rewards = {}
+    for name in ("colder", "hot"):
+        warm = world.train(name, "xe-warm", folder / f"{name}-warm.safetensors", overrides, start=critic)
+        end = world.train(name, "hrl", folder / f"{name}-hrl.safetensors", overrides, start=warm)
+        assert {"manager_loss", "segments"} <= {key for row in rows(end, "train") for key in row}
+        policy, metadata = load_checkpoint(end)
+        assert type(policy).__name__ == "Colder"
+        assert (metadata.model, metadata.sizes["temperature"]) == ("colder:Colder", 0.5 if name == "colder" else 1)
+        rewards[name] = [row["sample_reward"] for row in rows(end, "train") if "sample_reward" in row]
+    assert rewards["colder"] != rewards["hot"]
+
+
+@pytest.mark.parametrize(("name", "spec"), MODELS.items())
+def test_what_is_known_of_a_model_is_known_of_what_is_derived_from_it(folder, name, spec):
+    module, _, base = spec.path.partition(":")
+    (folder / "heirs.py").write_text(f"from {module} import {base}\nclass Heir({base}): pass\n")
+    sys.modules.pop("heirs", None)
+    assert model_spec("heirs:Heir") == replace(spec, path="heirs:Heir")
 
 
 def test_its_checkpoint_names_it_and_is_used_as_any_other(trained, folder, world, command_line):

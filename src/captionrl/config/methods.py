@@ -4,7 +4,7 @@ A run imports its own model and learners and no others: edits of others do not c
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from captionrl.config.base import own_settings
 from captionrl.config.sizes import (
@@ -19,7 +19,7 @@ from captionrl.config.sizes import (
     SoftAttentionSizes,
     StackCapSizes,
 )
-from captionrl.dotted import is_dotted
+from captionrl.dotted import is_dotted, load_object
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,15 @@ OBJECTIVES = {  # by a phase's `objective:`
 def model_spec(name: str) -> ModelSpec:
     """The model that a run's `model:` names: one of MODELS, or a user's own class MODULE:NAME and its class `Sizes`.
 
-    Raises KeyError for a name of neither kind, and UserError where a user's own cannot be loaded.
+    What is known of one of MODELS holds for a class that is derived from it, too: the objectives of the one train the
+    other. Raises KeyError for a name of neither kind, and UserError where a user's own cannot be loaded.
     """
     if name in MODELS or not is_dotted(name):
         return MODELS[name]
-    return ModelSpec(name, own_settings(name, "Sizes", Sizes))
+    bases = [f"{kind.__module__}:{kind.__qualname__}" for kind in getattr(load_object(name), "__mro__", ())]
+    specs = {spec.path: spec for spec in MODELS.values()}
+    spec = next((specs[path] for path in bases if path in specs), ModelSpec(name, Sizes))
+    return replace(spec, path=name, sizes=own_settings(name, "Sizes", spec.sizes))
 
 
 def objective_spec(name: str) -> ObjectiveSpec:

@@ -69,7 +69,8 @@ class Run(Strict):
             objective = paper.phases[phase].objective
             if not objective_spec(objective).trains(model):
                 models = ", ".join(trained_by(objective))
-                raise ValueError(f"{place}.phases: {phase} cannot train {self.model}, only {models}")
+                what = f"only {models} and classes derived from these models"
+                raise ValueError(f"{place}.phases: {phase} cannot train {self.model}, {what}")
         if self.start is not None:
             known(self.start, paper.runs, f"{place}.from", "run")
             if paper.runs[self.start].model not in (self.model, model.starts_from):
