@@ -1,40 +1,90 @@
-"""A job that the kernel ended for want of memory: it says nothing itself, so Snakemake's last line does."""
+"""Too little memory: Snakemake says so when it begins, and again where the kernel has killed a job, which cannot."""
 
 import pytest
 import snakemake.cli
 
 from captionrl import memory
 
-FAILS = """
+RULE = """
 include: "Snakefile"
 
 
-rule fails:
-    message: "Fails"
-    log: "work/log/fails.log",
+rule anything:
+    message: "Anything"
+    log: "work/log/anything.log",
     shell: "{job}"
 """
+V1, V2 = "sys/fs/cgroup/memory/", "sys/fs/cgroup/"
+FREE = {
+    "proc/meminfo": "MemTotal: 99 kB\nMemAvailable:    8000000 kB\n",
+    "proc/vmstat": "nr_free_pages 7\noom_kill 4\n",
+}
 
 
-@pytest.mark.parametrize(("killed", "job"), [(True, "echo oom_kill 5 > vmstat; kill -9 $$"), (False, "false")])
-def test_a_job_that_the_kernel_ended_for_want_of_memory_is_named_as_such(new_project, killed, job):
+@pytest.fixture
+def system(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "ROOT", tmp_path)
+
+    def write(files):
+        for name, text in files.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(text)
+        return tmp_path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("available", "job", "said"),
+    [
+        (8_000_000, "true", []),
+        (8_000_000, "false", []),
+        (
+            8_000_000,
+            "echo oom_kill 5 > {vmstat}; kill -9 $$",
+            ["Meanwhile the kernel killed 1 process(es) for want of"],
+        ),
+        (
+            300_000,
+            "true",
+            ["There are 0.3 GB of memory for this, and two jobs at once take up to 1.5 GB: the kernel may"],
+        ),
+    ],
+)
+def test_what_snakemake_says_of_memory(new_project, system, available, job, said):
     project = new_project()
-    (project.path / "fails.smk").write_text(FAILS.format(job=job))
-    (project.path / "vmstat").write_text("nr_free_pages 7\noom_kill 4\n")
-
-    def run(arguments: list[str]) -> None:
-        memory.VMSTAT = project.path / "vmstat"
-        snakemake.cli.main(arguments)
-
-    status, output = project.fork(run, ["--snakefile", "fails.smk", "--cores", "1", "--", "fails"])
-    assert status == 1
-    line = "Meanwhile the kernel ended 1 process(es) for want of memory. Close other programs"
-    assert (line in output) == killed, output
+    vmstat = system({**FREE, "proc/meminfo": f"MemAvailable: {available} kB\n"}) / "proc/vmstat"
+    (project.path / "a.smk").write_text(RULE.format(job=job.format(vmstat=vmstat)))
+    status, output = project.fork(snakemake.cli.main, ["--snakefile", "a.smk", "--cores", "1", "--", "anything"])
+    assert status == (job != "true"), output
+    lines = [line for line in output.splitlines() if " memory" in line and "echo" not in line]
+    assert [line[: len(start)] for line, start in zip(lines, said, strict=True)] == said
+    assert all(line.endswith("run one job at a time (--cores 1); then run the same command again.") for line in lines)
 
 
-@pytest.mark.parametrize("text", [None, "nr_free_pages 7\n"])
-def test_a_system_that_does_not_count_them_has_none(tmp_path, monkeypatch, text):
-    if text:
-        (tmp_path / "vmstat").write_text(text)
-    monkeypatch.setattr(memory, "VMSTAT", tmp_path / "vmstat")
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 8e6 * 1024),
+        ({"proc/self/cgroup": "0::/a/b\n", V2 + "a/b/memory.max": "max\n"}, 8e6 * 1024),
+        ({"proc/self/cgroup": "0::/a/b\n", V2 + "a/b/memory.max": "300\n"}, 300),
+        ({"proc/self/cgroup": "0::/a/b\n", V2 + "a/memory.max": "200\n", V2 + "a/b/memory.max": "9999\n"}, 200),
+        ({"proc/self/cgroup": "0::/\n", V2 + "memory.max": "100\n"}, 100),
+        (
+            {"proc/self/cgroup": "3:cpu:/x\n2:blkio,memory:/a\n", V1 + "a/memory.limit_in_bytes": "50\n"},
+            50,
+        ),
+        ({"proc/self/cgroup": "2:cpu:/a\n", V1 + "a/memory.limit_in_bytes": "50\n"}, 8e6 * 1024),
+    ],
+)  # fmt: skip
+def test_memory_is_what_the_machine_has_and_control_groups_allow(system, files, expected):
+    system({**FREE, **files})
+    assert memory.available() == expected
+
+
+def test_a_system_that_does_not_say_has_enough_and_kills_nothing(system):
+    system({})
+    assert memory.available() == float("inf")
+    assert memory.oom_kills() == 0
+    system({"proc/vmstat": "nr_free_pages 7\n"})
     assert memory.oom_kills() == 0
