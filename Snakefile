@@ -95,7 +95,8 @@ onstart:
 onerror:
     if killed := oom_kills() - OOM_KILLS:
         print(
-            f"Meanwhile the kernel killed {killed} process(es) for want of memory. {MORE_MEMORY}", file=sys.stderr
+            f"Meanwhile the kernel of this machine killed {killed} process(es) for want of memory. {MORE_MEMORY}",
+            file=sys.stderr,
         )
 
 
