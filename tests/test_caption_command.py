@@ -1,6 +1,8 @@
 """`captionrl caption`: any video, GIF or image gets the caption that the pipeline would give it."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from captionrl.features.backbones import MiniResNet, load_backbone, save_mini
 from captionrl.features.extract import extract
 from captionrl.features.weights import find_weights
 from captionrl.files import sha256
+from captionrl.tables.caption_figure import figure_paths
 from captionrl.text.vocabulary import EOS
 
 BEAM = 3
@@ -274,6 +277,50 @@ def test_a_picture_never_takes_the_place_of_a_file(refused, checkpoint, tmp_path
     files = tmp_path / "still.png", tmp_path / "still.caption.png"
     assert "would be replaced by the picture of" in refused(checkpoint(), *files, "--figure", tmp_path)
     assert (tmp_path / "still.caption.png").read_bytes() == before
+
+
+def test_what_a_picture_cannot_replace_is_refused(refused, checkpoint, media, tmp_path):
+    os.mkfifo(tmp_path / "M0000.caption.png")
+    message = refused(checkpoint(), media["M0000"], "--figure", tmp_path)
+    assert "M0000.caption.png: is no regular file, and would be replaced; give --figure another directory" in message
+    message = refused(checkpoint(), media["M0000"], "--figure", media["M0000"])
+    assert f"--figure: {media['M0000']} is no directory; give one" in message
+
+
+def test_a_name_too_long_for_its_picture_is_cut(tmp_path):
+    long, accents = tmp_path / f"{'a' * 251}.mp4", tmp_path / f"{'é' * 125}.mp4"
+    pictures = figure_paths([long, accents], tmp_path)
+    for path in pictures.values():
+        path.touch()
+    assert pictures[long].name == f"{'a' * 243}.caption.png"
+
+
+def test_pictures_of_many_files_are_found_in_linear_time(tmp_path, monkeypatch):
+    files = [tmp_path / f"{number}.mp4" for number in range(50)]
+    for file in files:
+        file.touch()
+        file.with_suffix(".caption.png").touch()
+    calls = 0
+    stat = os.stat
+
+    def counted(*arguments, **options):
+        nonlocal calls
+        calls += 1
+        return stat(*arguments, **options)
+
+    monkeypatch.setattr(os, "stat", counted)
+    assert len(figure_paths(files, tmp_path)) == 50
+    assert calls < 10 * len(files)
+
+
+def test_where_a_picture_cannot_be_drawn_the_captions_are_there(run, media, checkpoint, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("captionrl.tables.caption_figure.draw_caption_figure", fail)
+    status, out, err = run(checkpoint(), *media.values(), "--figure", tmp_path, "--json")
+    assert (status, len(json.loads(out))) == (2, len(media))
+    assert err.count(".caption.png: No space left on device") == len(media)
 
 
 def is_png(path: Path) -> bool:

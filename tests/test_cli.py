@@ -31,6 +31,11 @@ PAPERS = Path(__file__).parents[1] / "papers"
 TRAIN = ["--seed", "1", "--captions", "c", "--features", "f.h5", "--out", "o", "--scale", "mini"]
 
 
+def without(option, words):
+    at = words.index(option)
+    return [*words[:at], *words[at + 2 :]]
+
+
 @pytest.fixture
 def refused(command_line):
     """The one line of stderr with which a command refuses its arguments' content."""
@@ -196,11 +201,11 @@ def test_the_installed_command_runs():
         (["features", "--part", "half"], "--part: 'half' is not K/N with K from 1 to N"),
         (["train", "hrl/xe-baseline", "--corpus", "msrvtt"], "'hrl/xe-baseline' is not 3 names with / between them"),
         (
-            ["train", "hrl/xe-baseline/xe", "--corpus", "m", *TRAIN, "--seed", "one"],
+            ["train", "hrl/xe-baseline/xe", "--corpus", "m", *without("--seed", TRAIN), "--seed", "one"],
             "'one' is not a whole number from",
         ),
         (
-            ["train", "hrl/xe-baseline/xe", "--corpus", "m", *TRAIN, "--scale", "papr"],
+            ["train", "hrl/xe-baseline/xe", "--corpus", "m", *without("--scale", TRAIN), "--scale", "papr"],
             "--scale: invalid choice: 'papr'",
         ),
         (["train", "hrl/xe-baseline/xe", "--corpus", "m", *TRAIN, "--overrides", "{"], "--overrides: '{' is not JSON"),
@@ -588,11 +593,58 @@ def test_score_prints_every_metric(command_line, captions):
 
 @pytest.mark.parametrize(("items", "warnings"), [(1, 1), (2, 0)])
 def test_of_one_item_scores_come_with_a_warning(command_line, captions, monkeypatch, items, warnings):
-    score = {"value": 0.0, "low": 0.0, "high": 0.0, "signature": "s", "n": items}
+    score = {"value": 0.0, "low": 0.0, "high": 0.0, "signature": "s", "n": items, "items": {"a": 0.1}}
     monkeypatch.setattr("captionrl.evaluation.score_files.score_files", lambda *_, **__: {"h": {"CIDEr-D": score}})
     status, out, err = command_line("score", *captions)
     assert (status, out.splitlines()[0]) == (0, f"{'CIDEr-D':15}   0.00  [0.00, 0.00]")
     assert err.count("captionrl score: of one item CIDEr-D is 0 whatever it says") == err.count("\n") == warnings
+
+
+def test_where_no_word_is_rare_scores_come_with_a_warning(command_line, captions, tmp_path):
+    write_json(tmp_path / "one.json", {"1": ["a man is riding a red horse"]})
+    status, _, err = command_line("score", *captions, "--metrics", "CIDEr-D", "--df", tmp_path / "one.json")
+    assert (status, err.count("\n")) == (0, 1)
+    assert "CIDEr-D of every item is 0; where document frequencies are of one item, or of items that are alike" in err
+    assert command_line("score", *captions, "--metrics", "CIDEr-D")[2] == ""
+
+
+def test_document_frequencies_of_nothing_are_refused(command_line, captions, tmp_path):
+    write_json(tmp_path / "none.json", {})
+    status, _, err = command_line("score", *captions, "--metrics", "CIDEr-D", "--df", tmp_path / "none.json")
+    assert status == 2
+    assert "none.json: no captions, which document frequencies could be of; check what was written" in err
+
+
+@pytest.mark.parametrize(
+    ("again", "said"),
+    [
+        (["--references", "b.json"], "--references is given twice; give it once, with all its values behind it"),
+        (["--metrics=BLEU-1", "--metrics", "METEOR"], "--metrics is given twice; give it once"),
+        (["--items", "--items"], "--items is given twice; give it once"),
+    ],
+)
+def test_an_option_that_is_given_twice_is_refused(command_line, captions, again, said):
+    """argparse would keep the last one."""
+    status, _, err = command_line("score", *captions, *again)
+    assert (status, err.count("\n")) == (2, 1)
+    assert said in err
+
+
+def test_a_text_that_lies_where_another_would_be_written_is_not_replaced(command_line, tmp_path):
+    (tmp_path / "notes.md").write_text("mine")
+    call = ("leaderboard", "stackcap/table4", "--scale", "mini", "--out", tmp_path / "notes.csv")
+    status, _, err = command_line(*call)
+    assert status == 2
+    assert "notes.md, which is written beside it, is there already; move it, or give another name" in err
+    assert (tmp_path / "notes.md").read_text() == "mine"
+    (tmp_path / "notes.md").unlink()
+    assert [command_line(*call)[0] for _ in range(2)] == [0, 0]
+
+
+def test_settings_on_the_command_line_name_a_key_once(command_line):
+    status, _, err = command_line("config", "hrl", "beam", "--scale", "mini", "--overrides", '{"beam": 3, "beam": 4}')
+    assert status == 2
+    assert "'beam' stands twice in one object; keep one" in err
 
 
 @pytest.fixture

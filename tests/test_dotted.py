@@ -53,6 +53,9 @@ def test_a_users_file_does_not_take_an_installed_modules_place(folder):
         ("x = 1\n", "mine_two:f", r"mine_two:f: .*mine_two.py has no f; define it there"),
         ("x = 1\nx = y\n", "mine_two:x", r"mine_two:x: cannot be imported: .*mine_two.py:2: NameError: .*'y'"),
         ("import absent_one\n", "mine_two:x", r"cannot .*mine_two.py:1: ModuleNotFoundError: .*absent_one"),
+        ("raise SystemExit\n", "mine_two:x", r"mine_two:x: cannot be imported: .*mine_two.py:1: SystemExit: "),
+        (None, "mine_two.py:x", r"mine_two.py:x: is no module; write it without .py: mine_two:x$"),
+        (None, "json:x", r"json:x: .*json/__init__.py has no x; it hides one of yours; give that another name"),
         ("x = (\n", "mine_two:x", r"mine_two:x: cannot be imported: .*mine_two.py:1: SyntaxError: .*"),
     ],
 )

@@ -119,7 +119,7 @@ def test_work_in_progress_is_listed_and_never_pruned(holder, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", '"a"', "[" * 100_000])
+@pytest.mark.parametrize("content", ["", '{"title": ', "[" * 100_000])
 def test_a_damaged_identity_stops_no_listing(tmp_path, content):
     for name in ("a", "b"):
         with open_state(tmp_path, {"name": name}, f"work {name}") as directory:
@@ -127,6 +127,26 @@ def test_a_damaged_identity_stops_no_listing(tmp_path, content):
     (directory / "identity.json").write_text(content)
     assert sorted(row["title"] for row in list_states(tmp_path)) == ["(identity.json is damaged)", "work a"]
     assert len(prune_states(tmp_path, 0)) == 2
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '"a"', '{"my": "id"}'])
+def test_a_folder_with_an_identity_of_another_kind_is_nobodys_state(tmp_path, content):
+    folder = tmp_path / "0123456789abcdef"
+    folder.mkdir()
+    (folder / "identity.json").write_text(content)
+    (folder / "precious.txt").touch()
+    assert list_states(tmp_path) == prune_states(tmp_path, days=0) == []
+    assert (folder / "precious.txt").exists()
+
+
+def test_of_a_link_in_a_state_what_it_points_to_stays(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/file").touch()
+    with open_state(tmp_path / "states", {"name": "a"}, "work a") as directory:
+        (directory / "link").symlink_to(tmp_path / "mine")
+    assert len(prune_states(tmp_path / "states", 0)) == 1
+    assert not directory.exists()
+    assert (tmp_path / "mine/file").exists()
 
 
 def test_folders_that_are_no_states_are_neither_listed_nor_deleted(tmp_path):

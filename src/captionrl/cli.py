@@ -39,6 +39,7 @@ OPTION = re.compile(r"-(?!\d*\.?\d+$)[^ ]+")  # what argparse takes for an optio
 NO_MEMORY = re.compile("can't allocate memory|out of memory|failed to map segment|can't start new thread", re.I)
 OUTPUTS = ("out", "manifest")  # the options that name what a command writes, if it has no OUTPUTS of its own
 KEPT = {"captions": (), "raw": (".h5", ".hdf5")}  # directories that are read: what else may lie there, stores
+TEXTS = (".md", ".tex")  # of what is written beside an output what may be somebody's own, where that is not there
 RECORDED = (".h5", ".hdf5", ".parquet", ".safetensors")  # files with a .json beside them, which is read with them
 
 
@@ -63,10 +64,17 @@ class Parser(argparse.ArgumentParser):
             texts[:2] = ["-".join(texts[:2])]
         if self.module and len(self._actions) == 1:  # --help alone: some arguments are slow, they name tables
             self.module.add_arguments(self)
+        given: set[str] = set()
         for text in takewhile("--".__ne__, texts if self.module else texts[:1]):
             option = text.partition("=")[0]
             if OPTION.fullmatch(option) and option not in self._option_string_actions:
                 self.error(f"unknown option {option}; {self._fix(option)}")
+            if option in given:  # argparse would keep the last one
+                several = self._option_string_actions[option].nargs in ("+", "*")
+                self.error(
+                    f"{option} is given twice; give it once{', with all its values behind it' if several else ''}"
+                )
+            given |= {option} & self._option_string_actions.keys()
         return super().parse_known_args(texts, namespace)
 
     def _fix(self, option: str) -> str:
@@ -131,6 +139,10 @@ def check_outputs(
         targets = [output, *(output.with_suffix(suffix) for suffix in beside or ())]
         if len({*targets}) < len(targets):
             raise UserError(f"--{name}: {output}: a {output.suffix} is written beside it; give it another suffix")
+        for neighbour in targets[1:]:
+            if neighbour.suffix in TEXTS and neighbour.exists() and not output.exists():
+                fix = "move it, or give another name"
+                raise UserError(f"--{name}: {neighbour}, which is written beside it, is there already; {fix}")
         for target in filter(os.path.exists, targets):
             if not (target.is_file() or target.is_dir()):
                 raise UserError(f"--{name}: {target} is a device or a pipe, and would be replaced; name a file")

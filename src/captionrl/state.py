@@ -50,7 +50,7 @@ def list_states(states: Path) -> list[dict[str, Any]]:
     rows = []
     for folder, _, names in os.walk(states):
         identity = Path(folder, IDENTITY)
-        if IDENTITY not in names or not NAME.fullmatch(identity.parent.name):
+        if IDENTITY not in names or not NAME.fullmatch(identity.parent.name) or not (title := _title(identity)):
             continue
         facts = _facts_of_files(identity.parent)
         if not facts:
@@ -58,7 +58,7 @@ def list_states(states: Path) -> list[dict[str, Any]]:
         rows.append(
             {
                 "directory": str(identity.parent.relative_to(states)),
-                "title": _title(identity),
+                "title": title,
                 "bytes": sum(fact.st_size for fact in facts),
                 "days": round(max(0.0, time.time() - max(fact.st_mtime for fact in facts)) / 86400, 2),
                 "holder": _holder(identity.parent),
@@ -78,11 +78,14 @@ def _facts_of_files(directory: Path) -> list[os.stat_result]:
 
 
 def _title(identity: Path) -> str:
-    """What the work is. A damaged file stops no listing: it shows which work can be deleted."""
+    """What the work is, "" if a file of this name is none of ours. A damaged one stops no listing: it shows which work
+    can be deleted.
+    """
     try:
-        return str(read_json(identity)["title"])
-    except (UserError, KeyError, TypeError, IndexError):
+        content = read_json(identity)
+    except UserError:
         return f"({identity.name} is damaged)"
+    return str(content["title"]) if isinstance(content, dict) and "title" in content else ""
 
 
 def prune_states(states: Path, days: float, most: float = math.inf) -> list[dict[str, Any]]:
@@ -98,7 +101,7 @@ def prune_states(states: Path, days: float, most: float = math.inf) -> list[dict
             directory = states / row["directory"]
             with suppress(UserError), _locked(directory, patience=0):
                 for path in directory.iterdir():  # the lock last
-                    if path.is_dir():
+                    if path.is_dir() and not path.is_symlink():
                         shutil.rmtree(path)
                     elif path.name != "lock":
                         path.unlink()

@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 
+import captionrl
 from captionrl.errors import UserError
 from captionrl.evaluation import metrics
 from captionrl.evaluation.aggregate import METRICS, aggregate
@@ -123,6 +124,39 @@ def test_items_that_do_not_match_are_named(references, hypotheses, complaint):
     with pytest.raises(UserError) as error:
         evaluate(references, hypotheses)
     assert str(error.value) == complaint
+
+
+@pytest.mark.parametrize(
+    ("references", "hypotheses", "complaint"),
+    [
+        ({"1": "a man"}, {"1": "a"}, "references: item '1' needs a list of captions, not one text: 'a man'"),
+        ({"1": ["a"]}, {"1": ["a"]}, "hypotheses: item '1': a caption is a string, not ['a'] of type list"),
+        ({"1": ["a"]}, {"1": None}, "hypotheses: item '1': a caption is a string, not None of type NoneType"),
+        ({"1": [b"a"]}, {"1": "a"}, "references: item '1': a caption is a string, not b'a' of type bytes"),
+        ({1: ["a"]}, {1: "a"}, "references: ids are strings, not 1 of type int; make it '1'"),
+    ],
+)
+def test_what_are_no_captions_is_one_line(references, hypotheses, complaint):
+    with pytest.raises(UserError) as error:
+        evaluate(references, hypotheses, ["BLEU-1"])
+    assert str(error.value) == complaint
+
+
+def test_sets_and_frequencies_are_lists_of_captions_too():
+    references = {"1": ["a man runs"], "2": ["a dog"]}
+    with pytest.raises(UserError, match="hypotheses: item '1' needs a list of captions, not one text: 'ab'"):
+        captionrl.score(references, {"1": "ab", "2": "cd"}, ["Div-1"], sets=True)
+    for frequencies, fault in ({"1": "a"}, "item '1' needs a list"), ({}, "frequencies: no items; give the captions"):
+        with pytest.raises(UserError, match=fault):
+            captionrl.score(references, {"1": "a", "2": "b"}, ["CIDEr-D"], frequencies=frequencies)
+
+
+def test_references_may_be_arrays():
+    references = {"1": ["a man runs", "a man"], "2": ["a dog"]}
+    arrays = {id: np.array(captions) for id, captions in references.items()}
+    hypotheses = {"1": "a man", "2": "a cat"}
+    found, expected = (evaluate(each, hypotheses, ["CIDEr-D"])["CIDEr-D"].value for each in (arrays, references))
+    assert found == expected > 0
 
 
 def test_an_unknown_metric_is_refused():

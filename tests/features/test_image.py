@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION
 
 from captionrl.features import image as module
 from captionrl.features.image import MediaError, check_size, read_still
@@ -71,6 +72,19 @@ def test_photographs_stand_upright(tmp_path, orientation, suffix):
     image = read(tmp_path / f"a{suffix}")
     assert_close(image, scene(), 3)
     assert read(tmp_path / f"a{suffix}", Resize(24, shorter=24)).shape == (24, 24, 3)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+def test_a_broken_orientation_is_none(tmp_path, suffix):
+    image = Image.fromarray(scene())
+    image.save(tmp_path / f"a{suffix}", exif=b"Exif\0\0garbage!", quality=95, subsampling=0, lossless=True)
+    assert_close(read(tmp_path / f"a{suffix}"), scene(), 3)
+
+
+def test_a_grey_picture_of_16_bits_whose_white_is_zero(tmp_path):
+    levels = (np.arange(48 * 64).reshape(48, 64) * 21).astype(np.uint16)
+    Image.fromarray(levels).save(tmp_path / "a.tif", tiffinfo={PHOTOMETRIC_INTERPRETATION: 0})
+    assert (read(tmp_path / "a.tif")[..., 0] == 255 - (levels >> 8)).all()
 
 
 def test_cmyk(tmp_path):

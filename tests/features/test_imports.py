@@ -503,6 +503,7 @@ def path_of_last(tmp_path, suffix):
         (np.full((3, DIM), np.nan, np.float32), "not finite, or beyond float16 (65504); extract it again"),
         (np.full((3, DIM), -np.inf, np.float32), "not finite"),
         (np.full((3, DIM), 1e6, np.float32), "not finite"),
+        (np.full((3, DIM), 1e-9, np.float32), "all its numbers are too small for float16 (6e-8); scale them"),
     ],
 )
 def test_arrays_that_are_no_features(refused, tmp_path, array, cause):

@@ -52,6 +52,25 @@ def patched(path: Path, old: bytes, new: bytes) -> Path:
     return path
 
 
+@pytest.mark.parametrize("suffix", [".mpg", ".m2v"])
+def test_films_joined_end_to_end_are_read_to_the_end(tmp_path, suffix):
+    """Their clock begins anew in the middle, as where a camera's parts are joined by `cat`."""
+    data = b""
+    for grey, seconds in ((60, 1), (200, 2)):
+        path = tmp_path / f"{grey}{suffix}"
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("mpeg2video", rate=25, options={"bf": "0", "threads": "1"})
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            for _ in range(25 * seconds):
+                frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), grey, np.uint8), format="rgb24")
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+        data += path.read_bytes()
+    (tmp_path / f"both{suffix}").write_bytes(data)
+    greys = [int(frame.mean()) for _, frame in sample_frames(tmp_path / f"both{suffix}", 3)]
+    assert [round(grey, -1) for grey in greys] == [60] * 3 + [200] * 6
+
+
 def refusal(path: Path) -> str:
     with pytest.raises(MediaError) as error:
         list(sample_frames(path))

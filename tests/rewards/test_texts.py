@@ -13,7 +13,7 @@ from pycocoevalcap.rouge.rouge import Rouge
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from captionrl.errors import UserError
-from captionrl.rewards import Bleu, Cider, CiderD, PairwiseBleu, raw_words
+from captionrl.rewards import Bleu, Cider, CiderD, DocumentFrequencies, PairwiseBleu, raw_words
 from captionrl.rewards.rouge import RougeL
 from captionrl.text.java import JAVA
 from captionrl.text.punctuation import PUNCTUATION
@@ -180,3 +180,29 @@ def test_mistakes_are_named():
         cider.texts(["a"], ["video9"])
     with pytest.raises(UserError, match=r"groups of one size, not of \[2, 1\]"):
         PairwiseBleu().texts([["a", "b"], ["c"]])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: raw_words("a man"), "captions must be a list of strings, not one string: 'a man'"),
+        (
+            lambda: CiderD.from_captions({"1": ["a"], "2": ["b"]}).texts("a", ["1"]),
+            "captions must be a list of strings",
+        ),
+        (lambda: CiderD.from_captions({"1": "a man"}), "item '1' needs a list of at least one reference caption"),
+        (lambda: DocumentFrequencies.from_captions({"1": "a man"}), "item '1' needs a list of reference captions"),
+        (lambda: PairwiseBleu().texts(["ab", "cd"]), "captions in pairs come in groups, lists of strings"),
+    ],
+)
+def test_a_string_is_no_list_of_captions(call, message):
+    """Its letters would be taken for captions."""
+    with pytest.raises(UserError, match=message):
+        call()
+
+
+def test_references_may_be_arrays():
+    captions = {"1": ["a man runs", "a man"], "2": ["a dog"]}
+    arrays = {item: np.array(references) for item, references in captions.items()}
+    found, expected = (CiderD.from_captions(each).texts(["a man"], ["1"]) for each in (arrays, captions))
+    assert found == expected

@@ -38,6 +38,14 @@ def test_conversations_are_the_text_of_their_messages() -> None:
     assert function(conversations, item=ITEMS) == function(COMPLETIONS, item=ITEMS)
 
 
+def test_a_message_may_have_parts_or_call_a_tool() -> None:
+    function = reward(CIDER, items="item")
+    parts = [[{"content": [{"type": "text", "text": text}, {"type": "image"}]}] for text in COMPLETIONS]
+    assert function(parts, item=ITEMS) == function(COMPLETIONS, item=ITEMS)
+    calls = [[{"role": "assistant", "content": None, "tool_calls": []}, {"role": "assistant"}] for _ in COMPLETIONS]
+    assert function(calls, item=ITEMS) == [0.0] * len(COMPLETIONS)
+
+
 @pytest.mark.parametrize("metric", [Bleu, RougeL])
 def test_references_of_the_data_set_score_as_a_metric_of_all(metric: type) -> None:
     expected = metric.from_captions(TOKENS).texts(COMPLETIONS, ITEMS).tolist()

@@ -72,6 +72,16 @@ def test_a_metric_with_half_an_interval_is_none(tmp_path):
     assert "0 of 0 numbers lie within" in compare(path, path)
 
 
+def test_a_number_that_cannot_be_read_is_named_and_none_is_none(tmp_path):
+    published = table(tmp_path / "published.csv", row("a", "3", "2", "4"), row("b", "3", "2", "4"))
+    ours = table(tmp_path / "ours.csv", row("a", "n/a", "2", "4"), row("b", "3", "", ""))
+    assert "1 of 1 numbers lie within" in compare(ours, published)
+    with pytest.raises(UserError, match=r"ours.csv: a: BLEU-4: '3,5' is no number; correct it"):
+        compare(table(ours, row("a", "3,5", "2", "4")), published)
+    with pytest.raises(UserError, match=r"published.csv: a: BLEU-4_low: '2,5' is no number; correct it"):
+        compare(table(ours, row("a", "3", "2", "4")), table(published, row("a", "3", "2,5", "4")))
+
+
 def test_a_file_that_is_not_there_is_one_line(tmp_path):
     with pytest.raises(UserError, match=r"nothing.csv: "):
         compare(tmp_path / "nothing.csv", tmp_path / "nothing.csv")

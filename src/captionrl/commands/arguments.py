@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captionrl.errors import UserError
-from captionrl.files import UNREADABLE
+from captionrl.files import UNREADABLE, unique_keys
 
 if TYPE_CHECKING:
     from captionrl.config import Paper
@@ -53,7 +53,7 @@ amount = real(0, 10**9)  # days, GiB
 def json_object(text: str) -> dict[str, Any]:
     """The type of a JSON object."""
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=unique_keys(repr(text)))
     except json.JSONDecodeError as error:
         raise ArgumentTypeError(f"{text!r} is not JSON ({error.msg})") from None
     except (RecursionError, ValueError):

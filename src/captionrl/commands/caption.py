@@ -35,12 +35,16 @@ def run(args: Namespace) -> None:
     for file in args.files:
         try:
             found, frames = captioner.caption(file, args.beam, length_normalised=args.length_normalised)
-            if args.figure:
-                draw_caption_figure(file, captioner.metadata.fps, found, frames, pictures[file])
         except MediaError as error:
             print(f"captionrl caption: {error}", file=sys.stderr)
             failed = True
             continue
+        if args.figure:
+            try:
+                draw_caption_figure(file, captioner.metadata.fps, found, frames, pictures[file])
+            except OSError as error:  # no space, no permission: the captions are made all the same
+                print(f"captionrl caption: {pictures[file]}: {error.strerror or error}", file=sys.stderr)
+                failed = True
         facts = {"caption": " ".join(found.words), "segments": found.segments, "log_probability": found.log_probability}
         report.append({"file": str(file), **facts, "frames": len(frames)})
         if not args.json:

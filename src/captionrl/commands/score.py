@@ -56,8 +56,10 @@ def run(args: Namespace) -> None:
     )
     print(render(report, args.format, args.items))
     scores = next(iter(report.values()))
+    cider = scores.get("CIDEr-D")
     if any(numbers["n"] == 1 for numbers in scores.values()):
-        zero = (
-            " CIDEr-D is 0 whatever it says, since no word is rare, and" if "CIDEr-D" in scores and not args.df else ""
-        )
+        zero = " CIDEr-D is 0 whatever it says, since no word is rare, and" if cider and not args.df else ""
         print(f"captionrl score: of one item{zero} intervals are points; score more items", file=sys.stderr)
+    elif cider and not any(cider["items"].values()):
+        what = "where document frequencies are of one item, or of items that are alike, no word is rare"
+        print(f"captionrl score: CIDEr-D of every item is 0; {what}", file=sys.stderr)

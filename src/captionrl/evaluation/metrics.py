@@ -57,11 +57,13 @@ def evaluate_systems(
     hypotheses_of_systems = [[" ".join(caption) for (caption,) in items] for items in captions]
 
     scorers = dict(_STATISTICS)
-    if frequencies:
+    if frequencies is not None:
+        if not frequencies:
+            raise UserError("frequencies: no items; give the captions of at least one, or none for the references")
         words = tokenize_systems(frequencies, [])[0]
         scorers["CIDEr"] = partial(_cider_statistics_by, DocumentFrequencies.from_captions(dict(enumerate(words))))
     if spice:
-        scorers["SPICE"] = partial(spice_statistics, corenlp=spice, workers=workers)
+        scorers["SPICE"] = partial(spice_statistics, corenlp=Path(spice), workers=workers)
         metrics = [*metrics, "SPICE"]
     ids = sorted(references)
     results: list[dict[str, Result]] = [{} for _ in systems]
@@ -90,7 +92,9 @@ def tokenize_systems(
 
     Items come in the order of their ids. Raises UserError as `evaluate` does.
     """
+    _check_captions("references", references)
     for system in systems:
+        _check_captions("hypotheses", system)
         check_items(references, system)
     ids = sorted(references)
     sources = [references, *systems]
@@ -125,7 +129,11 @@ def signature(
     metric: str, references: Mapping[str, Sequence[str]], frequencies: Mapping[str, Sequence[str]] | None = None
 ) -> str:
     """Everything a value depends on besides the hypotheses, on one line, as sacreBLEU prints it."""
-    source = f"{len(frequencies)} others, {split_hash(frequencies)[:8]}" if frequencies else "references of these items"
+    source = (
+        f"{len(frequencies)} others, {split_hash(frequencies)[:8]}"
+        if frequencies is not None
+        else "references of these items"
+    )
     fields = [
         metric,
         "tok:ptb-coco",
@@ -140,6 +148,20 @@ def signature(
     return "|".join(fields)
 
 
+def _check_captions(name: str, captions: Mapping[str, Sequence[str]]) -> None:
+    """Raise UserError unless these are strings, in a list for each item, whose id is a string."""
+    for id, texts in captions.items():
+        if not isinstance(id, str):
+            raise UserError(f"{name}: ids are strings, not {id!r} of type {type(id).__name__}; make it {str(id)!r}")
+        if isinstance(texts, str | bytes):
+            raise UserError(f"{name}: item {id!r} needs a list of captions, not one text: {texts[:40]!r}")
+        for text in texts:
+            if not isinstance(text, str):
+                raise UserError(
+                    f"{name}: item {id!r}: a caption is a string, not {text!r} of type {type(text).__name__}"
+                )
+
+
 def check_items(references: Mapping[str, Sequence[str]], hypotheses: Mapping[str, object]) -> None:
     """Raise UserError unless both have the same items and every one a reference."""
     neither = references.keys() ^ hypotheses.keys()
@@ -147,7 +169,7 @@ def check_items(references: Mapping[str, Sequence[str]], hypotheses: Mapping[str
         ("references: no items", set() if references else {"add at least one"}, set()),
         ("hypotheses: missing for items", references.keys() - hypotheses.keys(), hypotheses.keys() & neither),
         ("references: missing for items", hypotheses.keys() - references.keys(), references.keys() & neither),
-        ("references: items without a single one", {id for id in references if not references[id]}, set()),
+        ("references: items without a single one", {id for id in references if len(references[id]) == 0}, set()),
     ]
     for fault, ids, others in faults:
         if ids:

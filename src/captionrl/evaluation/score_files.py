@@ -62,8 +62,9 @@ def score_systems(
     """Likewise of several systems by name; of all but the first one also DIFFERENCE: value, 95 % interval, p-value."""
     known = SET_METRICS if sets else METRICS
     chosen = known if metrics is None else tuple(metrics)
-    if sets and (frequencies or clip):
-        fix = "with the document frequencies of their references only; leave --df" if frequencies else "without --clip"
+    if sets and (frequencies is not None or clip):
+        own = "with the document frequencies of their references only; leave --df"
+        fix = "without --clip" if frequencies is None else own
         raise UserError(f"sets of captions are scored {fix}")
     more: list[dict[str, Result]] = [{} for _ in systems]
     if clip:
@@ -131,6 +132,8 @@ def score_files(
         captions = {id: captions[id] for id in ids}
         systems = {name: {id: system[id] for id in ids} for name, system in systems.items()}
     others = read_references(frequencies) if frequencies else None
+    if others is not None and not others:
+        raise UserError(f"{frequencies}: no captions, which document frequencies could be of; check what was written")
     return score_systems(captions, systems, metrics, sets=sets, frequencies=others, spice=spice, clip=clip)
 
 

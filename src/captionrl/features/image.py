@@ -16,6 +16,7 @@ import numpy as np
 from av.container import InputContainer
 from av.video.format import VideoFormat
 from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 from captionrl.errors import UserError
 from captionrl.features.resize import Resize
@@ -134,8 +135,9 @@ def read_still(path: Path, resize: Resize | None) -> np.ndarray:
             if pictures > 1 and image.format != "MPO":  # a telephone's JPEG and its preview
                 raise MediaError(path, f"holds {pictures} pictures; make it a GIF or a video")
             image.load()
-            turn = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-            return scale(path, _eight_bits(image if turn is None else image.transpose(turn)), resize)
+            turn = UPRIGHT.get(_orientation(image))
+            picture = _eight_bits(image)
+            return scale(path, picture if turn is None else picture.transpose(turn), resize)
     except Image.DecompressionBombError:
         raise MediaError(path, f"more than {MAX_PIXELS} pixels; scale it down") from None
     except UnidentifiedImageError:
@@ -143,6 +145,14 @@ def read_still(path: Path, resize: Resize | None) -> np.ndarray:
     except (OSError, SyntaxError, ValueError, TypeError, ArithmeticError, LookupError, struct.error) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise MediaError(path, f"no picture that can be read ({reason})") from None
+
+
+def _orientation(image: Image.Image) -> int:
+    """By EXIF; 1, upright, where that is broken."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except (OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error):
+        return 1
 
 
 def _check_jpeg(path: Path, data: bytes) -> None:
@@ -188,10 +198,16 @@ def check_together(path: Path, frames: int, width: int, height: int, *, kept: bo
         raise MediaError(path, f"{what}; cut it into shorter ones")
 
 
+WHITE_IS_ZERO = 0  # of TIFF's photometric interpretations
+
+
 def _eight_bits(image: Image.Image) -> Image.Image:
     """RGB of any mode that Pillow reads."""
     if image.mode.startswith("I;16"):  # Pillow would cut at 255 what lies above it
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+        grey = (np.asarray(image) >> 8).astype(np.uint8)
+        if isinstance(image, TiffImageFile) and image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO:
+            grey = 255 - grey
+        return Image.fromarray(grey).convert("RGB")
     if image.mode in ("I", "F"):
         raise ValueError("32 bits a colour: convert it to 8")
     if image.has_transparency_data:

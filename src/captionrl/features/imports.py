@@ -126,8 +126,11 @@ def _checked(array: Array, place: str, dim: int | None, grid: int) -> np.ndarray
         raise UserError(f"{place}: {shape[-1]} numbers a row, but others have {dim}; take one extractor's")
     if math.prod(shape) > LARGEST:
         raise UserError(f"{place}: {list(shape)}, more than {LARGEST} numbers for one item; sample fewer frames")
+    given = array.load(...).reshape(rows, shape[-1])
     with np.errstate(over="ignore"):
-        numbers = array.load(...).reshape(rows, shape[-1]).astype(np.float16)
+        numbers = given.astype(np.float16)
     if not np.isfinite(numbers).all():
         raise UserError(f"{place}: not finite, or beyond float16 (65504); extract it again")
+    if given.any() and not numbers.any():
+        raise UserError(f"{place}: all its numbers are too small for float16 (6e-8); scale them")
     return numbers

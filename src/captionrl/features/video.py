@@ -29,6 +29,8 @@ from captionrl.features.resize import Resize
 
 # Containers round timestamps (Matroska: to the millisecond), so a frame due at t may be stamped a little after it.
 TOLERANCE = 1e-3
+# Where a time stamp is so many seconds before the last one, the clock begins anew: films were joined end to end.
+BACK = 0.5
 
 NO_DECODER = "its video cannot be decoded (an unknown or protected codec, or a header that is cut off); convert it"
 
@@ -105,7 +107,9 @@ def _sample(
     stated = _stated_seconds(container, stream, period)
 
     to_rgb = _Converter(path, resize, float(stream.sample_aspect_ratio or 1))
-    start = end = reached = 0.0  # seconds: the first frame's time; then, from there, the video's and the file's end
+    first = 0.0  # seconds: the time of the first frame
+    start = 0.0  # what is 0 s: likewise, until the clock begins anew
+    time = end = reached = 0.0  # from there: the last frame's time, the video's and the file's end
     shown: av.VideoFrame | None = None
     sampled = 0
     for packet in container.demux():  # all streams: the others show how far the file reaches
@@ -126,8 +130,10 @@ def _sample(
             if frame.pts is None:  # a bare stream without timestamps
                 time = end
             elif shown is None:
-                start, time = frame.time, 0.0
+                first = start = frame.time
             else:
+                if frame.time - start < time - BACK:
+                    start = frame.time - end
                 time = frame.time - start
             check_length(path, time, fps)
             while shown is not None and sampled / fps < time - TOLERANCE:
@@ -141,7 +147,7 @@ def _sample(
     # Some stop early without a complaint: Matroska cut at a packet, AVI with a hole. What comes before the first frame
     # that can be decoded is not lost.
     begin = float(stream.start_time * stream.time_base) if stream.start_time and stream.time_base else 0.0
-    lost = stated - (end + max(0.0, start - begin) if stream.duration else reached)
+    lost = stated - (end + max(0.0, first - begin) if stream.duration else reached)
     if lost > 1 / fps:  # less cannot change the number of samples by more than one, and headers do round
         raise MediaError(path, f"truncated: decoded {end:.1f} s of {end + lost:.1f} s")
     check_length(path, end, fps)

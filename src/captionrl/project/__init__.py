@@ -1,5 +1,6 @@
 """A project of a user's own: the files that `captionrl init` writes, from the templates in this folder."""
 
+import os
 import re
 from pathlib import Path
 from string import Template
@@ -62,7 +63,7 @@ def write_project(folder: Path, name: str, corpus: str, backbone: str) -> None:
     if name == corpus:
         raise UserError(f"--corpus: {corpus}: the project is so called, and both name a target; choose another name")
     files = project.files()
-    if there := [path for path in files if (folder / path).exists()]:
+    if there := [path for path in files if os.path.lexists(folder / path)]:
         raise UserError(f"{folder}: holds {', '.join(there)} already; choose another folder, or move what is there")
     made: list[Path] = []
     try:

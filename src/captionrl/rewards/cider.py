@@ -44,7 +44,11 @@ class DocumentFrequencies:
         """Count over the references of each item; `skip` and `eos` must be those of the CiderD that will use it."""
         skip = frozenset(skip)
         counts: Counter[tuple[str, ...]] = Counter()
-        for references in captions.values():
+        for item, references in captions.items():
+            if isinstance(references, str):
+                raise UserError(
+                    f"item {item!r} needs a list of reference captions, not one string: {references[:40]!r}"
+                )
             texts = [scored_words(reference, skip, eos) for reference in references]
             counts.update(
                 {tuple(w[i : i + n]) for w in texts for n in range(1, ORDERS + 1) for i in range(len(w) - n + 1)}

@@ -64,6 +64,8 @@ class PairwiseBleu:
         """
         if len({len(group) for group in groups}) != 1:
             raise UserError(f"captions in pairs come in groups of one size, not of {[len(group) for group in groups]}")
+        if any(isinstance(group, str) for group in groups):
+            raise UserError("captions in pairs come in groups, lists of strings, not in strings")
         captions = raw_words(caption for group in groups for caption in group)
         rows = [scored_words(words, self._skip, self._eos) for words in captions]
         numbers = {word: number for number, word in enumerate(SPECIALS)}

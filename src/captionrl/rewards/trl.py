@@ -15,7 +15,7 @@ from typing import Any
 from captionrl.errors import UserError
 from captionrl.rewards.words import References, SentenceMetric, raw_words
 
-Completion = str | Sequence[Mapping[str, str]]  # plain, or a conversation's last messages
+Completion = str | Sequence[Mapping[str, Any]]  # plain, or a conversation's last messages
 RewardFunction = Callable[..., list[float]]
 
 
@@ -63,7 +63,14 @@ def reward(
 def _text(completion: Completion) -> str:
     if isinstance(completion, str):
         return completion
-    return " ".join(message["content"] for message in completion)
+    return " ".join(_content(message.get("content")) for message in completion)
+
+
+def _content(content: Any) -> str:
+    """The text of a message: a string, a list of parts of which some are text, or none where it only calls a tool."""
+    if isinstance(content, list):
+        return " ".join(part.get("text") or "" for part in content)
+    return content or ""
 
 
 def _distinct(rows: Sequence[Sequence[str]]) -> tuple[list[Hashable], dict[int, list[list[str]]]]:

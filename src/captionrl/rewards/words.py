@@ -40,6 +40,8 @@ def raw_words(captions: Iterable[str]) -> list[list[str]]:
 
 def raw_tokens(captions: Iterable[str]) -> list[list[str]]:
     """Likewise, with punctuation; of a text longer than a caption is the beginning. Raises UserError for no string."""
+    if isinstance(captions, str):
+        raise UserError(f"captions must be a list of strings, not one string: {captions[:40]!r}")
     tokens = []
     for number, caption in enumerate(captions):
         if not isinstance(caption, str):
@@ -126,7 +128,7 @@ class Words:
         """The words, and each item's references as word ids; arguments and errors as in `CiderD.from_captions`."""
         skip = frozenset(skip)
         for item, references in captions.items():
-            if isinstance(references, str) or not references:
+            if isinstance(references, str) or len(references) == 0:
                 raise UserError(f"item {item!r} needs a list of at least one reference caption, not {references!r}")
         if not captions:
             raise UserError("scoring needs the captions of at least one item")

@@ -1,5 +1,6 @@
 """A picture of one captioned file: its frames, the caption, and where the captioner looked while it wrote it."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,18 +22,28 @@ from captionrl.tables.drawing import (
 )
 
 FRAMES = 8  # shown of a clip
+SUFFIX = ".caption.png"
+NAME_BYTES = 255  # of a file's name
 LEFT = 1.1  # room for the words beside their attention
 
 
 def figure_paths(files: Sequence[Path], directory: Path) -> dict[Path, Path]:
-    """Where the picture of each file goes: DIRECTORY/<stem>.caption.png, which no two files may share.
+    """Where the picture of each file goes: DIRECTORY/<stem>.caption.png, which no two files may share; a stem that is
+    too long for that is cut.
 
-    Raises UserError where they would, and where it is one of the files.
+    Raises UserError where they would, where it is one of the files or none that can be replaced, and where `directory`
+    is none.
     """
-    paths = {file: directory / f"{file.stem}.caption.png" for file in files}
+    if directory.exists() and not directory.is_dir():
+        raise UserError(f"--figure: {directory} is no directory; give one")
+    longest = NAME_BYTES - len(SUFFIX)
+    paths = {file: directory / (os.fsdecode(os.fsencode(file.stem)[:longest]) + SUFFIX) for file in files}
     owners: dict[Path, Path] = {}
+    read = {(fact.st_dev, fact.st_ino) for fact in map(os.stat, filter(os.path.exists, files))}
     for file, path in paths.items():
-        if any(path.exists() and other.exists() and path.samefile(other) for other in files):
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path}: is no regular file, and would be replaced; give --figure another directory")
+        if path.exists() and (path.stat().st_dev, path.stat().st_ino) in read:
             raise UserError(f"{path}: would be replaced by the picture of {file}; give --figure another directory")
         if owners.setdefault(path, file) != file:
             raise UserError(f"{path}: would show both {owners[path]} and {file}; caption them in two calls")

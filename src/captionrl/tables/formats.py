@@ -8,7 +8,7 @@ from typing import Any
 
 from captionrl.config import split_system
 from captionrl.evaluation.markup import barred, escaped
-from captionrl.files import atomic, write_text
+from captionrl.files import write_text
 from captionrl.tables.table import SHARES, Built, Difference, Line
 
 SYMBOLS = str.maketrans({"†": r"$^\dagger$", "‡": r"$^\ddagger$", "±": r"$\pm$"})
@@ -17,12 +17,11 @@ DIFFERENCES = "Differences, with their 95 % intervals over seeds and items"
 
 def write(built: Built, provenance: list[dict[str, Any]], out: Path) -> None:
     """Write `out` (csv) and, beside it, .comparisons.csv, .md, .tex and .cells.jsonl."""
+    write_text(out, as_csv(built))
     write_text(out.with_suffix(".comparisons.csv"), comparisons_csv(built))
     write_text(out.with_suffix(".md"), markdown(built))
     write_text(out.with_suffix(".tex"), latex(built))
     write_text(out.with_suffix(".cells.jsonl"), "".join(json.dumps(cell, sort_keys=True) + "\n" for cell in provenance))
-    with atomic(out) as temporary:
-        temporary.write_text(as_csv(built), encoding="utf-8")
 
 
 def as_csv(built: Built) -> str:

@@ -20,9 +20,9 @@ def write(paper: Paper, name: str, scale: str, out: Path) -> None:
         raise UserError(f"papers/{paper.paper}: leaderboards: no {name!r}; there are {there}")
     board = paper.leaderboards[name]
     note = _note(paper.paper, board, scale)
+    write_text(out, as_csv(board, note, scale))
     write_text(out.with_suffix(".md"), markdown(board, note))
     write_text(out.with_suffix(".tex"), latex(board, note))
-    write_text(out, as_csv(board, note, scale))
 
 
 def as_csv(board: Leaderboard, note: str, scale: str) -> str:
