@@ -173,3 +173,10 @@ def test_results_may_be_json_lines(tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"none\.json: no such file"):
         read_references(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("form", [".tsv", ".gz", ".pkl"])
+def test_another_form_is_named(tmp_path, form):
+    (tmp_path / f"a{form}").write_text("id\tcaption\n1\ta man\n")
+    with pytest.raises(UserError, match=rf"a\{form}: no \{form} is read; make it JSON, JSON Lines, .csv with commas"):
+        read_hypotheses(tmp_path / f"a{form}")

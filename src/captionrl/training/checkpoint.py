@@ -130,4 +130,5 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         with safe_open(path, "pt") as file:
             return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not a safetensors file ({error}); train it again") from None
+        fix = "train it again" if path.suffix == ".safetensors" else "give a checkpoint, .safetensors"
+        raise UserError(f"{path}: not a safetensors file ({error}); {fix}") from None
