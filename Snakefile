@@ -79,30 +79,31 @@ except UserError as error:
 container: PARAMS.container
 
 
+ENOUGH = {"mini": 1.5e9, "laptop": 3.5e9}  # bytes of memory; trainings of hrl take up to 1.6 GB at the laptop scale
+OOM_KILLS = oom_kills()
+MORE_MEMORY = "Close other programs, give this more memory, or run one job at a time (--cores 1); then run the same command again."
+
+
 onstart:
     # A pass of Snakemake 9's scheduler that heeds `max-jobs-per-timespan` (100 a second by default) starts a timer, which
     # starts another pass, and so on: after 300 jobs that is 200 threads, and half a core of this process.
     workflow.scheduler.job_rate_limiter = None
     # What the kernel kills has no last word; it may kill this process, too.
     if workflow.nodes is None and (there := available()) < ENOUGH.get(SCALE, 0):
-        print(
-            f"There are {there / 1e9:.1f} GB of memory for this, and two jobs at once take up to {ENOUGH[SCALE] / 1e9} GB:"
-            f" the kernel may kill them. {MORE_MEMORY}",
-            file=sys.stderr,
+        enough = (
+            f"the {SCALE} scale takes up to {ENOUGH[SCALE] / 1e9} GB, two jobs at a time: the kernel may kill them"
         )
+        print(f"There are {there / 1e9:.1f} GB of memory for this; {enough}. {MORE_MEMORY}", file=sys.stderr)
 
 
 onerror:
-    if killed := oom_kills() - OOM_KILLS:
+    if workflow.nodes is None and (killed := oom_kills() - OOM_KILLS):
         print(
             f"Meanwhile the kernel of this machine killed {killed} process(es) for want of memory. {MORE_MEMORY}",
             file=sys.stderr,
         )
 
 
-ENOUGH = {"mini": 1.5e9, "laptop": 3.5e9}  # bytes of memory; a training takes up to 1.6 GB at the laptop scale
-OOM_KILLS = oom_kills()
-MORE_MEMORY = "Close other programs, give this more memory, or run one job at a time (--cores 1); then run the same command again."
 SCALE = PARAMS.scale
 MINI = SCALE == "mini"
 LAPTOP = SCALE == "laptop"

@@ -30,6 +30,7 @@ def command_line(
 
     def call(*arguments: object) -> tuple[int | str, str, str]:
         monkeypatch.setattr(sys, "argv", ["captionrl", *map(str, arguments)])
+        monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # which `main` sets
         status: int | str = 0
         try:
             cli.main()

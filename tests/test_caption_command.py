@@ -20,6 +20,7 @@ from captionrl.datasets.prepare import prepare
 from captionrl.evaluation.predict import predict
 from captionrl.features.backbones import MiniResNet, load_backbone, save_mini
 from captionrl.features.extract import extract
+from captionrl.features.video import MediaError
 from captionrl.features.weights import find_weights
 from captionrl.files import sha256
 from captionrl.tables.caption_figure import figure_paths
@@ -292,7 +293,7 @@ def test_a_name_too_long_for_its_picture_is_cut(tmp_path):
     pictures = figure_paths([long, accents], tmp_path)
     for path in pictures.values():
         path.touch()
-    assert pictures[long].name == f"{'a' * 243}.caption.png"
+    assert [path.name for path in pictures.values()] == [f"{'a' * 243}.caption.png", f"{'é' * 121}.caption.png"]
 
 
 def test_pictures_of_many_files_are_found_in_linear_time(tmp_path, monkeypatch):
@@ -313,14 +314,23 @@ def test_pictures_of_many_files_are_found_in_linear_time(tmp_path, monkeypatch):
     assert calls < 10 * len(files)
 
 
-def test_where_a_picture_cannot_be_drawn_the_captions_are_there(run, media, checkpoint, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), ".caption.png: No space left on device"),
+        (MediaError(Path("a.mp4"), "truncated"), "captionrl caption: a.mp4: truncated"),
+    ],
+)
+def test_where_a_picture_cannot_be_drawn_the_captions_are_there(
+    run, media, checkpoint, tmp_path, monkeypatch, error, said
+):
     def fail(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise error
 
     monkeypatch.setattr("captionrl.tables.caption_figure.draw_caption_figure", fail)
     status, out, err = run(checkpoint(), *media.values(), "--figure", tmp_path, "--json")
     assert (status, len(json.loads(out))) == (2, len(media))
-    assert err.count(".caption.png: No space left on device") == len(media)
+    assert err.count(said) == len(media)
 
 
 def is_png(path: Path) -> bool:

@@ -54,8 +54,8 @@ def test_a_users_file_does_not_take_an_installed_modules_place(folder):
         ("x = 1\nx = y\n", "mine_two:x", r"mine_two:x: cannot be imported: .*mine_two.py:2: NameError: .*'y'"),
         ("import absent_one\n", "mine_two:x", r"cannot .*mine_two.py:1: ModuleNotFoundError: .*absent_one"),
         ("raise SystemExit\n", "mine_two:x", r"mine_two:x: cannot be imported: .*mine_two.py:1: SystemExit: "),
-        (None, "mine_two.py:x", r"mine_two.py:x: is no module; write it without .py: mine_two:x$"),
-        (None, "json:x", r"json:x: .*json/__init__.py has no x; it hides one of yours; give that another name"),
+        (None, "mine_two.py:x", r"mine_two.py:x: write it without .py: mine_two:x$"),
+        (None, "json:x", r"json:x: .*json/__init__.py has no x; define it there"),
         ("x = (\n", "mine_two:x", r"mine_two:x: cannot be imported: .*mine_two.py:1: SyntaxError: .*"),
     ],
 )
@@ -65,6 +65,12 @@ def test_what_cannot_be_loaded_is_said_in_one_line(folder, text, name, message):
     with pytest.raises(UserError, match=f"^{message}" if message.startswith(name) else message) as raised:
         load_object(name)
     assert "\n" not in str(raised.value)
+
+
+def test_an_installed_module_that_hides_a_users_own_is_said_to(folder):
+    (folder / "json.py").write_text("x = 1\n")
+    with pytest.raises(UserError, match=r"json/__init__.py has no x; it hides .*/json.py; give that another name$"):
+        load_object("json:x")
 
 
 def version(method):

@@ -39,7 +39,7 @@ OPTION = re.compile(r"-(?!\d*\.?\d+$)[^ ]+")  # what argparse takes for an optio
 NO_MEMORY = re.compile("can't allocate memory|out of memory|failed to map segment|can't start new thread", re.I)
 OUTPUTS = ("out", "manifest")  # the options that name what a command writes, if it has no OUTPUTS of its own
 KEPT = {"captions": (), "raw": (".h5", ".hdf5")}  # directories that are read: what else may lie there, stores
-TEXTS = (".md", ".tex")  # of what is written beside an output what may be somebody's own, where that is not there
+TEXTS = (".md", ".tex")  # a user's own may be so called: not replaced beside an output that is not there itself
 RECORDED = (".h5", ".hdf5", ".parquet", ".safetensors")  # files with a .json beside them, which is read with them
 
 
@@ -141,7 +141,7 @@ def check_outputs(
             raise UserError(f"--{name}: {output}: a {output.suffix} is written beside it; give it another suffix")
         for neighbour in targets[1:]:
             if neighbour.suffix in TEXTS and neighbour.exists() and not output.exists():
-                fix = "move it, or give another name"
+                fix = "move it, give another name, or, if captionrl wrote it, delete it"
                 raise UserError(f"--{name}: {neighbour}, which is written beside it, is there already; {fix}")
         for target in filter(os.path.exists, targets):
             if not (target.is_file() or target.is_dir()):
@@ -188,8 +188,9 @@ def prepare_streams() -> None:
 def interrupt_again(ignored: "sys.UnraisableHookArgs") -> None:
     """A Ctrl-C that falls into a callback, of a weak reference or of C, is lost: Python ignores what those raise."""
     if ignored.exc_type is KeyboardInterrupt:
-        main_thread = threading.main_thread().ident
-        threading.Timer(0.01, signal.pthread_kill, (main_thread, signal.SIGINT)).start()  # once the callback is over
+        again = threading.Timer(0.01, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
+        with suppress(RuntimeError):  # Python is ending
+            again.start()  # and is over after the callback
     else:
         sys.__unraisablehook__(ignored)
 

@@ -31,18 +31,17 @@ def load_object(path: str) -> Any:
     except (Exception, SystemExit) as error:  # a user's module may raise anything
         if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
             if name.endswith(".py"):
-                raise UserError(
-                    f"{path}: is no module; write it without .py: {name.removesuffix('.py')}:{attribute}"
-                ) from None
+                raise UserError(f"{path}: write it without .py: {name.removesuffix('.py')}:{attribute}") from None
             file = Path(*name.split(".")).with_suffix(".py")
             raise UserError(f"{path}: no module {name}; write {file} in {here}, or install it") from None
         last = error if isinstance(error, SyntaxError) else extract_tb(error.__traceback__)[-1]
         what = f"{last.filename}:{last.lineno}: {type(error).__name__}: {error}"
         raise UserError(f"{path}: cannot be imported: {what}") from error
     if not hasattr(module, attribute):
-        file = Path(module.__file__ or name)
-        fix = "define it there" if file.is_relative_to(here) else "it hides one of yours; give that another name"
-        raise UserError(f"{path}: {file} has no {attribute}; {fix}")
+        found, mine = Path(module.__file__ or name), Path(here, *name.split(".")).with_suffix(".py")
+        hidden = mine.exists() and not (found.exists() and mine.samefile(found))
+        fix = f"it hides {mine}; give that another name" if hidden else "define it there"
+        raise UserError(f"{path}: {found} has no {attribute}; {fix}")
     return getattr(module, attribute)
 
 

@@ -1,4 +1,4 @@
-"""How much memory there is, and whether it ran out where whoever needed it could not say so: the kernel killed it."""
+"""How much memory there is, and how many processes the kernel has killed for want of it."""
 
 import re
 from pathlib import Path
@@ -8,8 +8,8 @@ GROUPS = {"": ("sys/fs/cgroup", "memory.max"), "memory": ("sys/fs/cgroup/memory"
 
 
 def available() -> float:
-    """Bytes of memory that this process and those it starts may take: what Linux has available, or less by a limit of a
-    control group (a container's, a batch job's) that it is in. Infinite on other systems.
+    """Bytes of memory: what Linux has available, or the limit, if that is less, of a control group (a container's, a
+    batch job's) that this process is in, whatever others of the group take. Infinite on other systems.
     """
     found = re.search(r"^MemAvailable: +(\d+) kB$", _read("proc/meminfo"), re.MULTILINE)
     limits = [float(found[1]) * 1024 if found else float("inf")]

@@ -84,7 +84,7 @@ def _title(identity: Path) -> str:
     try:
         content = read_json(identity)
     except UserError:
-        return f"({identity.name} is damaged)"
+        return f"({identity.name} is damaged)" if identity.with_name("lock").exists() else ""
     return str(content["title"]) if isinstance(content, dict) and "title" in content else ""
 
 

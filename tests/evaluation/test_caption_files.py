@@ -178,5 +178,5 @@ def test_a_missing_file_is_named(tmp_path):
 @pytest.mark.parametrize("form", [".tsv", ".gz", ".pkl"])
 def test_another_form_is_named(tmp_path, form):
     (tmp_path / f"a{form}").write_text("id\tcaption\n1\ta man\n")
-    with pytest.raises(UserError, match=rf"a\{form}: no \{form} is read; make it JSON, JSON Lines, .csv with commas"):
+    with pytest.raises(UserError, match=rf"a\{form}: \{form} is not read; make it JSON, JSON Lines, .csv with commas"):
         read_hypotheses(tmp_path / f"a{form}")

@@ -129,7 +129,8 @@ def test_items_that_do_not_match_are_named(references, hypotheses, complaint):
 @pytest.mark.parametrize(
     ("references", "hypotheses", "complaint"),
     [
-        ({"1": "a man"}, {"1": "a"}, "references: item '1' needs a list of captions, not one text: 'a man'"),
+        ({"1": "a man"}, {"1": "a"}, "references: item '1' needs a list of captions, not 'a man'"),
+        ({"1": None}, {"1": "a"}, "references: item '1' needs a list of captions, not None"),
         ({"1": ["a"]}, {"1": ["a"]}, "hypotheses: item '1': a caption is a string, not ['a'] of type list"),
         ({"1": ["a"]}, {"1": None}, "hypotheses: item '1': a caption is a string, not None of type NoneType"),
         ({"1": [b"a"]}, {"1": "a"}, "references: item '1': a caption is a string, not b'a' of type bytes"),
@@ -144,9 +145,12 @@ def test_what_are_no_captions_is_one_line(references, hypotheses, complaint):
 
 def test_sets_and_frequencies_are_lists_of_captions_too():
     references = {"1": ["a man runs"], "2": ["a dog"]}
-    with pytest.raises(UserError, match="hypotheses: item '1' needs a list of captions, not one text: 'ab'"):
+    with pytest.raises(UserError, match="hypotheses: item '1' needs a list of captions, not 'ab'"):
         captionrl.score(references, {"1": "ab", "2": "cd"}, ["Div-1"], sets=True)
-    for frequencies, fault in ({"1": "a"}, "item '1' needs a list"), ({}, "frequencies: no items; give the captions"):
+    for frequencies, fault in (
+        ({"1": "a"}, "frequencies: item '1' needs a list"),
+        ({}, "frequencies: no items; give"),
+    ):
         with pytest.raises(UserError, match=fault):
             captionrl.score(references, {"1": "a", "2": "b"}, ["CIDEr-D"], frequencies=frequencies)
 

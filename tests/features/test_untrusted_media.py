@@ -52,14 +52,14 @@ def patched(path: Path, old: bytes, new: bytes) -> Path:
     return path
 
 
-@pytest.mark.parametrize("suffix", [".mpg", ".m2v"])
-def test_films_joined_end_to_end_are_read_to_the_end(tmp_path, suffix):
+@pytest.mark.parametrize(("suffix", "between"), [(".mpg", 0), (".mpg", 2), (".m2v", 0)])
+def test_films_joined_end_to_end_are_read_to_the_end(tmp_path, suffix, between):
     """Their clock begins anew in the middle, as where a camera's parts are joined by `cat`."""
     data = b""
     for grey, seconds in ((60, 1), (200, 2)):
         path = tmp_path / f"{grey}{suffix}"
         with av.open(str(path), "w") as container:
-            stream = container.add_stream("mpeg2video", rate=25, options={"bf": "0", "threads": "1"})
+            stream = container.add_stream("mpeg2video", rate=25, options={"bf": str(between), "threads": "1"})
             stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
             for _ in range(25 * seconds):
                 frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), grey, np.uint8), format="rgb24")

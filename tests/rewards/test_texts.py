@@ -190,9 +190,10 @@ def test_mistakes_are_named():
             lambda: CiderD.from_captions({"1": ["a"], "2": ["b"]}).texts("a", ["1"]),
             "captions must be a list of strings",
         ),
+        (lambda: CiderD.from_captions({"1": None}), "item '1' needs a list of at least one reference caption"),
         (lambda: CiderD.from_captions({"1": "a man"}), "item '1' needs a list of at least one reference caption"),
         (lambda: DocumentFrequencies.from_captions({"1": "a man"}), "item '1' needs a list of reference captions"),
-        (lambda: PairwiseBleu().texts(["ab", "cd"]), "captions in pairs come in groups, lists of strings"),
+        (lambda: PairwiseBleu().texts(["ab", "c"]), "captions in pairs come in groups, lists of strings"),
     ],
 )
 def test_a_string_is_no_list_of_captions(call, message):

@@ -174,8 +174,8 @@ def test_a_class_derived_from_a_papers_model_is_trained_as_that_is(folder, world
     assert rewards["colder"] != rewards["hot"]
 
 
-@pytest.mark.parametrize(("name", "spec"), MODELS.items())
-def test_what_is_known_of_a_model_is_known_of_what_is_derived_from_it(folder, name, spec):
+@pytest.mark.parametrize("spec", [spec for spec in MODELS.values() if spec.captions], ids=lambda spec: spec.path)
+def test_what_is_known_of_a_captioner_is_known_of_what_is_derived_from_it(folder, spec):
     module, _, base = spec.path.partition(":")
     (folder / "heirs.py").write_text(f"from {module} import {base}\nclass Heir({base}): pass\n")
     sys.modules.pop("heirs", None)

@@ -47,7 +47,7 @@ def system(tmp_path, monkeypatch):
         (
             300_000,
             "true",
-            ["There are 0.3 GB of memory for this, and two jobs at once take up to 1.5 GB: the kernel may"],
+            ["There are 0.3 GB of memory for this; the mini scale takes up to 1.5 GB, two jobs at a"],
         ),
     ],
 )

@@ -58,6 +58,8 @@ def json_object(text: str) -> dict[str, Any]:
         raise ArgumentTypeError(f"{text!r} is not JSON ({error.msg})") from None
     except (RecursionError, ValueError):
         raise ArgumentTypeError(f"{text[:40]!r}... is {UNREADABLE}") from None
+    except UserError as error:  # a key that stands twice
+        raise ArgumentTypeError(str(error)) from None
     if not isinstance(value, dict):
         raise ArgumentTypeError(f"{text!r} is not a JSON object")
     return value

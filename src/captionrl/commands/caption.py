@@ -42,8 +42,9 @@ def run(args: Namespace) -> None:
         if args.figure:
             try:
                 draw_caption_figure(file, captioner.metadata.fps, found, frames, pictures[file])
-            except OSError as error:  # no space, no permission: the captions are made all the same
-                print(f"captionrl caption: {pictures[file]}: {error.strerror or error}", file=sys.stderr)
+            except (MediaError, OSError) as error:  # no space, no permission: the captions are made all the same
+                said = f"{pictures[file]}: {error.strerror or error}" if isinstance(error, OSError) else error
+                print(f"captionrl caption: {said}", file=sys.stderr)
                 failed = True
         facts = {"caption": " ".join(found.words), "segments": found.segments, "log_probability": found.log_probability}
         report.append({"file": str(file), **facts, "frames": len(frames)})

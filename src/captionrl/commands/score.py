@@ -61,5 +61,6 @@ def run(args: Namespace) -> None:
         zero = " CIDEr-D is 0 whatever it says, since no word is rare, and" if cider and not args.df else ""
         print(f"captionrl score: of one item{zero} intervals are points; score more items", file=sys.stderr)
     elif cider and not any(cider["items"].values()):
-        what = "where document frequencies are of one item, or of items that are alike, no word is rare"
-        print(f"captionrl score: CIDEr-D of every item is 0; {what}", file=sys.stderr)
+        rare = "document frequencies are of one item, or of items that are alike, so that no word is rare"
+        what = f"either no caption shares a word with its references, or {rare}"
+        print(f"captionrl score: CIDEr-D of every item is 0: {what}", file=sys.stderr)

@@ -99,15 +99,16 @@ OBJECTIVES = {  # by a phase's `objective:`
 def model_spec(name: str) -> ModelSpec:
     """The model that a run's `model:` names: one of MODELS, or a user's own class MODULE:NAME and its class `Sizes`.
 
-    What is known of one of MODELS holds for a class that is derived from it, too: the objectives of the one train the
+    What is known of a captioner of MODELS holds for a class derived from it, too: the objectives of the one train the
     other. Raises KeyError for a name of neither kind, and UserError where a user's own cannot be loaded.
     """
     if name in MODELS or not is_dotted(name):
         return MODELS[name]
     bases = [f"{kind.__module__}:{kind.__qualname__}" for kind in getattr(load_object(name), "__mro__", ())]
-    specs = {spec.path: spec for spec in MODELS.values()}
+    specs = {spec.path: spec for spec in MODELS.values() if spec.captions}
     spec = next((specs[path] for path in bases if path in specs), ModelSpec(name, Sizes))
-    return replace(spec, path=name, sizes=own_settings(name, "Sizes", spec.sizes))
+    own = own_settings(name, "Sizes", Sizes)
+    return replace(spec, path=name, sizes=spec.sizes if own is Sizes else own)
 
 
 def objective_spec(name: str) -> ObjectiveSpec:

@@ -69,7 +69,7 @@ class Run(Strict):
             objective = paper.phases[phase].objective
             if not objective_spec(objective).trains(model):
                 models = ", ".join(trained_by(objective))
-                what = f"only {models} and classes derived from these models"
+                what = f"only {models} and your own of that kind"
                 raise ValueError(f"{place}.phases: {phase} cannot train {self.model}, {what}")
         if self.start is not None:
             known(self.start, paper.runs, f"{place}.from", "run")

@@ -15,7 +15,7 @@ READERS = {
     "flickr30k": flickr30k.read,
     "msrvtt": msrvtt.read,
     "msvd": msvd.read,
-    "msvd-laptop": msvd.read,  # what small models make of it has a name of its own
+    "msvd-laptop": msvd.read,  # outputs are named by corpus: those of two scales must not meet
     "tgif": tgif.read,
 }
 NAMES = f"{', '.join(READERS)}, one of these with -mini, or the name of a corpus of your own"

@@ -87,7 +87,7 @@ def _listed(path: Path | str) -> Iterator[tuple[str, str, str | None]]:
             lines = decode_utf8(read_bytes(path), path).removesuffix("\n").split("\n")
             return ((f"line {number}", str(number), line) for number, line in enumerate(lines, start=1))
         case ".tsv" | ".gz" | ".pkl" | ".parquet" | ".xlsx" as form:
-            raise UserError(f"{path}: no {form} is read; make it JSON, JSON Lines, .csv with commas, or .txt")
+            raise UserError(f"{path}: {form} is not read; make it JSON, JSON Lines, .csv with commas, or .txt")
         case _:
             return _of_json(path, _read(path))
 

@@ -59,7 +59,8 @@ def evaluate_systems(
     scorers = dict(_STATISTICS)
     if frequencies is not None:
         if not frequencies:
-            raise UserError("frequencies: no items; give the captions of at least one, or none for the references")
+            raise UserError("frequencies: no items; give the captions of at least one, or leave them out")
+        _check_captions("frequencies", frequencies)
         words = tokenize_systems(frequencies, [])[0]
         scorers["CIDEr"] = partial(_cider_statistics_by, DocumentFrequencies.from_captions(dict(enumerate(words))))
     if spice:
@@ -153,8 +154,8 @@ def _check_captions(name: str, captions: Mapping[str, Sequence[str]]) -> None:
     for id, texts in captions.items():
         if not isinstance(id, str):
             raise UserError(f"{name}: ids are strings, not {id!r} of type {type(id).__name__}; make it {str(id)!r}")
-        if isinstance(texts, str | bytes):
-            raise UserError(f"{name}: item {id!r} needs a list of captions, not one text: {texts[:40]!r}")
+        if isinstance(texts, str | bytes) or not hasattr(texts, "__len__"):
+            raise UserError(f"{name}: item {id!r} needs a list of captions, not {repr(texts)[:40]}")
         for text in texts:
             if not isinstance(text, str):
                 raise UserError(

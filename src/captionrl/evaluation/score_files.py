@@ -133,7 +133,7 @@ def score_files(
         systems = {name: {id: system[id] for id in ids} for name, system in systems.items()}
     others = read_references(frequencies) if frequencies else None
     if others is not None and not others:
-        raise UserError(f"{frequencies}: no captions, which document frequencies could be of; check what was written")
+        raise UserError(f"{frequencies}: holds no captions; --df needs those of at least one item")
     return score_systems(captions, systems, metrics, sets=sets, frequencies=others, spice=spice, clip=clip)
 
 

@@ -43,6 +43,8 @@ CONTAINERS = (
     "aac,ac3,aiff,amr,ape,caf,flac,mp3,wav"  # sound, to be named as such
 )
 JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
+WHITE_IS_ZERO = 0  # of TIFF's photometric interpretations
+BROKEN = (OSError, SyntaxError, ValueError, TypeError, ArithmeticError, LookupError, struct.error)  # of Pillow
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF")
 JPEG_MARKER = re.compile(rb"\xff+([^\0\xff\xd0-\xd7])", re.DOTALL)  # neither stuffing nor a restart
 UPRIGHT = {  # EXIF orientation -> how to turn the picture
@@ -142,7 +144,7 @@ def read_still(path: Path, resize: Resize | None) -> np.ndarray:
         raise MediaError(path, f"more than {MAX_PIXELS} pixels; scale it down") from None
     except UnidentifiedImageError:
         raise MediaError(path, "no picture that can be read (corrupt, or of more than 8 bits a colour)") from None
-    except (OSError, SyntaxError, ValueError, TypeError, ArithmeticError, LookupError, struct.error) as error:
+    except BROKEN as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise MediaError(path, f"no picture that can be read ({reason})") from None
 
@@ -151,7 +153,7 @@ def _orientation(image: Image.Image) -> int:
     """By EXIF; 1, upright, where that is broken."""
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
-    except (OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error):
+    except BROKEN:
         return 1
 
 
@@ -196,9 +198,6 @@ def check_together(path: Path, frames: int, width: int, height: int, *, kept: bo
     if size > MUCH_TOGETHER * (1 if kept else 2) and size > DENSEST_TOGETHER * path.stat().st_size:
         what = f"{frames} frames of {width} x {height} pixels: {size:,} bytes, in {path.stat().st_size:,}"
         raise MediaError(path, f"{what}; cut it into shorter ones")
-
-
-WHITE_IS_ZERO = 0  # of TIFF's photometric interpretations
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -29,7 +29,7 @@ from captionrl.features.resize import Resize
 
 # Containers round timestamps (Matroska: to the millisecond), so a frame due at t may be stamped a little after it.
 TOLERANCE = 1e-3
-# Where a time stamp is so many seconds before the last one, the clock begins anew: films were joined end to end.
+# Where a keyframe is so many seconds before the last frame, the clock begins anew: films were joined end to end.
 BACK = 0.5
 
 NO_DECODER = "its video cannot be decoded (an unknown or protected codec, or a header that is cut off); convert it"
@@ -108,7 +108,7 @@ def _sample(
 
     to_rgb = _Converter(path, resize, float(stream.sample_aspect_ratio or 1))
     first = 0.0  # seconds: the time of the first frame
-    start = 0.0  # what is 0 s: likewise, until the clock begins anew
+    offset = 0.0  # of its clock: likewise, until the clock begins anew
     time = end = reached = 0.0  # from there: the last frame's time, the video's and the file's end
     shown: av.VideoFrame | None = None
     sampled = 0
@@ -130,11 +130,11 @@ def _sample(
             if frame.pts is None:  # a bare stream without timestamps
                 time = end
             elif shown is None:
-                first = start = frame.time
+                first = offset = frame.time
             else:
-                if frame.time - start < time - BACK:
-                    start = frame.time - end
-                time = frame.time - start
+                if frame.key_frame and frame.time - offset < time - BACK:
+                    offset = frame.time - end
+                time = frame.time - offset
             check_length(path, time, fps)
             while shown is not None and sampled / fps < time - TOLERANCE:
                 yield sampled / fps, to_rgb(shown)

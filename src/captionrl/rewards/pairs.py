@@ -62,10 +62,10 @@ class PairwiseBleu:
         They are tokenised as coco-caption does it, and punctuation is dropped. Raises UserError for groups of
         different sizes and for what is no string.
         """
-        if len({len(group) for group in groups}) != 1:
-            raise UserError(f"captions in pairs come in groups of one size, not of {[len(group) for group in groups]}")
         if any(isinstance(group, str) for group in groups):
             raise UserError("captions in pairs come in groups, lists of strings, not in strings")
+        if len({len(group) for group in groups}) != 1:
+            raise UserError(f"captions in pairs come in groups of one size, not of {[len(group) for group in groups]}")
         captions = raw_words(caption for group in groups for caption in group)
         rows = [scored_words(words, self._skip, self._eos) for words in captions]
         numbers = {word: number for number, word in enumerate(SPECIALS)}

@@ -128,7 +128,7 @@ class Words:
         """The words, and each item's references as word ids; arguments and errors as in `CiderD.from_captions`."""
         skip = frozenset(skip)
         for item, references in captions.items():
-            if isinstance(references, str) or len(references) == 0:
+            if references is None or isinstance(references, str) or len(references) == 0:
                 raise UserError(f"item {item!r} needs a list of at least one reference caption, not {references!r}")
         if not captions:
             raise UserError("scoring needs the captions of at least one item")

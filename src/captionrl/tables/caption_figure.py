@@ -9,6 +9,7 @@ import numpy as np
 from captionrl.errors import UserError
 from captionrl.evaluation.describe import Description
 from captionrl.features.store import sample_uniformly
+from captionrl.files import LONGEST_NAME
 from captionrl.tables.drawing import (
     MARGIN,
     WIDTH,
@@ -23,7 +24,6 @@ from captionrl.tables.drawing import (
 
 FRAMES = 8  # shown of a clip
 SUFFIX = ".caption.png"
-NAME_BYTES = 255  # of a file's name
 LEFT = 1.1  # room for the words beside their attention
 
 
@@ -36,8 +36,7 @@ def figure_paths(files: Sequence[Path], directory: Path) -> dict[Path, Path]:
     """
     if directory.exists() and not directory.is_dir():
         raise UserError(f"--figure: {directory} is no directory; give one")
-    longest = NAME_BYTES - len(SUFFIX)
-    paths = {file: directory / (os.fsdecode(os.fsencode(file.stem)[:longest]) + SUFFIX) for file in files}
+    paths = {file: directory / (_cut(file.stem, LONGEST_NAME - len(SUFFIX)) + SUFFIX) for file in files}
     owners: dict[Path, Path] = {}
     read = {(fact.st_dev, fact.st_ino) for fact in map(os.stat, filter(os.path.exists, files))}
     for file, path in paths.items():
@@ -48,6 +47,12 @@ def figure_paths(files: Sequence[Path], directory: Path) -> dict[Path, Path]:
         if owners.setdefault(path, file) != file:
             raise UserError(f"{path}: would show both {owners[path]} and {file}; caption them in two calls")
     return paths
+
+
+def _cut(name: str, most: int) -> str:
+    """Its beginning of at most `most` bytes."""
+    data = os.fsencode(name)
+    return name if len(data) <= most else data[:most].decode("utf-8", "ignore")
 
 
 def draw_caption_figure(media: Path, fps: float, found: Description, numbers: np.ndarray, out: Path) -> None:

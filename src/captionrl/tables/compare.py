@@ -1,6 +1,5 @@
 """Does a table agree with a published one? Each of its numbers against the interval of the other."""
 
-from itertools import product
 from pathlib import Path
 
 from captionrl.errors import UserError
@@ -23,10 +22,16 @@ def compare(table: Path, published: Path) -> str:
     if places[0] != places[1]:
         raise UserError(f"{table}: is of {places[0]}, {published} of {places[1]}; give a table of the same data")
     metrics = [name for name in first if {f"{name}_low", f"{name}_high"} <= other.keys()]
-    for path, rows, columns in ((table, ours, ("{}",)), (published, theirs, ("{}_low", "{}_high"))):
-        for method, metric, column in product(methods, metrics, columns):
-            _check_number(rows[method][column.format(metric)], f"{path}: {method}: {column.format(metric)}")
-    cells = {method: [_cell(ours[method], theirs[method], metric) for metric in metrics] for method in methods}
+    cells = {
+        method: [
+            _cell(
+                _number(ours[method], metric, table),
+                *(_number(theirs[method], f"{metric}_{end}", published) for end in ("low", "high")),
+            )
+            for metric in metrics
+        ]
+        for method in methods
+    }
     inside = [is_within for row in cells.values() for is_within, _ in row if is_within is not None]
     lines = [f"| method | {' | '.join(metrics)} |", "|---" * (1 + len(metrics)) + "|"]
     lines += [f"| {method} | {' | '.join(text for _, text in row)} |" for method, row in cells.items()]
@@ -38,27 +43,23 @@ def compare(table: Path, published: Path) -> str:
     return "\n".join(lines)
 
 
-def _is_none(text: str) -> bool:
-    """Whether it stands where there is no number, such as "n/a (no Java)"."""
-    return not text or text.startswith("n/a")
+def _number(row: dict[str, str], column: str, path: Path) -> float | None:
+    """A cell's number; None where there is none, such as "n/a (no Java)"."""
+    text = row[column]
+    if not text or text.startswith("n/a"):
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise UserError(f"{path}: {row['method']}: {column}: {text!r} is no number; correct it") from None
 
 
-def _check_number(text: str, place: str) -> None:
-    if not _is_none(text):
-        try:
-            float(text)
-        except ValueError:
-            raise UserError(f"{place}: {text!r} is no number; correct it") from None
-
-
-def _cell(ours: dict[str, str], theirs: dict[str, str], metric: str) -> tuple[bool | None, str]:
+def _cell(value: float | None, low: float | None, high: float | None) -> tuple[bool | None, str]:
     """Whether a number lies within the published interval, and both in words; None where there is no number."""
-    texts = (ours[metric], theirs[f"{metric}_low"], theirs[f"{metric}_high"])
-    if any(map(_is_none, texts)):
+    if value is None or low is None or high is None:
         return None, "n/a"
-    value, low, high = map(float, texts)
     inside = low <= value <= high
-    return inside, f"{ours[metric]} {'within' if inside else 'outside'} [{low:g}, {high:g}]"
+    return inside, f"{value:.2f} {'within' if inside else 'outside'} [{low:g}, {high:g}]"
 
 
 def _ours(path: Path) -> dict[str, dict[str, str]]:
