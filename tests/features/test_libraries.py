@@ -180,7 +180,9 @@ def test_a_cnn_of_timm_can_be_trained_and_takes_weights(tmp_path):
     loaded, _ = load_trunk("timm:test_resnet", tmp_path / "w.pth")
     assert all(value.equal(model.state_dict()[name]) for name, value in loaded.state_dict().items())
     assert len(loaded.state_dict()) == len(model.state_dict()) - 2  # the classifier
-    with pytest.raises(UserError, match="cannot be trained; those can: mini, inception-resnet-v2, timm:MODEL"):
+    with pytest.raises(
+        UserError, match="cannot be trained; those can: mini, efficientnet-lite0, inception-resnet-v2, timm:MODEL"
+    ):
         load_trunk("timm:test_resnet@grid2")
 
 

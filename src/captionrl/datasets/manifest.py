@@ -129,10 +129,13 @@ def remedy(raw: Path, path: str, put: str = "put it there") -> str:
     """What to do about a file that is not in a raw directory: the command that fetches it, if one does, or by hand."""
     entry = find(path)
     into = entry.into if entry else None
-    groups = [name for name, entries in manifest().items() if any(e.into == into and not e.by_hand for e in entries)]
-    group = raw.name if raw.name in groups else next(iter(groups), None)
+    holds = {name: [e for e in entries if e.into == into and not e.by_hand] for name, entries in manifest().items()}
+    groups = [
+        name for name, entries in holds.items() if any(not e.shared for e in entries)
+    ]  # or links, of others' files
+    group = raw.name if holds.get(raw.name) else next(iter(groups), None)
     elsewhere = group is not None and raw != directory_of(group) and not raw.name.endswith("-mini")
-    into_it = f" --into {shlex.quote(str(raw))}" if elsewhere and (raw.name in groups or len(groups) == 1) else ""
+    into_it = f" --into {shlex.quote(str(raw))}" if elsewhere and (holds.get(raw.name) or len(groups) == 1) else ""
     way = f"`captionrl download {group}{into_it}`, or {put}" if group else f"{put} by hand"
     return f"{way} ({source(path)})"
 
