@@ -74,7 +74,8 @@ class Cluster:
     def jobs(self, *options: str) -> list[dict[str, str]]:
         """What accounting says of every job; with "--duplicates" of every start of it."""
         fields = ["JobIDRaw", "State", "Partition", "AllocTRES", "Comment", "JobName"]
-        lines = self.ask("sacct", "-X", "--parsable2", "--noheader", "--format", ",".join(fields), *options)
+        since = ["--starttime", "now-1days"]  # unasked, sacct leaves out what ended before midnight
+        lines = self.ask("sacct", "-X", *since, "--parsable2", "--noheader", "--format", ",".join(fields), *options)
         return [dict(zip(fields, line.split("|"), strict=True)) for line in lines]
 
     def running(self, rule: str) -> str | None:
