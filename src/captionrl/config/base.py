@@ -3,9 +3,10 @@
 import re
 from collections.abc import Collection
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, TypeVar
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 
 from captionrl.config.backbones import FEATURES, PATTERNS, check_features
 from captionrl.dotted import load_object
@@ -30,6 +31,26 @@ Backbone = Annotated[
 
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_truth_for_a_number(cls, data: Any) -> Any:
+        """`early_stopping: true` is no 1, though Python counts with it."""
+        for key, field in cls.model_fields.items():
+            given = data.get(key) if isinstance(data, dict) else None
+            types = _members(field.annotation) if isinstance(given, bool) else set()
+            if types & {int, float} and bool not in types:
+                raise ValueError(f"{key}: must be a number, but it is {str(given).lower()}")
+        return data
+
+
+def _members(annotation: Any) -> set[Any]:
+    """The types of a union, without what Annotated says of them; of another type, itself."""
+    if get_origin(annotation) is Annotated:
+        return _members(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return set().union(*map(_members, get_args(annotation)))
+    return {annotation}
 
 
 def overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
