@@ -23,6 +23,7 @@ from captionrl.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 HRL = ROOT / "papers/hrl"
+XE = {"objective": "xe", "epochs": 1, "optimiser": "adam", "learning_rate": 0.1}
 SCALES = ("mini", "laptop", "paper")  # of the papers; a user's own project is at the scale own
 
 # Table 1 of the paper, as printed: BLEU@4, METEOR, ROUGE-L, CIDEr.
@@ -461,6 +462,11 @@ GREEDY = {key: JOINT[key] for key in ("epochs", "optimiser", "learning_rate", "e
         (("corpora", "msrvtt", "segmentation"), "spacy", "corpora.msrvtt.segmentation: Input should be 'corenlp'"),
         (("corpora", "msrvtt", "backbone"), "vgg", "corpora.msrvtt.backbone: no backbone is called 'vgg'; did you"),
         (("phases", "xe-warm", "boundaries"), "truth", "phases.xe-warm: boundaries: truth is of the training"),
+        (
+            ("phases", "xe"),
+            XE | {"boundaries": "truth"},
+            "runs.mean-pooling: xe has boundaries: truth, but mean-pooling knows no segments; take it out",
+        ),
         (("phases", "hrl", "noise"), -1, "phases.hrl.noise: Input should be greater than or equal to 0, but it is -1"),
         (("phases", "hrl", "noise"), float("inf"), "phases.hrl.noise: Input should be a finite number"),
         (("phases", "hrl", "discount"), 2, "phases.hrl.discount: Input should be less than or equal to 1, but it is 2"),

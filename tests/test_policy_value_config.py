@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from captionrl.config import load_paper
+from captionrl.errors import UserError
 
 POLICY_VALUE = Path(__file__).parents[1] / "papers/policy_value"
 
@@ -34,6 +35,25 @@ def test_its_controls_networks_have_as_many_updates(scale):
 
     for objectives in (("xe", "actor-critic"), ("value", "actor-critic")):  # of the policy, of the value network
         assert epochs("embedding", *objectives) == epochs("compute-matched-value", *objectives)
+
+
+@pytest.mark.parametrize(
+    "run", [{"phases": ["value", "value-cider"]}, {"from": "cider", "phases": ["value"]}], ids=["own", "start's"]
+)
+def test_a_value_network_is_not_thrown_away_unasked(run):
+    runs = {"again": {"model": "actor-critic", "from": "xe", **run}}
+    with pytest.raises(UserError, match=r"runs\.again: value(-cider)? would discard what its value network"):
+        load_paper(POLICY_VALUE, "mini", {"runs": runs})
+    goes_on = {"again": {"model": "actor-critic", "from": "cider", "phases": ["value-again"]}}
+    phases = {"value-again": load_paper(POLICY_VALUE, "mini").phases["value"].model_dump() | {"from_embedding": False}}
+    assert load_paper(POLICY_VALUE, "mini", {"runs": goes_on, "phases": phases})
+
+
+def test_a_curve_is_of_a_run_that_learns_to_write():
+    facts = {"title": "t", "corpus": "coco", "methods": [{"method": "Embedding", "run": "reward-model"}]}
+    message = r"figures\.curves\.f\.methods\[0\]\.run: reward-model is not trained to write captions; give"
+    with pytest.raises(UserError, match=message):
+        load_paper(POLICY_VALUE, "mini", {"figures": {"curves": {"f": facts}}})
 
 
 def test_at_the_paper_scale_restval_is_left_out():

@@ -11,7 +11,7 @@ from toy import FEATURE, MAX_TOKENS, every_caption, rewarded, word_log_probs
 from captionrl.config import ActorCriticPhase, EmbeddingPhase, ProjectionSizes, ValuePhase, XEPhase
 from captionrl.decoding.rollout import sample
 from captionrl.models import build_module
-from captionrl.objectives.actor_critic import prefix_mask, td_targets
+from captionrl.objectives.actor_critic import prefix_mask, td_targets, value_loss
 from captionrl.rewards import CiderD
 from captionrl.rewards.reward import RewardBatch
 from captionrl.text.punctuation import PUNCTUATION
@@ -144,7 +144,19 @@ class TestEmbedding:
         assert first > 0.005
         assert learner.loss(80, 0)[0].item() < first / 50
         assert learner.validate()["val_recall"] <= 60  # the ranking loss: 80 and more
-        assert isinstance(policy.similarity.captions(torch.tensor([[EOS]]), 1), torch.Tensor)  # a caption of one token
+        after, before = policy.similarity.captions_before_last(torch.tensor([[EOS]]))  # a caption of one token
+        assert torch.equal(after, before)
+
+    def test_a_caption_is_read_once_under_one_dropout(self, make):
+        """Else the two directions would differ by dropout, not by the last word."""
+        _, policy = make("embedding", drops=0.5)
+        policy.similarity.train()
+        torch.manual_seed(3)
+        after, before = policy.similarity.captions_before_last(torch.tensor([[4, 5, 4, EOS]]))
+        torch.manual_seed(3)
+        hidden = policy.similarity.read(torch.tensor([[4, 5, 4, EOS]]))
+        assert_close(after, policy.similarity.direction(hidden[:, 3]))
+        assert_close(before, policy.similarity.direction(hidden[:, 2]))
 
 
 class TestValue:
@@ -157,6 +169,14 @@ class TestValue:
         assert (
             learner.validate()["val_explained_variance"] > 30
         )  # true values explain 49: what is sampled later is left
+
+    @pytest.mark.parametrize("from_embedding", [True, False])
+    def test_a_value_network_that_goes_on_keeps_its_embedding(self, make, tmp_path, from_embedding):
+        learner, policy = make("value")
+        set_trainable(learner, tmp_path, 3)
+        trained = parts(policy)["value"]
+        make("value", policy, from_embedding=from_embedding)
+        assert (parts(policy)["value"] == trained) == (not from_embedding)
 
     def test_validating_twice_gives_the_same_number_and_draws_nothing_from_the_trainings_chance(self, make):
         learner, _ = make("value")
@@ -287,6 +307,17 @@ class TestActorCritic:
                 advantage = 1.0 if taught else reward[row].item() - values[row, place].item()
                 expected -= advantage * log_p[row, place].item() / len(items)
         assert stats["policy_loss"] == pytest.approx(expected, abs=1e-5)
+
+    def test_values_learn_nothing_from_beginnings_whose_next_word_is_given(self, make):
+        learner, _ = make("joint", curriculum=1)
+        with recording() as rollouts, mock.patch.object(actor_critic, "value_loss", wraps=value_loss) as regressed:
+            learner.loss(0, 0)
+        (rollout,), (_, tokens) = rollouts, learner.pairs.batch(0, 0)
+        given = (learner.given(tokens, 0) != PAD).sum(1)
+        left = rollout.lengths + 1 - given  # beginnings: the empty one, and after each word
+        assert (given > 0).any()
+        assert (left > 0).all()
+        assert len(regressed.call_args.args[0]) == left.sum()
 
     def test_a_given_word_that_cannot_be_written_teaches_nothing(self, make):
         learner, policy = make("joint", curriculum=1)

@@ -31,6 +31,7 @@ from captionrl.config.phases import (
     HRLPhase,
     Phase,
     RewardPhase,
+    ValuePhase,
     XEPhase,
 )
 from captionrl.config.rewards import REWARDS
@@ -93,9 +94,17 @@ class Run(Strict):
             seen.add(run.start)
             run = paper.runs[run.start]
         for phase, corpus in product(self.phases, paper.corpora):
+            mine, (*before, _) = paper.phase_of(phase, corpus), paper.ancestry(name, phase)
             if "embedding" in paper.rewards_of(phase, corpus) and not paper.has_phase(name, EmbeddingPhase, phase):
                 what = "let a phase of objective embedding come before it"
                 raise ValueError(f"runs.{name}: the reward of {phase} has an embedding that is not trained; {what}")
+            trained = any(paper.phases[earlier].trains_value_network for _, earlier in before)
+            if isinstance(mine, ValuePhase) and mine.from_embedding and trained:
+                what = f"{phase} would discard what its value network has learned; set from_embedding: false in it"
+                raise ValueError(f"runs.{name}: {what}")
+            if isinstance(mine, XEPhase) and mine.boundaries == "truth" and not paper.model_of(name).hierarchical:
+                what = f"{phase} has boundaries: truth, but {self.model} knows no segments; take it out"
+                raise ValueError(f"runs.{name}: {what}")
 
 
 class Paper(Strict):

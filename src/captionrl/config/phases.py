@@ -173,6 +173,7 @@ class ValuePhase(RewardPhase):
     """The value network learns what captions of the policy, which stays as it is, will earn (Shi et al. eq. 9)."""
 
     objective: Literal["value"]
+    from_embedding: bool = True  # whether the value network's embedding begins as the reward's; false: it goes on
 
     @property
     def trains_value_network(self) -> bool:

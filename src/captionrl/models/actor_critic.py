@@ -31,11 +31,18 @@ class ImageTextEmbedding(nn.Module):
         """Unit vectors [B, J]."""
         return normalize(self.picture(mean_frame(features.frames, features.mask)), dim=-1)
 
-    def captions(self, tokens: Tensor, back: int = 0) -> Tensor:
-        """Unit vectors [B, J] of captions [B, T], </s> included, PAD beyond; each from the state of its last word, or
-        of the word `back` places before, its first one at the earliest.
+    def captions(self, tokens: Tensor) -> Tensor:
+        """Unit vectors [B, J] of captions [B, T], </s> included, PAD beyond; each from the state of its last word."""
+        return self._ended(self.read(tokens), tokens)
+
+    def captions_before_last(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Unit vectors [B, J] of captions as above, and, from the same reading, those from the word before the last
+        one, the first one at the earliest.
         """
         hidden = self.read(tokens)
+        return self._ended(hidden, tokens), self._ended(hidden, tokens, back=1)
+
+    def _ended(self, hidden: Tensor, tokens: Tensor, back: int = 0) -> Tensor:
         last = ((tokens != PAD).sum(1) - 1 - back).clamp(min=0)
         return self.direction(hidden[torch.arange(len(tokens), device=tokens.device), last])
 

@@ -26,7 +26,8 @@ class ValueLearner(CaptionLearner):
         super().__init__(policy, data, phase, seed)
         self.module = nn.ModuleDict({"value": self.policy.value})
         self.policy.eval()
-        self.policy.value.embedding.load_state_dict(self.policy.similarity.state_dict())  # pre-trained
+        if phase.from_embedding:
+            self.policy.value.embedding.load_state_dict(self.policy.similarity.state_dict())
         self.phase, self.seed = phase, seed
         self.vocabulary = data.vocabulary
         self.train_reward, self.val_reward = (
@@ -88,6 +89,9 @@ class ActorCriticLearner(RewardLearner):
             values = self.policy.value(features, tokens)
         targets = td_targets(rewards.total, values, lengths, self.phase.steps)
         prefixes = prefix_mask(lengths, tokens.shape[1])
+        if given is not None:  # rewards say nothing of a beginning whose next word the policy does not choose
+            places = torch.arange(prefixes.shape[1], device=self.device)
+            prefixes &= places >= (given != PAD).sum(1, keepdim=True)
         regression = value_loss(values[prefixes], targets[prefixes])
         baseline = values if self.phase.baseline == "value" else None
         policy_loss = actor_loss(rollout, targets, baseline, given)

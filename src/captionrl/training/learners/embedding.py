@@ -34,7 +34,7 @@ class EmbeddingLearner:
             loss = ranking_loss(*self._embed(self.pairs, epoch, index), self.phase.margin)
         else:
             items, tokens = self.pairs.batch(epoch, index)
-            before, after = (self.similarity.captions(tokens.to(self.device), back) for back in (1, 0))
+            after, before = self.similarity.captions_before_last(tokens.to(self.device))
             loss = adjacent_loss(self.similarity.pictures(self.clips.batch(items)), before, after, self.phase.margin)
         return loss, {"loss": loss.item()}
 
