@@ -40,6 +40,7 @@ from captionrl.datasets.download import plan
 from captionrl.datasets.own import CSV, JSONL
 from captionrl.datasets.read import is_known
 from captionrl.errors import UserError
+from captionrl.evaluation.spice import spice_files
 from captionrl.files import fingerprint
 from captionrl.memory import available, oom_kills
 from captionrl.provenance import code_version

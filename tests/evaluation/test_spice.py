@@ -56,6 +56,20 @@ public class SpiceParser {
 """
 
 
+@pytest.mark.parametrize("at", [".", "stanford-corenlp-full-2015-12-09"])
+def test_its_files_are_both_jars_or_the_zip_or_none(tmp_path, at):
+    archive, (code, models) = tmp_path / spice.DISTRIBUTION, [tmp_path / at / name for name in spice.MODELS]
+    code.parent.mkdir(exist_ok=True)
+    assert spice.spice_files(archive) == []
+    code.touch()
+    assert spice.spice_files(archive) == []
+    archive.touch()
+    assert spice.spice_files(archive) == [archive]
+    models.touch()
+    assert spice.spice_files(archive) == [code, models]
+    assert spice.why_not(archive) is None
+
+
 def javac(source: str, name: str, folder: Path, *options: str) -> None:
     if shutil.which("javac") is None:
         pytest.skip("needs a Java compiler, javac")

@@ -479,6 +479,12 @@ def test_noise_concerns_the_last_phase_of_hrl_alone():
     }
 
 
+def test_random_weights_in_the_place_of_a_packages_are_other_features(done):
+    target = "work/msrvtt-mini/features/mini.json"
+    assert not done.plan(target, config=ONE_SEED).jobs
+    assert done.plan(target, config=(*ONE_SEED, 'weights={"mini":"random"}')).jobs["features"] == 1
+
+
 def test_another_width_trains_all_models_that_have_it(done):
     plan = done.plan("hrl", config=(*ONE_SEED, 'overrides={"hrl":{"sizes":{"decoder":9}}}'))
     assert plan.trainings == of("mini", [step for step in TRAININGS if step[1] != "boundary-critic"], 1)

@@ -75,6 +75,12 @@ def test_a_rule_depends_on_the_code_of_its_own_command(rule):
     )
 
 
+def test_what_gathers_tables_and_their_differences_is_made_again_when_either_changes():
+    body = RULES["metrics"]
+    assert re.search(r'^        comparisons=\[table.replace\("\.csv", "\.comparisons\.csv"\) for', body, re.MULTILINE)
+    assert 'config=fingerprint(PAPERS[paper_name].model_dump(include={"title", "tables"}))' in body
+
+
 def test_the_environment_may_lie_below_any_folder(project):
     """The prefix of every rule's shell line: names with quotes, spaces and signs that bash would read."""
     folder = '/home/o\'brien/a "b" $HOME;/bin'

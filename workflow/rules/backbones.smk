@@ -45,9 +45,14 @@ def weights_option(backbone, files):
     return f"--weights {RANDOM}" if random else option("weights", files and shlex.quote(str(files)))
 
 
-def installed_weights(backbone, files):
-    """The digest of the weights that a package brings, where a job takes them."""
-    return "" if files or given_weights(backbone, PARAMS.weights) else backbone_spec(backbone).weights.sha256[:16]
+def weights_without_file(backbone):
+    """The digest of the weights that a package brings, or that they are random; nothing where a file has them.
+
+    Of no `input`, which Snakemake leaves out when it asks whether parameters have changed.
+    """
+    if weights_of_backbone(backbone):
+        return ""
+    return given_weights(backbone, PARAMS.weights) or backbone_spec(backbone).weights.sha256[:16]
 
 
 def record_of(spec):

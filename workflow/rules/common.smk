@@ -108,10 +108,10 @@ def attributes_to_train(wildcards):
 
 
 def cnn_of(wildcards):
-    """The backbone that is a captioner's own CNN, where a phase begins with its weights; None for all others."""
+    """The backbone that is a captioner's own CNN, where a phase begins with its weights; nothing for all others."""
     paper = PAPERS[wildcards.paper]
     if not paper.model_of(wildcards.run).cnn or start_checkpoint(wildcards):
-        return None
+        return ""
     return paper.backbone_of(wildcards.corpus, wildcards.run)
 
 
@@ -119,12 +119,6 @@ def weights_to_train(wildcards):
     """The pre-trained weights of a captioner's own CNN, for its first phase."""
     backbone = cnn_of(wildcards)
     return weights_of_backbone(backbone) if backbone else []
-
-
-def with_cnn(about, wildcards, input):
-    """What `about` says of that backbone and the file of its weights; nothing where there is none."""
-    backbone = cnn_of(wildcards)
-    return about(backbone, input.weights) if backbone else ""
 
 
 def cnn_to_train(wildcards):
@@ -215,8 +209,8 @@ def is_shown(metric, wildcards):
 
 
 def spice_models(wildcards):
-    """What SPICE parses with, if it was fetched; a table without it says so."""
-    return SPICE if is_shown("SPICE", wildcards) and Path(SPICE).exists() else []
+    """What SPICE parses with, if it is there; a table without it says so."""
+    return list(map(str, spice_files(Path(SPICE)))) if is_shown("SPICE", wildcards) else []
 
 
 def spice_option(wildcards):

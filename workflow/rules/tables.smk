@@ -168,6 +168,7 @@ for paper_name in PAPERS:
             f"metrics_{paper_name}"
         input:
             tables=tables_of(paper_name),
+            comparisons=[table.replace(".csv", ".comparisons.csv") for table in tables_of(paper_name)],
             curves=curves_of(paper_name),
         output:
             metrics=f"results/{SCALE}/{paper_name}/metrics.json",
@@ -189,6 +190,7 @@ for paper_name in PAPERS:
             paper=paper_name,
             scale=SCALE,
             code=code_version("metrics"),
+            config=fingerprint(PAPERS[paper_name].model_dump(include={"title", "tables"})),
             overrides=lambda wildcards, input, paper=paper_name: overrides_option(paper),
         message:
             "Gathering {output.metrics}"

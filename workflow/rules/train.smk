@@ -41,8 +41,8 @@ rule train:
         features=lambda wildcards, input: option("features", store_of(input.features)),
         segments=lambda wildcards, input: option("segments", input.segments),
         attributes=lambda wildcards, input: option("attributes", input.attributes),
-        pretrained=lambda wildcards, input: with_cnn(weights_option, wildcards, input),
-        installed=lambda wildcards, input: with_cnn(installed_weights, wildcards, input),
+        pretrained=lambda wildcards, input: cnn_of(wildcards) and weights_option(cnn_of(wildcards), input.weights),
+        without_file=lambda wildcards: cnn_of(wildcards) and weights_without_file(cnn_of(wildcards)),
         cnn=cnn_to_train,
         overrides=lambda wildcards, input: overrides_option(wildcards.paper),
     message:

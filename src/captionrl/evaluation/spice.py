@@ -37,11 +37,17 @@ def why_not(corenlp: Path) -> str | None:
 
     `corenlp` is the distribution's zip, or a folder that holds the zip or its jars.
     """
-    folder = _folder(corenlp)
-    if (folder / DISTRIBUTION).is_file() or _unpacked(folder):
+    if spice_files(corenlp):
         return None
+    folder = _folder(corenlp)
     into = "" if folder == FETCHED.parent else f" to {FETCHED.parent}; put {DISTRIBUTION} into {folder}"
     return f"SPICE needs the models of Stanford CoreNLP 3.6.0: `snakemake {FETCHED}` fetches them{into}"
+
+
+def spice_files(corenlp: Path) -> list[Path]:
+    """What SPICE parses with, of the CoreNLP at `corenlp`: both its jars, or its zip; none without it."""
+    folder = _folder(corenlp)
+    return _unpacked(folder) or [path for path in [folder / DISTRIBUTION] if path.is_file()]
 
 
 def spice_statistics(
