@@ -245,6 +245,18 @@ def test_looking_ahead_is_for_single_captions_of_a_last_stage(refused, tmp_path,
     assert "--look-ahead: not together with --set or --stage; leave one of them out" in message
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--set", "sample", "--beam", "5"), "--beam: not together with --set, which has --size captions an item"),
+        (("--size", "5"), "--size: only --set writes more than one caption an item"),
+    ],
+)
+def test_a_width_that_nothing_would_heed_is_refused(refused, tmp_path, options, message):
+    files = [f"--{name}={tmp_path / name}" for name in ("checkpoint", "captions", "features", "out")]
+    assert message in refused("predict", *files, *options)
+
+
 @pytest.mark.parametrize("other", [("--set", "sample"), ("--stage", "0"), ("--look-ahead", "0.5")])
 def test_reranking_is_of_a_beam_search(refused, tmp_path, other):
     files = [f"--{name}={tmp_path / name}" for name in ("checkpoint", "captions", "features", "out")]

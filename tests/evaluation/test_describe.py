@@ -9,7 +9,7 @@ from toy import batch, toy_clips, toy_policy
 
 from captionrl.decoding.beam import beam_search
 from captionrl.decoding.distribution import log_probabilities
-from captionrl.evaluation.describe import describe
+from captionrl.evaluation.describe import Description, describe
 from captionrl.text.vocabulary import EOS, SPECIALS, Vocabulary
 
 LENGTHS = (4, 1, 6, 3)
@@ -44,6 +44,14 @@ def test_attention_has_a_row_a_word_over_the_clips_own_frames_and_each_sums_to_o
             if weights is not None:
                 assert weights.shape == (len(found.words), length)
                 np.testing.assert_allclose(weights.sum(1), 1)
+
+
+def test_over_frames_attention_is_the_sum_over_the_cells_of_each():
+    attention = np.arange(12.0).reshape(2, 6)  # two words; three frames of two cells
+    found = Description(["a", "b"], 0.0, attention=attention, manager_attention=attention[::-1]).over_frames(3)
+    assert found.attention.tolist() == [[1, 5, 9], [13, 17, 21]]
+    assert found.manager_attention.tolist() == [[13, 17, 21], [1, 5, 9]]
+    assert Description(["a"], 0.0).over_frames(3).attention is None
 
 
 def test_a_clip_is_described_the_same_alone_and_among_others(policy, described):

@@ -61,6 +61,14 @@ def test_a_split_without_items_cannot_be_captioned(world, checkpoint, tmp_path):
         predict(checkpoint, captions, world.features, tmp_path / "p.json", split="test", beam=1, device="cpu")
 
 
+def test_features_of_another_corpus_caption_nothing(checkpoint, tmp_path, world):
+    captions = tmp_path / "captions"
+    prepare(Corpus("toy", [Item("a", "test", None)], {"a": ["a man"]}, "by hand"), captions, min_count=1)
+    with pytest.raises(UserError, match=rf"^{world.features}: has features of none of the items to caption; extract"):
+        predict(checkpoint, captions, world.features, tmp_path / "p.json", split="test", beam=1, device="cpu")
+    assert not (tmp_path / "p.json").exists()
+
+
 @pytest.mark.parametrize("beam", [1, BEAM])
 def test_captions_are_the_best_of_beam_search(captions_of, world, checkpoint, beam):
     captions, _, store = world.load()

@@ -22,7 +22,16 @@ from captionrl.errors import UserError
 from captionrl.features.store import FeatureStore, write_store
 from captionrl.tables.curves import by_phase, curve, draw_curves
 from captionrl.tables.drawing import GREY, MARGIN, SHADE, WIDTH, Sheet, attention_overlay, plain
-from captionrl.tables.examples import Sources, by_captioner, by_system, chosen, draw_examples, draw_stages, examples_of
+from captionrl.tables.examples import (
+    Sources,
+    by_captioner,
+    by_system,
+    chosen,
+    draw_attention,
+    draw_examples,
+    draw_stages,
+    examples_of,
+)
 from captionrl.tables.figures import RULE, draw_figures
 
 METHODS = [{"method": "XE", "run": "xe-baseline"}, {"method": "HRL & co", "run": "hrl-16"}]
@@ -210,6 +219,27 @@ def test_a_picture_is_shown_once_however_many_cells_its_grid_has(stages):
     assert len(draw_examples(paper, figure, sources).figure().axes) == 2
 
 
+def test_places_that_are_no_square_have_no_map(stages):
+    paper, sources = stages
+    store = FeatureStore(sources.work / CORPUS / "features/mini-grid.h5")
+    rows = [(id, store.read(id)[:3]) for id in store.items]
+    write_store(store.path, rows, BACKBONE | {"backbone": "mini-grid", "dim": DIM})
+    message = r"^stackcap: figures\.stages: stack-cap looks at 3 places of \w+, which are no square grid"
+    with pytest.raises(UserError, match=message):
+        draw_stages(paper, paper.figures.stages["figure3"], sources)
+
+
+def test_hrls_attention_over_a_grid_is_drawn_over_frames(world, paper, sources):
+    store = FeatureStore(world.features)
+    random = np.random.default_rng(0)
+    grids = [(id, random.normal(size=(4 * len(store.read(id)), DIM))) for id in store.items]
+    write_store(sources.work / CORPUS / "features/mini.h5", grids, BACKBONE | {"dim": DIM, "grid": 2})
+    drawn = draw_attention(paper, FIGURES.attention["figure3"], sources).figure()
+    first, second = (len(example.numbers) for example in examples_of(paper, CORPUS, ["hrl-16"], 2, sources))
+    areas = [len(axes.patches[0].get_data().values) for axes in drawn.axes if axes.patches]
+    assert (areas[0], areas[-1]) == (first, second)
+
+
 def test_a_picture_is_lit_where_it_is_attended_to():
     picture = np.full((10, 20, 3), 200, np.uint8)
     dark, whole = attention_overlay(picture, np.zeros(16)), attention_overlay(picture, np.ones(16))
@@ -337,6 +367,12 @@ def edited(tmp_path):
 def test_at_the_mini_scale_figures_are_of_mini_corpora(edited):
     figures = edited({"curves": {"f": {"title": "t", "corpus": "charades", "methods": METHODS}}}).figures
     assert figures.learners == [("charades-mini", "xe-baseline"), ("charades-mini", "hrl-16")]
+
+
+def test_attributes_come_from_a_checkpoint_though_the_captions_do_not():
+    facts = {"title": "t", "corpus": "c", "methods": [{"method": "E2E", "run": "e2e.greedy"}]}
+    needed = [Figures.model_validate({"examples": {"f": facts | {"attributes": count}}}).captioners for count in (0, 2)]
+    assert needed == [[], [("c", "e2e")]]
 
 
 @pytest.mark.parametrize(

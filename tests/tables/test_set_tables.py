@@ -31,7 +31,8 @@ SETS = {
 BEST = {**SETS, "metrics": ["CIDEr-D", "SPICE"], "rows": [{"method": "XE", "run": "xe", "cited": [80.0, 19.2]}]}
 OURS = {**SETS, "rows": [{"method": "XE (rs)", "run": "xe.sample"}]}  # the paper has no such table
 TABLES = {"s": {**SETS, "rows": ROWS, "comparisons": [CONTRAST]}, "b": BEST, "o": OURS}
-PAPER = load_paper(Path(__file__).parents[2] / "papers/sle", "mini", {"tables": TABLES})
+SLE = Path(__file__).parents[2] / "papers/sle"
+PAPER = load_paper(SLE, "mini", {"tables": TABLES})
 SHARES = {
     "xe.sample": 0.6,
     "compute-matched.sample": 0.6,
@@ -161,6 +162,24 @@ def test_a_tradeoff_is_a_point_a_row_of_ours(table):
     assert [point.get_marker() for point in drawn] == ["o", "o", "s"]
     with pytest.raises(UserError, match="sle/s: no table"):
         draw_tradeoff(PAPER, figure, {})
+
+
+@pytest.mark.parametrize("decoding", ["", ".greedy"])
+def test_a_tradeoff_may_be_of_single_captions_and_of_a_method_that_others_have_too(tmp_path, decoding):
+    rows = [{"method": name, "run": run + decoding} for name, run in (("XE", "xe"), ("SLL", "sll"))]
+    tables = {"t": {**TABLES["s"], "metrics": ["CIDEr-D", "BLEU-4"], "rows": rows, "comparisons": []}}
+    paper = load_paper(SLE, "mini", {"tables": tables})
+    path = tmp_path / "t.csv"
+    columns = [f"{metric}{what}" for metric in ("CIDEr-D", "BLEU-4") for what in ("", "_low", "_high")]
+    lines = [",".join(["method", "source", *columns])]
+    cells = {"ours": ",".join(["1"] * 6), "paper": "," * 5}
+    lines += [f"{name},{source},{numbers}" for source, numbers in cells.items() for name in ("XE", "SLL")]
+    path.write_text("\n".join([*lines, ""]))
+    figure = TradeoffFigure(title="t", corpus="coco-mini", table="t", x="BLEU-4", y="CIDEr-D")
+    drawn = draw_tradeoff(paper, figure, {"t": path}).figure()
+    (axes,) = drawn.axes
+    assert [bars.lines[0].get_marker() for bars in axes.containers] == ["D", "D"]
+    assert "Diamonds: one caption an item." in " ".join(text.get_text() for text in drawn.texts)
 
 
 def test_a_tradeoff_of_a_table_without_its_rows_names_it(tmp_path):

@@ -9,6 +9,7 @@ from tiny import DIM, write_features
 
 from captionrl.datasets.corpus import Item
 from captionrl.datasets.prepared import Captions
+from captionrl.errors import UserError
 from captionrl.features.store import FeatureStore
 from captionrl.text.vocabulary import EOS, PAD, UNK, Vocabulary
 from captionrl.training.data import CaptionPairs, Data, FeatureBatches, pad, sample_uniformly, with_features
@@ -83,6 +84,9 @@ def test_items_without_features_are_dropped_from_their_splits(store):
         "train": ["clip0", "clip1"], "val": [], "test": ["clip2"]
     }  # fmt: skip
     assert len(captions.items["train"]) == 3
+    assert with_features(captions, store, "train", "test").items == kept
+    with pytest.raises(UserError, match=rf"^{store.path}: has features of no item in split val; extract those of this"):
+        with_features(captions, store, "val")
 
 
 def corpus(*captions: str) -> Captions:
@@ -127,6 +131,11 @@ def test_an_epoch_is_every_pair_of_the_split_once(batch, batches):
 
 def test_every_epoch_and_every_seed_has_an_order_of_its_own():
     orders = [tuple(epoch(pairs(SIX, seed=seed), number)) for seed in (1, 2) for number in range(3)]
+    assert len(set(orders)) == 6
+
+
+def test_a_seed_may_be_as_long_as_one_likes():
+    orders = [tuple(epoch(pairs(SIX, seed=seed), number)) for seed in (10**17, 2**63 - 1) for number in range(3)]
     assert len(set(orders)) == 6
 
 

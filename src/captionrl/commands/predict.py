@@ -10,6 +10,7 @@ EXAMPLE = (
     " --captions work/msrvtt-mini/captions --features work/msrvtt-mini/features/mini.h5 --out captions.json"
 )
 BESIDE: tuple[str, ...] = ()  # nothing is written beside --out
+DEFAULT = 5  # captions of a beam or a set
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -17,8 +18,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     arguments.paths(parser, captions="a prepared corpus", features="its feature store")
     what = "write {item: [captions]}: random samples, or all captions of the beam"
     parser.add_argument("--set", choices=("sample", "beam-set"), help=what)
-    parser.add_argument("--size", type=arguments.captions, default=5, metavar="N", help="--set: captions per item")
-    arguments.shared(parser, "split", "beam", "length-normalised", "device")
+    parser.add_argument("--size", type=arguments.captions, metavar="N", help="--set: captions per item, 5 by default")
+    parser.add_argument("--beam", type=arguments.captions, metavar="N", help="without --set: beam width, 5 by default")
+    arguments.shared(parser, "split", "length-normalised", "device")
     what = "Stack-Cap: the decoder stage that writes the captions, 0 for the coarse one; without it the last one"
     parser.add_argument("--stage", type=arguments.whole(0, 100), metavar="N", help=what)
     what = "look-ahead search: the weight of the log-probability in a beam's score; the value network has the rest"
@@ -30,6 +32,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     from captionrl.evaluation.predict import predict, predict_sets
 
+    if args.set and args.beam is not None:
+        raise UserError("--beam: not together with --set, which has --size captions an item; leave one of them out")
+    if args.size is not None and not args.set:
+        raise UserError("--size: only --set writes more than one caption an item; give that, or leave it out")
     if args.set and args.stage is not None:
         raise UserError("--stage: not together with --set, whose captions are the last stage's; leave one of them out")
     if args.look_ahead is not None and (args.set or args.stage is not None):
@@ -43,6 +49,7 @@ def run(args: Namespace) -> None:
     for checkpoint, out in zip(args.checkpoint, args.out, strict=True):
         files = (checkpoint, args.captions, args.features, out)
         if args.set:
-            predict_sets(*files, **shared, how=args.set, size=args.size)
+            predict_sets(*files, **shared, how=args.set, size=args.size or DEFAULT)
         else:
-            predict(*files, **shared, beam=args.beam, stage=args.stage, look_ahead=args.look_ahead, rerank=args.rerank)
+            beam = args.beam or DEFAULT
+            predict(*files, **shared, beam=beam, stage=args.stage, look_ahead=args.look_ahead, rerank=args.rerank)

@@ -43,6 +43,8 @@ class CurvesFigure(Figure):
             paper.check_system(method.run, self.corpus, at)
             if split_system(method.run)[1]:
                 raise ValueError(f"{at}: {method.run}: curves are of runs; leave the decoding out")
+            if not paper.lineage(method.run):
+                raise ValueError(f"{at}: {method.run} is not trained to write captions; give a run that is")
 
 
 class ExamplesFigure(Figure):
@@ -145,11 +147,14 @@ class Figures(Strict):
 
     @property
     def captioners(self) -> list[tuple[str, str]]:
-        """Every (corpus, run) that captions test items for a figure, each once."""
+        """Every (corpus, run) whose checkpoint a figure of test items needs, each once."""
         drawn: list[RunFigure]
         drawn = [*self.attention.values(), *self.stages.values(), *self.values.values()]
-        pairs = [*self._shown, *((figure.corpus, figure.run) for figure in drawn)]
-        return list(dict.fromkeys((corpus, split_system(name)[0]) for corpus, name in pairs if is_described(name)))
+        pairs = [(corpus, split_system(name)[0]) for corpus, name in self._shown if is_described(name)]
+        pairs += [(figure.corpus, figure.run) for figure in drawn]
+        with_attributes = (figure for figure in self.examples.values() if figure.attributes)
+        pairs += [(figure.corpus, split_system(figure.methods[-1].run)[0]) for figure in with_attributes]
+        return list(dict.fromkeys(pairs))
 
     @property
     def rewarded(self) -> list[tuple[str, str]]:

@@ -35,6 +35,7 @@ def score_boundaries(checkpoint: Path, captions: Path, segments: Path, split: st
     if not critic.reads_current:
         raise UserError(f"{checkpoint}: a critic that reads the previous word; the last-word rule would see more")
     corpus = load_captions(captions)
+    corpus.require(("train", split), captions, "the last-word rule or its evaluation")
     data = Data(
         captions=corpus,
         vocabulary=metadata.vocabulary,

@@ -17,12 +17,12 @@ from captionrl.text.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class Description:
-    """A clip's caption of T words, read from N frames."""
+    """A clip's caption of T words, read from N places: its frames, or where features have a grid all their cells."""
 
     words: list[str]  # without </s>
     log_probability: float  # of the caption, its </s> included where it has one
     segments: list[list[str]] | None = None  # HRL: the words that each goal covers; together they are `words`
-    attention: np.ndarray | None = None  # [T, N] weights over the frames, a row a word (HRL: the worker's); sums are 1
+    attention: np.ndarray | None = None  # [T, N] weights over the places, a row a word (HRL: the worker's); sums are 1
     manager_attention: np.ndarray | None = None  # [T, N] likewise, HRL's manager's; held within a segment
     stage_attention: np.ndarray | None = None  # [F, T, N] likewise, of every fine stage of Stack-Cap
 
@@ -30,6 +30,14 @@ class Description:
     def text(self) -> str:
         """The words as one line, segments separated by ` | `."""
         return " | ".join(" ".join(segment) for segment in self.segments or [self.words])
+
+    def over_frames(self, frames: int) -> "Description":
+        """The same with its attention [T, frames] over whole frames: the sum over the cells of each."""
+
+        def summed(attention: np.ndarray | None) -> np.ndarray | None:
+            return None if attention is None else attention.reshape(len(attention), frames, -1).sum(-1)
+
+        return replace(self, attention=summed(self.attention), manager_attention=summed(self.manager_attention))
 
     def segment_attention(self) -> np.ndarray | None:
         """The mean of the attention over each segment's words [S, N]; without segments, over each word."""

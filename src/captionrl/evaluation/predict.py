@@ -118,6 +118,8 @@ def decode(
     where = pick_device(device)
     clips = open_clips(checkpoint, metadata, features, where)
     items = [item for item in items if item in clips.store]
+    if not items:
+        raise UserError(f"{features}: has features of none of the items to caption; extract those of this corpus")
     policy, vocabulary = policy.to(where), metadata.vocabulary
     written = {}
     with torch.inference_mode(), torch.random.fork_rng([where] if where.type == "cuda" else []):

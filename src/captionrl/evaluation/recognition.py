@@ -36,7 +36,7 @@ def recognition_scores(
     The checkpoints are seeds of one run.
     """
     listed = Attributes.load(attributes)
-    known = with_features(load_captions(captions), FeatureStore(features))
+    known = with_features(load_captions(captions), FeatureStore(features), split)
     items = [item.id for item in known.items[split]]
     present = np.array([listed.of(known.tokens[item]) for item in items])
     there = np.asarray(present.any(0))

@@ -39,7 +39,7 @@ def open_seeds(
         if not isinstance(policy, kind):
             raise UserError(f"{checkpoint}: a captioner without {has} ({metadata.model}); give a run of one with it")
         clips = open_clips(checkpoint, metadata, features, torch.device("cpu"))
-        seen = with_features(corpus, clips.store)
+        seen = with_features(corpus, clips.store, split)
         yield Seed(checkpoint, policy, metadata, clips, seen, [item.id for item in seen.items[split]])
 
 

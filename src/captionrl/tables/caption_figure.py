@@ -57,6 +57,7 @@ def _cut(name: str, most: int) -> str:
 
 def draw_caption_figure(media: Path, fps: float, found: Description, numbers: np.ndarray, out: Path) -> None:
     """Draw the caption `found` for `media` from its sampled frames numbered `numbers` [N] (frame k at k / fps s)."""
+    found = found.over_frames(len(numbers))
     chosen = sample_uniformly(numbers, FRAMES).tolist()
     weights = found.segment_attention() if len(numbers) > 1 else None  # a single frame leaves no choice
     keys = [] if weights is None else [int(numbers[peak]) for peak in weights.argmax(1)]

@@ -1,6 +1,7 @@
 """Figures of single test items: captions of several runs side by side, and where HRL looks for each segment."""
 
 import hashlib
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,7 +141,7 @@ def draw_attention(paper: Paper, figure: AttentionFigure, sources: Sources) -> S
     )
     y = sheet.title(f"{figure.title}, {figure.corpus}", what)
     for example in examples_of(paper, figure.corpus, [figure.run], figure.items, sources):
-        (found,) = example.found[figure.run]
+        found = example.found[figure.run][0].over_frames(len(example.numbers))
         weights = found.segment_attention()
         assert weights is not None
         keys = [int(example.numbers[peak]) for peak in weights.argmax(1)]
@@ -164,7 +165,12 @@ def draw_stages(paper: Paper, figure: StagesFigure, sources: Sources) -> Sheet:
         rows.append(("reference", plain(example.references[0], GREY)))
         for name, pieces in rows:
             y = sheet.row(name, pieces, y, STAGE)
-        y = stage_maps(sheet, example.found[figure.run][0], frames.get(0), MARGIN, y + 0.05)
+        (found,) = example.found[figure.run]
+        assert found.stage_attention is not None
+        if math.isqrt(places := found.stage_attention.shape[2]) ** 2 != places:
+            what = f"looks at {places} places of {example.item.id}, which are no square grid of one picture"
+            raise UserError(f"{paper.paper}: figures.stages: {figure.run} {what}; take the figure out")
+        y = stage_maps(sheet, found, frames.get(0), MARGIN, y + 0.05)
     return sheet
 
 
@@ -172,7 +178,7 @@ def examples_of(paper: Paper, corpus: str, systems: Sequence[str], count: int, s
     """The chosen test items with the captions of `systems`."""
     home = sources.work / corpus
     store = FeatureStore(home / "features" / f"{file_name(paper.backbone_of(corpus, split_system(systems[0])[0]))}.h5")
-    captions = with_features(load_captions(home / f"captions{paper.corpora[corpus].variant}"), store)
+    captions = with_features(load_captions(home / f"captions{paper.corpora[corpus].variant}"), store, "test")
     items = {item.id: item for item in captions.items["test"]}
     ids = chosen(items, count)
     found = {

@@ -10,8 +10,8 @@ from captionrl.errors import UserError
 from captionrl.files import damage_named, read_csv
 from captionrl.tables.drawing import BLACK, GREY, LINES, MARGIN, WIDTH, Sheet, plain
 
-MARKERS = {"": "o", "sample": "o", "beam-set": "s"}
-KEY = "Circles: sampled (rs); squares: beam (bs)."
+MARKERS = {"sample": ("o", "circles: sampled (rs)"), "beam-set": ("s", "squares: beam (bs)")}
+OTHERS = ("D", "diamonds: one caption an item")
 
 
 def draw_tradeoff(paper: Paper, figure: TradeoffFigure, tables: Mapping[str, Path]) -> Sheet:
@@ -22,12 +22,12 @@ def draw_tradeoff(paper: Paper, figure: TradeoffFigure, tables: Mapping[str, Pat
     ours = [row for row in paper.tables[figure.table].rows if row.run]
     columns = [f"{metric}{what}" for metric in (figure.x, figure.y) for what in ("", "_low", "_high")]
     with damage_named(path, "not the numbers of this figure", "make the table again"):
-        rows = {row["method"]: row for row in read_csv(path)}
+        rows = {row["method"]: row for row in read_csv(path) if row["source"] == "ours"}
         points = {row.method: [float(rows[row.method][name]) for name in columns] for row in ours}
     names: dict[str, str] = {}  # of runs, without their decoding
     for row in ours:
         run, decoding = split_system(str(row.run))
-        names.setdefault(run, row.method.rpartition(" (")[0] if decoding else row.method)  # SLL of "SLL (rs)"
+        names.setdefault(run, (decoding and row.method.rpartition(" (")[0]) or row.method)  # SLL of "SLL (rs)"
     colours = {run: LINES[index % len(LINES)] for index, run in enumerate(names)}
 
     def draw(axes: Axes) -> None:
@@ -36,7 +36,8 @@ def draw_tradeoff(paper: Paper, figure: TradeoffFigure, tables: Mapping[str, Pat
             x, x_low, x_high, y, y_low, y_high = points[row.method]
             x_error, y_error = [[x - x_low], [x_high - x]], [[y - y_low], [y_high - y]]
             colour = colours[run]
-            axes.errorbar(x, y, y_error, x_error, fmt=MARKERS[decoding], color=colour, markersize=6, linewidth=1)
+            marker, _ = MARKERS.get(decoding, OTHERS)
+            axes.errorbar(x, y, y_error, x_error, fmt=marker, color=colour, markersize=6, linewidth=1)
         for run, name in names.items():
             axes.plot([], [], "o", color=colours[run], label=name)
         above = {"bbox_to_anchor": (0, 1), "borderaxespad": 0.2, "ncols": len(names)}  # the axes, in one row
@@ -51,7 +52,9 @@ def draw_tradeoff(paper: Paper, figure: TradeoffFigure, tables: Mapping[str, Pat
 
     sheet = Sheet()
     y = sheet.title(f"{figure.title}, {figure.corpus}")
-    what = f"Rows of {figure.table}, means over seeds with 95 % intervals over seeds and items. {KEY}"
+    found = [MARKERS.get(split_system(str(row.run))[1], OTHERS)[1] for row in ours]
+    key = "; ".join(dict.fromkeys(found)).capitalize()
+    what = f"Rows of {figure.table}, means over seeds with 95 % intervals over seeds and items. {key}."
     y = sheet.text(plain(what, GREY), MARGIN, y, WIDTH - 2 * MARGIN)
     y = sheet.plot(draw, MARGIN + 0.55, y + 0.35, WIDTH - 2 * MARGIN - 0.65, 4.4)
     sheet.reach(y + 0.4)

@@ -135,7 +135,8 @@ def _trained(paper: Paper, figure: ValuesFigure, sources: Sources) -> TrainedPol
     assert isinstance(phase, RewardPhase)
     home, where = sources.work / figure.corpus, pick_device(sources.device)
     clips = open_clips(path, metadata, home / "features" / f"{file_name(metadata.backbone)}.h5", where)
-    captions = with_features(load_captions(home / f"captions{paper.corpora[figure.corpus].variant}"), clips.store)
+    prepared = load_captions(home / f"captions{paper.corpora[figure.corpus].variant}")
+    captions = with_features(prepared, clips.store, "test")
     reward = reward_of(phase, policy.to(where), captions, metadata.vocabulary, "test", clips.store.attributes)
     return TrainedPolicy(policy, metadata, reward, clips, [item.id for item in captions.items["test"]])
 

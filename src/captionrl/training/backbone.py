@@ -50,7 +50,7 @@ class AttributeLearner:
         return [(list(self.module.parameters()), 1.0)]
 
     def loss(self, epoch: int, index: int) -> tuple[Tensor, dict[str, float]]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) % 2**63)
         order = torch.randperm(len(self.frames.images), generator=generator)
         chosen = order[index * self.phase.batch : (index + 1) * self.phase.batch]
         logits = self._classify(self.frames.images[chosen])

@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from captionrl.config.backbones import FRAMES
 from captionrl.datasets.attributes import Attributes
 from captionrl.datasets.prepared import Captions
+from captionrl.errors import UserError
 from captionrl.features.batch import Features
 from captionrl.features.frames import unpack
 from captionrl.features.store import FeatureStore, sample_uniformly
@@ -120,9 +121,15 @@ def pad_features(clips: Sequence[Tensor]) -> Features:
     return Features(frames, torch.arange(frames.shape[1], device=frames.device) < lengths.unsqueeze(1))
 
 
-def with_features(captions: Captions, store: FeatureStore) -> Captions:
-    """The captions of the items that have features: all, unless the user allowed some videos to fail."""
+def with_features(captions: Captions, store: FeatureStore, *needed: str) -> Captions:
+    """The captions of the items that have features: all, unless the user allowed some videos to fail.
+
+    Raises UserError where none of a split that is `needed` has any.
+    """
     kept = {split: [item for item in items if item.id in store] for split, items in captions.items.items()}
+    for split in needed:
+        if captions.items[split] and not kept[split]:
+            raise UserError(f"{store.path}: has features of no item in split {split}; extract those of this corpus")
     return replace(captions, items=kept)
 
 
@@ -168,7 +175,7 @@ class CaptionPairs:
 
     def _chosen(self, epoch: int, index: int) -> list[int]:
         if self._order is None or self._order[0] != epoch:  # a pure function of seed and epoch: nothing to save
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+            generator = torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) % 2**63)  # seeds of any length
             self._order = epoch, torch.randperm(len(self.items), generator=generator)
         return self._order[1][index * self.batch_size : (index + 1) * self.batch_size].tolist()
 

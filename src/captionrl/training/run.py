@@ -80,7 +80,7 @@ def train_phase(paper: Paper, job: Job) -> None:
         if store.attributes["backbone"] != backbone:
             what = f"{store.attributes['backbone']}, not {backbone}, the backbone of {paper.paper}/{job.run}"
             raise UserError(f"{features}: features of {what}; extract those of {backbone}")
-        captions = with_features(captions, store)
+        captions = with_features(captions, store, "train", "val")
     captions.require(("train", "val"), job.captions, "training")
     vocabulary = Vocabulary.load(job.captions / "vocabulary.json")
     config = paper.training_config(job.run, job.phase, job.corpus)
