@@ -465,7 +465,7 @@ GREEDY = {key: JOINT[key] for key in ("epochs", "optimiser", "learning_rate", "e
         (
             ("phases", "xe"),
             XE | {"boundaries": "truth"},
-            "runs.mean-pooling: xe has boundaries: truth, but mean-pooling knows no segments; take it out",
+            "phases.xe.boundaries: truth on charades",
         ),
         (("phases", "hrl", "noise"), -1, "phases.hrl.noise: Input should be greater than or equal to 0, but it is -1"),
         (("phases", "hrl", "noise"), float("inf"), "phases.hrl.noise: Input should be a finite number"),

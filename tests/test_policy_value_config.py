@@ -45,8 +45,16 @@ def test_a_value_network_is_not_thrown_away_unasked(run):
     with pytest.raises(UserError, match=r"runs\.again: value(-cider)? would discard what its value network"):
         load_paper(POLICY_VALUE, "mini", {"runs": runs})
     goes_on = {"again": {"model": "actor-critic", "from": "cider", "phases": ["value-again"]}}
-    phases = {"value-again": load_paper(POLICY_VALUE, "mini").phases["value"].model_dump() | {"from_embedding": False}}
-    assert load_paper(POLICY_VALUE, "mini", {"runs": goes_on, "phases": phases})
+    value = load_paper(POLICY_VALUE, "mini").phases["value"].model_dump()
+    for asked in (False, True):
+        phases = {"value-again": value | {"from_embedding": asked}}
+        assert load_paper(POLICY_VALUE, "mini", {"runs": goes_on, "phases": phases})
+
+
+def test_a_value_network_that_nothing_trained_cannot_go_on():
+    message = r"runs\.value-network: value has from_embedding: false, but no phase before it trains a value network;"
+    with pytest.raises(UserError, match=message):
+        load_paper(POLICY_VALUE, "mini", {"phases": {"value": {"from_embedding": False}}})
 
 
 def test_a_curve_is_of_a_run_that_learns_to_write():

@@ -52,6 +52,7 @@ def test_over_frames_attention_is_the_sum_over_the_cells_of_each():
     assert found.attention.tolist() == [[1, 5, 9], [13, 17, 21]]
     assert found.manager_attention.tolist() == [[13, 17, 21], [1, 5, 9]]
     assert Description(["a"], 0.0).over_frames(3).attention is None
+    assert Description([], 0.0, attention=np.zeros((0, 6))).over_frames(3).attention.shape == (0, 3)
 
 
 def test_a_clip_is_described_the_same_alone_and_among_others(policy, described):

@@ -63,10 +63,10 @@ def test_its_files_are_both_jars_or_the_zip_or_none(tmp_path, at):
     assert spice.spice_files(archive) == []
     code.touch()
     assert spice.spice_files(archive) == []
-    archive.touch()
-    assert spice.spice_files(archive) == [archive]
     models.touch()
     assert spice.spice_files(archive) == [code, models]
+    archive.touch()
+    assert spice.spice_files(archive) == [archive]
     assert spice.why_not(archive) is None
 
 

@@ -219,12 +219,14 @@ def test_a_picture_is_shown_once_however_many_cells_its_grid_has(stages):
     assert len(draw_examples(paper, figure, sources).figure().axes) == 2
 
 
-def test_places_that_are_no_square_have_no_map(stages):
+@pytest.mark.parametrize(("places", "grid"), [(3, 0), (4, 0), (1, 0), (16, 2)])
+def test_places_that_are_not_the_grid_of_one_picture_have_no_map(stages, places, grid):
+    """Boxes, vectors of frames, and grids of several frames."""
     paper, sources = stages
     store = FeatureStore(sources.work / CORPUS / "features/mini-grid.h5")
-    rows = [(id, store.read(id)[:3]) for id in store.items]
-    write_store(store.path, rows, BACKBONE | {"backbone": "mini-grid", "dim": DIM})
-    message = r"^stackcap: figures\.stages: stack-cap looks at 3 places of \w+, which are no square grid"
+    rows = [(id, np.tile(store.read(id), (4, 1))[:places]) for id in store.items]
+    write_store(store.path, rows, BACKBONE | {"backbone": "mini-grid", "dim": DIM, "grid": grid})
+    message = rf"^stackcap: figures\.stages: stack-cap looks at {places} places of \w+, which are not the grid of one"
     with pytest.raises(UserError, match=message):
         draw_stages(paper, paper.figures.stages["figure3"], sources)
 

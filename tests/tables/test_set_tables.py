@@ -164,22 +164,22 @@ def test_a_tradeoff_is_a_point_a_row_of_ours(table):
         draw_tradeoff(PAPER, figure, {})
 
 
-@pytest.mark.parametrize("decoding", ["", ".greedy"])
-def test_a_tradeoff_may_be_of_single_captions_and_of_a_method_that_others_have_too(tmp_path, decoding):
-    rows = [{"method": name, "run": run + decoding} for name, run in (("XE", "xe"), ("SLL", "sll"))]
+def test_a_tradeoff_may_be_of_single_captions_and_of_a_method_that_others_have_too(tmp_path):
+    rows = [{"method": "XE, greedy", "run": "xe.greedy"}, {"method": "XE", "run": "xe"}]
     tables = {"t": {**TABLES["s"], "metrics": ["CIDEr-D", "BLEU-4"], "rows": rows, "comparisons": []}}
     paper = load_paper(SLE, "mini", {"tables": tables})
     path = tmp_path / "t.csv"
     columns = [f"{metric}{what}" for metric in ("CIDEr-D", "BLEU-4") for what in ("", "_low", "_high")]
     lines = [",".join(["method", "source", *columns])]
     cells = {"ours": ",".join(["1"] * 6), "paper": "," * 5}
-    lines += [f"{name},{source},{numbers}" for source, numbers in cells.items() for name in ("XE", "SLL")]
+    lines += [f"{name},{source},{numbers}" for source, numbers in cells.items() for name in ("XE", '"XE, greedy"')]
     path.write_text("\n".join([*lines, ""]))
     figure = TradeoffFigure(title="t", corpus="coco-mini", table="t", x="BLEU-4", y="CIDEr-D")
     drawn = draw_tradeoff(paper, figure, {"t": path}).figure()
     (axes,) = drawn.axes
-    assert [bars.lines[0].get_marker() for bars in axes.containers] == ["D", "D"]
-    assert "Diamonds: one caption an item." in " ".join(text.get_text() for text in drawn.texts)
+    assert [bars.lines[0].get_marker() for bars in axes.containers] == ["^", "D"]
+    assert [text.get_text() for text in legend_of(axes)[0]] == ["XE"]
+    assert "Triangles: greedy; diamonds: beam search." in " ".join(text.get_text() for text in drawn.texts)
 
 
 def test_a_tradeoff_of_a_table_without_its_rows_names_it(tmp_path):

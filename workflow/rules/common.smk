@@ -284,7 +284,7 @@ def curves_of(paper):
 
 
 def captioners_of(paper):
-    """The checkpoints, of the first seed, that caption the examples in a paper's figures."""
+    """The checkpoints, of the first seed, that figures of test items need."""
     facts = PAPERS[paper]
     return [
         CHECKPOINT.format(corpus=corpus, paper=paper, run=run, phase=facts.runs[run].phases[-1], seed=PARAMS.seeds[0])
@@ -319,7 +319,7 @@ def tables_drawn(paper):
 
 
 def methods_shown(paper):
-    """The models whose captions a paper's figures write, and the rewards that they compute."""
+    """The models that figures of test items need, and the rewards that they compute."""
     facts = PAPERS[paper]
     models = {method for _, run in facts.figures.captioners for method in facts.methods_of(run)}
     rewarded = ((facts.runs[run].phases[-1], corpus) for corpus, run in facts.figures.rewarded)

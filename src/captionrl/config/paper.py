@@ -99,12 +99,12 @@ class Run(Strict):
                 what = "let a phase of objective embedding come before it"
                 raise ValueError(f"runs.{name}: the reward of {phase} has an embedding that is not trained; {what}")
             trained = any(paper.phases[earlier].trains_value_network for _, earlier in before)
-            if isinstance(mine, ValuePhase) and mine.from_embedding and trained:
-                what = f"{phase} would discard what its value network has learned; set from_embedding: false in it"
-                raise ValueError(f"runs.{name}: {what}")
-            if isinstance(mine, XEPhase) and mine.boundaries == "truth" and not paper.model_of(name).hierarchical:
-                what = f"{phase} has boundaries: truth, but {self.model} knows no segments; take it out"
-                raise ValueError(f"runs.{name}: {what}")
+            if isinstance(mine, ValuePhase) and mine.from_embedding is None and trained:
+                what = "give it from_embedding: false to go on, or true to begin again, in a phase of its own"
+                raise ValueError(f"runs.{name}: {phase} would discard what its value network has learned; {what}")
+            if isinstance(mine, ValuePhase) and mine.from_embedding is False and not trained:
+                what = "has from_embedding: false, but no phase before it trains a value network; take that out"
+                raise ValueError(f"runs.{name}: {phase} {what}")
 
 
 class Paper(Strict):
@@ -133,6 +133,7 @@ class Paper(Strict):
             run.check(self, name)
         for name, run in self.runs.items():
             run.check_start(self, name)
+        self._check_boundaries()
         self._check_sizes()
         for name, corpus in self.corpora.items():
             corpus.check(self, name)
@@ -142,6 +143,17 @@ class Paper(Strict):
         self.figures.check(self)
         self._check_leaderboards()
         return self
+
+    def _check_boundaries(self) -> None:
+        """Whether a phase that learns by true boundaries trains a run that can: of HRL, or perhaps of a user's own."""
+        for phase, corpus in product(self.phases, self.corpora):
+            mine, runs = self.phase_of(phase, corpus), [run for run in self.runs.values() if phase in run.phases]
+            if not (runs and isinstance(mine, XEPhase) and mine.boundaries == "truth"):
+                continue
+            if not any(model_spec(run.model).hierarchical or is_dotted(run.model) for run in runs):
+                models = ", ".join(dict.fromkeys(run.model for run in runs))
+                what = f"truth on {corpus}, but {models} has no segments; take it out"
+                raise ValueError(f"phases.{phase}.boundaries: {what}")
 
     def _check_sizes(self) -> None:
         """Whether every size is one of some model, and every model gets those that it needs."""

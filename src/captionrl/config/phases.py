@@ -173,7 +173,9 @@ class ValuePhase(RewardPhase):
     """The value network learns what captions of the policy, which stays as it is, will earn (Shi et al. eq. 9)."""
 
     objective: Literal["value"]
-    from_embedding: bool = True  # whether the value network's embedding begins as the reward's; false: it goes on
+    # Whether the value network's embedding begins as that of the reward, or goes on as it is; null: it begins so, but
+    # never in the place of one that was trained.
+    from_embedding: bool | None = None
 
     @property
     def trains_value_network(self) -> bool:

@@ -35,7 +35,10 @@ class Description:
         """The same with its attention [T, frames] over whole frames: the sum over the cells of each."""
 
         def summed(attention: np.ndarray | None) -> np.ndarray | None:
-            return None if attention is None else attention.reshape(len(attention), frames, -1).sum(-1)
+            if attention is None:
+                return None
+            words, places = attention.shape
+            return attention.reshape(words, frames, places // frames).sum(-1)
 
         return replace(self, attention=summed(self.attention), manager_attention=summed(self.manager_attention))
 

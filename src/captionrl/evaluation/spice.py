@@ -45,9 +45,9 @@ def why_not(corenlp: Path) -> str | None:
 
 
 def spice_files(corenlp: Path) -> list[Path]:
-    """What SPICE parses with, of the CoreNLP at `corenlp`: both its jars, or its zip; none without it."""
-    folder = _folder(corenlp)
-    return _unpacked(folder) or [path for path in [folder / DISTRIBUTION] if path.is_file()]
+    """What SPICE parses with, of the CoreNLP at `corenlp`: its zip, or both its jars; none without it."""
+    archive = _folder(corenlp) / DISTRIBUTION
+    return [archive] if archive.is_file() else _unpacked(archive.parent)
 
 
 def spice_statistics(

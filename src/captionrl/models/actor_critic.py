@@ -35,12 +35,12 @@ class ImageTextEmbedding(nn.Module):
         """Unit vectors [B, J] of captions [B, T], </s> included, PAD beyond; each from the state of its last word."""
         return self._ended(self.read(tokens), tokens)
 
-    def captions_before_last(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Unit vectors [B, J] of captions as above, and, from the same reading, those from the word before the last
-        one, the first one at the earliest.
+    def before_and_after_last_word(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Unit vectors [B, J] of captions as above, read once: from the state of the word before the last one (of the
+        first one at the earliest), and from that of the last one.
         """
         hidden = self.read(tokens)
-        return self._ended(hidden, tokens), self._ended(hidden, tokens, back=1)
+        return self._ended(hidden, tokens, back=1), self._ended(hidden, tokens)
 
     def _ended(self, hidden: Tensor, tokens: Tensor, back: int = 0) -> Tensor:
         last = ((tokens != PAD).sum(1) - 1 - back).clamp(min=0)

@@ -1,7 +1,6 @@
 """Figures of single test items: captions of several runs side by side, and where HRL looks for each segment."""
 
 import hashlib
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +69,7 @@ class Example:
     references: list[str]
     found: dict[str, list[Description]]  # by system: its caption, or all captions of its set
     kept: np.ndarray | None = None  # the frames themselves [N, S, S, 3], where a run's CNN has seen just these
+    cells: int = 0  # of a frame's grid; 0 without one
 
 
 def chosen(items: Iterable[str], count: int) -> list[str]:
@@ -167,8 +167,8 @@ def draw_stages(paper: Paper, figure: StagesFigure, sources: Sources) -> Sheet:
             y = sheet.row(name, pieces, y, STAGE)
         (found,) = example.found[figure.run]
         assert found.stage_attention is not None
-        if math.isqrt(places := found.stage_attention.shape[2]) ** 2 != places:
-            what = f"looks at {places} places of {example.item.id}, which are no square grid of one picture"
+        if (places := found.stage_attention.shape[2]) != example.cells:
+            what = f"looks at {places} places of {example.item.id}, which are not the grid of one picture"
             raise UserError(f"{paper.paper}: figures.stages: {figure.run} {what}; take the figure out")
         y = stage_maps(sheet, found, frames.get(0), MARGIN, y + 0.05)
     return sheet
@@ -193,6 +193,7 @@ def examples_of(paper: Paper, corpus: str, systems: Sequence[str], count: int, s
             _references(captions, id),
             {system: descriptions[id] for system, descriptions in found.items()},
             unpack(store.read(id)) if str(store.attributes["backbone"]).endswith(FRAMES) else None,
+            store.grid**2,
         )
         for id in ids
     ]

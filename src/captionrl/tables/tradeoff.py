@@ -6,12 +6,20 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from captionrl.config import Paper, TradeoffFigure, split_system
+from captionrl.config.systems import BEAM_SET, GREEDY, LOOKAHEAD, RERANKED
 from captionrl.errors import UserError
 from captionrl.files import damage_named, read_csv
 from captionrl.tables.drawing import BLACK, GREY, LINES, MARGIN, WIDTH, Sheet, plain
 
-MARKERS = {"sample": ("o", "circles: sampled (rs)"), "beam-set": ("s", "squares: beam (bs)")}
-OTHERS = ("D", "diamonds: one caption an item")
+MARKERS = {  # by decoding, with what the key says of it
+    "sample": ("o", "circles: sampled (rs)"),
+    BEAM_SET: ("s", "squares: beam (bs)"),
+    "": ("D", "diamonds: beam search"),
+    GREEDY: ("^", "triangles: greedy"),
+    LOOKAHEAD: ("P", "crosses: look-ahead"),
+    RERANKED: ("X", "slanted crosses: re-ranked"),
+}
+STAGE = ("v", "triangles on their heads: earlier stages")
 
 
 def draw_tradeoff(paper: Paper, figure: TradeoffFigure, tables: Mapping[str, Path]) -> Sheet:
@@ -25,7 +33,7 @@ def draw_tradeoff(paper: Paper, figure: TradeoffFigure, tables: Mapping[str, Pat
         rows = {row["method"]: row for row in read_csv(path) if row["source"] == "ours"}
         points = {row.method: [float(rows[row.method][name]) for name in columns] for row in ours}
     names: dict[str, str] = {}  # of runs, without their decoding
-    for row in ours:
+    for row in sorted(ours, key=lambda row: "." in str(row.run)):  # a run's own name, where it has a row
         run, decoding = split_system(str(row.run))
         names.setdefault(run, (decoding and row.method.rpartition(" (")[0]) or row.method)  # SLL of "SLL (rs)"
     colours = {run: LINES[index % len(LINES)] for index, run in enumerate(names)}
@@ -36,7 +44,7 @@ def draw_tradeoff(paper: Paper, figure: TradeoffFigure, tables: Mapping[str, Pat
             x, x_low, x_high, y, y_low, y_high = points[row.method]
             x_error, y_error = [[x - x_low], [x_high - x]], [[y - y_low], [y_high - y]]
             colour = colours[run]
-            marker, _ = MARKERS.get(decoding, OTHERS)
+            marker, _ = MARKERS.get(decoding, STAGE)
             axes.errorbar(x, y, y_error, x_error, fmt=marker, color=colour, markersize=6, linewidth=1)
         for run, name in names.items():
             axes.plot([], [], "o", color=colours[run], label=name)
@@ -52,7 +60,7 @@ def draw_tradeoff(paper: Paper, figure: TradeoffFigure, tables: Mapping[str, Pat
 
     sheet = Sheet()
     y = sheet.title(f"{figure.title}, {figure.corpus}")
-    found = [MARKERS.get(split_system(str(row.run))[1], OTHERS)[1] for row in ours]
+    found = [MARKERS.get(split_system(str(row.run))[1], STAGE)[1] for row in ours]
     key = "; ".join(dict.fromkeys(found)).capitalize()
     what = f"Rows of {figure.table}, means over seeds with 95 % intervals over seeds and items. {key}."
     y = sheet.text(plain(what, GREY), MARGIN, y, WIDTH - 2 * MARGIN)

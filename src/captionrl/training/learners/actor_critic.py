@@ -26,7 +26,7 @@ class ValueLearner(CaptionLearner):
         super().__init__(policy, data, phase, seed)
         self.module = nn.ModuleDict({"value": self.policy.value})
         self.policy.eval()
-        if phase.from_embedding:
+        if phase.from_embedding is not False:
             self.policy.value.embedding.load_state_dict(self.policy.similarity.state_dict())
         self.phase, self.seed = phase, seed
         self.vocabulary = data.vocabulary

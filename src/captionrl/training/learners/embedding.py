@@ -34,7 +34,7 @@ class EmbeddingLearner:
             loss = ranking_loss(*self._embed(self.pairs, epoch, index), self.phase.margin)
         else:
             items, tokens = self.pairs.batch(epoch, index)
-            after, before = self.similarity.captions_before_last(tokens.to(self.device))
+            before, after = self.similarity.before_and_after_last_word(tokens.to(self.device))
             loss = adjacent_loss(self.similarity.pictures(self.clips.batch(items)), before, after, self.phase.margin)
         return loss, {"loss": loss.item()}
 
