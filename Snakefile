@@ -36,12 +36,13 @@ from captionrl.config.backbones import (
     is_extracted,
 )
 from captionrl.datasets.corpus import SPLITS
-from captionrl.datasets.download import plan
+from captionrl.datasets.download import check_record, plan
+from captionrl.datasets.manifest import check_raw, manifest as downloads
 from captionrl.datasets.own import CSV, JSONL
 from captionrl.datasets.read import is_known
 from captionrl.errors import UserError
 from captionrl.evaluation.spice import spice_files
-from captionrl.files import fingerprint
+from captionrl.files import files_below, fingerprint
 from captionrl.memory import available, oom_kills
 from captionrl.provenance import code_version
 from captionrl.tables.claims import has_claims
@@ -107,7 +108,7 @@ onerror:
 
 SCALE = PARAMS.scale
 MINI = SCALE == "mini"
-LAPTOP = SCALE == "laptop"
+LAPTOP = SCALE in ("laptop", "own")  # small models of real data
 SMALL = SCALE != "paper"  # jobs of a laptop's size
 
 

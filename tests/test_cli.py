@@ -654,6 +654,17 @@ def test_a_text_that_lies_where_another_would_be_written_is_not_replaced(command
     assert [command_line(*call)[0] for _ in range(2)] == [0, 0]
 
 
+@pytest.mark.parametrize("name", ["claims.md", "claims.csv"])
+def test_claims_of_a_users_own_are_not_replaced(command_line, tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    (tmp_path / "t.csv").touch()
+    call = ("metrics", "hrl", "--scale", "mini", "--tables", tmp_path / "t.csv", "--out", tmp_path / "metrics.json")
+    status, _, err = command_line(*call)
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"{name}, which is written beside it, is there already; move it" in err
+    assert (tmp_path / name).read_text() == "mine"
+
+
 def test_settings_on_the_command_line_name_a_key_once(command_line):
     status, _, err = command_line("config", "hrl", "beam", "--scale", "mini", "--overrides", '{"beam": 3, "beam": 4}')
     assert status == 2

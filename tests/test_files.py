@@ -27,6 +27,7 @@ from captionrl.files import (
     check_readable,
     damage_named,
     decode_utf8,
+    files_below,
     fingerprint,
     parse_json,
     read_bytes,
@@ -257,12 +258,25 @@ def test_a_new_folder_is_whole_or_not_there(tmp_path):
 
 
 def test_what_killed_processes_left_is_swept(tmp_path):
-    (tmp_path / ".123.a.tensorboard").mkdir()
-    (tmp_path / ".123.a.tensorboard/events").touch()
-    for name in (".77.a.safetensors", ".123.b.safetensors", "a.safetensors", ".a.safetensors"):
+    (tmp_path / ".123.host.a.tensorboard").mkdir()
+    (tmp_path / ".123.host.a.tensorboard/events").touch()
+    kept = [".123.host.b.a.safetensors", ".123.host.b.safetensors", ".a.safetensors", "a.safetensors"]
+    for name in [".77.host.a.safetensors", *kept]:
         (tmp_path / name).touch()
     sweep(tmp_path, "a.*")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".123.b.safetensors", ".a.safetensors", "a.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == kept
+
+
+def test_files_below_are_found_through_links_and_none_twice(tmp_path):
+    folder, other = tmp_path / "folder", tmp_path / "other"
+    for path in (folder / "b/one.npy", other / "two.npy", folder / "a.npy"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (folder / "linked").symlink_to(other)
+    (other / "back").symlink_to(folder)
+    (folder / "gone.npy").symlink_to(tmp_path / "gone")
+    assert files_below(folder) == [folder / "a.npy", folder / "b/one.npy", folder / "linked/two.npy"]
+    assert files_below(tmp_path / "none") == []
 
 
 def test_what_killed_processes_of_this_machine_left_goes_and_nothing_else(tmp_path):

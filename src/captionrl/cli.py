@@ -131,16 +131,18 @@ def check_outputs(
     """Raises UserError where an option of `outputs` names no file, or what would be lost: what another option names to
     be read, what lies beside or below that, and what is no regular file.
 
-    `beside`: the suffixes of what is written beside a file; None where the output is a directory.
+    `beside`: the suffixes, or names, of what is written beside a file; None where the output is a directory.
     """
     for name, output in ((option, path) for option in outputs for path in paths_of(args, option)):
         if beside is not None and output.is_dir():
             raise UserError(f"--{name}: {output} is a directory; name a file")
-        targets = [output, *(output.with_suffix(suffix) for suffix in beside or ())]
+        named = [output.with_name(name) for name in beside or () if name[0] != "."]
+        targets = [output, *(output.with_suffix(suffix) for suffix in beside or () if suffix[0] == "."), *named]
         if len({*targets}) < len(targets):
             raise UserError(f"--{name}: {output}: a {output.suffix} is written beside it; give it another suffix")
         for neighbour in targets[1:]:
-            if neighbour.suffix in TEXTS and neighbour.exists() and not output.exists():
+            theirs = neighbour.suffix in TEXTS or neighbour in named
+            if theirs and neighbour.exists() and not output.exists():
                 fix = "move it, give another name, or, if captionrl wrote it, delete it"
                 raise UserError(f"--{name}: {neighbour}, which is written beside it, is there already; {fix}")
         for target in filter(os.path.exists, targets):

@@ -11,6 +11,7 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, Any
 
@@ -112,8 +113,10 @@ def check_claim(claimed: int, stored: int, much: int = MUCH) -> None:
 
 def sweep(directory: Path, names: str = "*") -> None:
     """Remove what processes killed inside `atomic` left of files so named; only where no other can be writing them."""
-    for leftover in directory.glob(f".[0-9]*.{names}"):
-        _remove(leftover)
+    for leftover in directory.glob(".[0-9]*"):
+        start = re.match(r"\.\d+\.[^.]*\.", leftover.name)
+        if start and fnmatchcase(leftover.name[start.end() :], names):
+            _remove(leftover)
 
 
 def sweep_killed(directory: Path) -> None:
@@ -131,6 +134,19 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files in a folder and in those below it, linked ones, too, but none twice; sorted."""
+    found: list[Path] = []
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(place)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        found += (path for path in (Path(place, name) for name in names) if path.is_file())
+    return sorted(found)
 
 
 def write_text(path: Path | str, text: str) -> None:

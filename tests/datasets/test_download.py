@@ -117,6 +117,16 @@ def test_all_files_of_all_groups_come_and_come_once(toy, site):
     }
 
 
+def test_an_archive_is_unpacked_where_an_empty_folder_is_linked_to(toy, tmp_path):
+    elsewhere = tmp_path / "other/clips"
+    elsewhere.mkdir(parents=True)
+    Path("data/toy").mkdir(parents=True)
+    Path("data/toy/clips").symlink_to(elsewhere)
+    fetch("toy")
+    assert Path("data/toy/clips").is_symlink()
+    assert contents(elsewhere) == CLIPS
+
+
 def test_nothing_is_fetched_without_the_licence_and_all_is_said_before_the_first_byte(toy, site, capsys):
     with pytest.raises(UserError) as error:
         fetch("toy", "tar", "hand", accept=())

@@ -203,6 +203,14 @@ def test_the_publishers_captions_come_before_karpathys(tmp_path):
     assert read_corpus("flickr8k", tmp_path).files == FILES
 
 
+def test_the_publishers_captions_without_their_lists_do_not_stand_in_the_way_of_another_form(tmp_path):
+    write(tmp_path)
+    (tmp_path / FILES[1]).unlink()
+    image = {"filename": "a.jpg", "split": "train", "sentences": [{"raw": "A dog ."}]}
+    (tmp_path / "dataset_flickr8k.json").write_text(json.dumps({"images": [image]}))
+    assert read_corpus("flickr8k", tmp_path).origin == "dataset_flickr8k.json: Karpathy's split"
+
+
 def test_a_missing_file_of_flickr30k_says_where_it_comes_from(tmp_path):
     fault = "nor caption_datasets.zip; `captionrl download flickr30k --into .*`, or .*Karpathy's split of Flickr30k"
     (tmp_path / "flickr30k").mkdir()

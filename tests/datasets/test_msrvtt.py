@@ -187,6 +187,8 @@ def test_one_file_of_all_splits_is_read_where_the_two_are_absent(tmp_path):
     assert other.origin == "captions and split of msrvtt_data/MSRVTT_data.json"
     write(mirror, *documents())
     assert read_corpus("msrvtt", mirror).files == ("train_val_videodatainfo.json", "test_videodatainfo.json")
+    (mirror / "test_videodatainfo.json").unlink()  # one of two is none
+    assert read_corpus("msrvtt", mirror).files == ("msrvtt_data/MSRVTT_data.json",)
 
 
 def test_without_a_split_the_clips_numbers_are_it(tmp_path):
@@ -219,8 +221,20 @@ def test_without_a_split_the_clips_numbers_are_it(tmp_path):
 def test_clips_are_where_they_lie(tmp_path, folders, test):
     for folder in folders:
         (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "video.mp4").touch()
+    (tmp_path / "MSRVTT/videos").mkdir(parents=True, exist_ok=True)
     write(tmp_path, *documents())
     assert read_corpus("msrvtt", tmp_path).items[-1].media == f"{test}/video2.mp4"
+
+
+def test_each_part_has_its_folder_and_an_empty_one_is_passed_over(tmp_path):
+    (tmp_path / "TestVideo").mkdir()
+    for folder in ("TrainValVideo", "videos/all"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "video.mp4").touch()
+    write(tmp_path, *documents())
+    folders = {item.split: item.media.rpartition("/")[0] for item in read_corpus("msrvtt", tmp_path).items}
+    assert (folders["train"], folders["test"]) == ("TrainValVideo", "videos/all")
 
 
 @needs_shared

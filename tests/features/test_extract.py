@@ -151,8 +151,8 @@ def test_half_a_shard_is_never_joined(call, tmp_path):
     call("whole")
     (directory,) = (tmp_path / "state").iterdir()
     shard = directory / "shard-00001.h5"
-    (directory / ".123.shard-00001.h5").write_bytes(shard.read_bytes()[:500])
-    (tmp_path / ".123.again.h5").write_bytes(b"half")
+    (directory / ".123.host.shard-00001.h5").write_bytes(shard.read_bytes()[:500])
+    (tmp_path / ".123.host.again.h5").write_bytes(b"half")
     shard.unlink()
     call("again")
     assert sha256(tmp_path / "again.h5") == sha256(tmp_path / "whole.h5")

@@ -1,4 +1,5 @@
 import io
+import time
 import warnings
 from pathlib import Path
 
@@ -193,6 +194,19 @@ def test_what_telephones_append_to_a_jpeg_does_no_harm(tmp_path):
     pictures = [Image.open(io.BytesIO(data)), Image.new("RGB", (9, 9))]
     pictures[0].save(tmp_path / "both.jpg", format="MPO", save_all=True, append_images=pictures[1:])
     assert read(tmp_path / "both.jpg").shape == (99, 99, 3)
+
+
+def test_filling_bytes_take_linear_time(tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.new("RGB", (8, 8)).save(path)
+    data = path.read_bytes()
+    start = time.monotonic()
+    path.write_bytes(data[:-2] + b"\xff" * 2_000_000)
+    with pytest.raises(MediaError, match="truncated"):
+        read_still(path, None)
+    path.write_bytes(data[:-2] + b"\xff" * 2_000_000 + data[-2:])
+    assert read_still(path, None).shape == (8, 8, 3)
+    assert time.monotonic() - start < 5
 
 
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])

@@ -9,6 +9,7 @@ import runpy
 import struct
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -307,6 +308,22 @@ def test_a_tsv_in_parts_and_with_exact_ids(call, tmp_path):
     assert_holds(call(tmp_path / "source", COCO, by_number=True)[0], by_item())
     (tmp_path / "exact.tsv").write_text("".join(tsv_line(item, array) for item, array in REGIONS.items()))
     assert_holds(call(tmp_path / "exact.tsv", name="b")[0], REGIONS)
+
+
+def test_a_number_of_many_zeros_takes_linear_time():
+    start = time.monotonic()
+    assert number_of("0" * 100_000 + "x") == "0" * 100_000 + "x"
+    assert number_of("a_" * 100_000 + "0" * 100_000) == "0"
+    assert time.monotonic() - start < 2
+
+
+def test_linked_folders_are_looked_into(call, tmp_path):
+    for folder in ("elsewhere", "features"):
+        (tmp_path / folder).mkdir()
+    for number, clip in enumerate(CLIPS):
+        np.save(tmp_path / f"elsewhere/{clip}.npy", random(3, number))
+    (tmp_path / "features/part").symlink_to(tmp_path / "elsewhere")
+    assert call(tmp_path / "features")[0].items == CLIPS
 
 
 def test_a_folder_by_number(call, tmp_path):

@@ -130,6 +130,18 @@ def test_a_damaged_item_is_named(path):
         [store.read(item) for item in store.items]
 
 
+@pytest.mark.parametrize("dtype", [h5py.ref_dtype, np.dtype([("a", "f4")]), "f4", "i8", h5py.string_dtype()])
+def test_arrays_of_another_type_are_refused_before_their_bytes_are_read(tmp_path, dtype):
+    """Bytes of a file in the place of references would be pointers."""
+    path = tmp_path / "a.h5"
+    write_store(path, [("a", np.zeros((2, 3)))], ATTRIBUTES)
+    with h5py.File(path, "r+") as file:
+        del file["features/a"]
+        file.create_dataset("features/a", (2, 3), dtype=dtype)
+    with pytest.raises(UserError, match=rf"^{path}: a: .*numbers of type"):
+        FeatureStore(path).read("a")
+
+
 def test_an_error_while_writing_leaves_nothing(tmp_path):
     def arrays():
         yield "a", np.zeros((1, 4), np.float16)

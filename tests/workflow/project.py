@@ -112,6 +112,6 @@ class Project:
                 path.mkdir(parents=True)
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(str(path))
+                path.write_text("{}" if path.name in ("raw.json", "downloads.json") else str(path))
         status, output = self.snakemake("--touch", "--forceall", "--cores", "1", target, config=config)
         assert status == 0, output

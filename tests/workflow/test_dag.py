@@ -372,6 +372,33 @@ def test_accepted_licences_come_to_the_command(project):
     assert "licences not accepted" not in plan.text
 
 
+def test_another_licence_or_allowance_starts_nothing_again(new_project):
+    project, target = new_project(), "work/flickr8k/captions/metadata.json"
+    project.pretend_all_is_done(target, ("scale=laptop", "accept=[flickr8k]"))
+    for config in (("accept=[flickr8k,charades]",), (), ("allowed_failures=3",)):
+        assert not project.plan(target, config=("scale=laptop", *config)).jobs
+
+
+@pytest.mark.parametrize("name", ["raw.json", "downloads.json"])
+def test_a_users_file_is_not_taken_for_a_list_of_ours(new_project, name):
+    """Snakemake would remove it before the command could refuse to replace it."""
+    project = new_project()
+    path = project.path / "data/flickr8k" / name
+    path.parent.mkdir(parents=True)
+    path.write_text('{"mine": [1]}')
+    status, output = project.snakemake("--cores", "1", "data/flickr8k/raw.json", config=("scale=laptop",))
+    assert status != 0
+    assert f"data/flickr8k/{name}: not the list that captionrl writes there; move it to another place" in output
+    assert path.read_text() == '{"mine": [1]}'
+
+
+def test_weights_of_a_users_own_in_the_folder_of_the_downloads_are_nobodys(project):
+    target = "data/weights/mine.pth"
+    status, output = project.snakemake("--dry-run", target, config=("scale=paper",))
+    assert status != 0
+    assert "MissingRuleException" in output
+
+
 def test_a_plan_names_the_files_that_are_not_there_yet_and_they_start_nothing_again(new_project):
     project, config = new_project(), ("scale=laptop",)
 

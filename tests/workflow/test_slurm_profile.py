@@ -97,6 +97,11 @@ def test_gpu_jobs_and_they_alone_ask_for_a_gpu(requests):
     assert {rule for rule, asked in requests.items() if asked.gpu} == GPU_RULES & requests.keys()
 
 
+def test_all_gpu_jobs_are_among_those_that_may_want_another_partition():
+    named = re.findall(r"^#   (\w+): [&*]gpu", (ROOT / "slurm/config.yaml").read_text(), re.MULTILINE)
+    assert set(named) == GPU_RULES
+
+
 def test_what_needs_the_internet_or_next_to_nothing_stays_on_the_login_node(requests):
     local = {rule for rule, asked in requests.items() if asked.local}
     assert ON_THE_LOGIN_NODE & requests.keys() <= local

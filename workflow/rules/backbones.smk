@@ -103,5 +103,5 @@ def stamp(folder):
 
     Of wildcards alone, not of `input`: parameters that are made of that start no job again.
     """
-    files = sorted(path for path in Path(folder).rglob("*") if path.is_file()) if Path(folder).is_dir() else []
-    return fingerprint([[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files])
+    facts = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files_below(Path(folder))]
+    return fingerprint(facts)

@@ -66,6 +66,15 @@ def captions_files(wildcards):
     return [] if is_known(wildcards.corpus) else [file for file in files if file.exists()]
 
 
+def ours(check, place, **options):
+    """No input, but an error for a file of the user's: Snakemake removes outputs before a command could refuse to."""
+    try:
+        check(place, **options)
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+    return []
+
+
 def downloads_of(wildcards):
     """The list of what was fetched or found of a data set; a corpus of the user's own has none."""
     return f"data/{wildcards.corpus}/downloads.json" if is_known(wildcards.corpus) else []

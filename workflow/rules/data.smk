@@ -29,13 +29,16 @@ rule render:
 
 rule download_corpus:
     # Not of a corpus of the user's own. What is in data/{corpus} already is used as it is.
+    input:
+        lambda wildcards: ours(check_record, Path("data", wildcards.corpus, "downloads.json")),
     output:
         "data/{corpus}/downloads.json",
     log:
         "work/log/download/{corpus}.log",
     params:
-        accept=f"--accept {' '.join(PARAMS.accept)}" if PARAMS.accept else "",
-        allowed_failures=PARAMS.allowed_failures,
+        # Of `input`, and so no reason to run again: what is fetched stays, whatever is accepted or allowed later.
+        accept=lambda wildcards, input: f"--accept {' '.join(PARAMS.accept)}" if PARAMS.accept else "",
+        allowed_failures=lambda wildcards, input: PARAMS.allowed_failures,
     message:
         "Fetching the files of {wildcards.corpus} into data/{wildcards.corpus}{MISSING:{wildcards.corpus}}"
     shell:
@@ -45,6 +48,7 @@ rule download_corpus:
 
 rule check_data:
     input:
+        lambda wildcards: ours(check_raw, Path("data", wildcards.corpus), gone=True),
         downloads_of,
         captions_files,
     output:
@@ -53,7 +57,7 @@ rule check_data:
         "work/log/check_data/{corpus}.log",
     params:
         code=code_version("check-data"),
-        allowed_failures=PARAMS.allowed_failures,
+        allowed_failures=lambda wildcards, input: PARAMS.allowed_failures,
     message:
         "Checking that the files of {wildcards.corpus} are in data/{wildcards.corpus}"
     shell:
@@ -69,6 +73,8 @@ rule download_weights:
         "data/weights/{weights}.pth",
     log:
         "work/log/download/{weights}.log",
+    wildcard_constraints:
+        weights="|".join(re.escape(Path(entry.into).stem) for entry in downloads()["weights"]),
     message:
         "Fetching the ImageNet weights {wildcards.weights}"
     shell:

@@ -41,7 +41,7 @@ def run(args: Namespace) -> None:
         media = read_media(args.images)
         present(media.values(), args.raw)
     else:
-        media = media_of(args.captions)
+        media = media_of(args.captions, args.allowed_failures)
     if args.part:
         media = part_of(media, *args.part)
     backbone = load_backbone(args.backbone, weights, pick_device(args.device), args.precision)

@@ -18,5 +18,5 @@ def run(args: Namespace) -> None:
     from captionrl.commands.extraction import media_of
     from captionrl.features.join import join
 
-    manifest = args.out.with_suffix(".json")
-    join(args.parts, list(media_of(args.captions)), args.out, manifest, allowed_failures=args.allowed_failures)
+    items, allowed = list(media_of(args.captions, args.allowed_failures)), args.allowed_failures
+    join(args.parts, items, args.out, args.out.with_suffix(".json"), allowed_failures=allowed)

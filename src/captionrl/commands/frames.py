@@ -25,4 +25,4 @@ def run(args: Namespace) -> None:
     from captionrl.commands.extraction import extract_media, media_of
     from captionrl.features.frame_sampler import frame_sampler
 
-    extract_media(args, media_of(args.captions), frame_sampler(args.backbone, args.max_frames))
+    extract_media(args, media_of(args.captions, args.allowed_failures), frame_sampler(args.backbone, args.max_frames))

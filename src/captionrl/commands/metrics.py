@@ -9,7 +9,7 @@ EXAMPLE = (
     "captionrl metrics hrl --scale mini --tables results/mini/hrl/table?.csv"
     " --curves checkpoints/*-mini/hrl/*/*/seed*.csv --out metrics.json"
 )
-BESIDE: tuple[str, ...] = ()  # what is written beside --out has names of its own
+BESIDE = ("claims.md", "claims.csv")  # what is written beside --out, and may be a user's
 
 
 def add_arguments(parser: ArgumentParser) -> None:

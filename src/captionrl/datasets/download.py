@@ -14,7 +14,7 @@ from captionrl.datasets.manifest import FOLDERS, Entry, file_size, manifest, rec
 from captionrl.datasets.missing import entries_of, is_there, line
 from captionrl.datasets.transfer import CLIENT, Client, fetch, forget
 from captionrl.errors import UserError
-from captionrl.files import check_listing, sha256, write_json, write_text
+from captionrl.files import check_listing, sha256, sweep_killed, write_json, write_text
 from captionrl.state import open_state
 
 PATIENCE = 24 * 3600.0  # seconds that another download into the same directory may take
@@ -32,6 +32,11 @@ class Need:
         """The archive that its user has put there, to be unpacked."""
         path = self.raw / self.entry.file
         return path if self.entry.unpack and path.is_file() else None
+
+    @property
+    def folder(self) -> Path:
+        """What an archive becomes: the entry's own, or what its user lets a link of that name lead to."""
+        return Path(os.path.realpath(self.raw / self.entry.into))
 
     @property
     def transferred(self) -> bool:
@@ -203,22 +208,27 @@ def disk_of(wanted: Sequence[Need]) -> dict[int, int]:
     needed: dict[int, int] = {}
     archives: dict[int, int] = {}
     for need in wanted:
-        device = _existing(need.raw).stat().st_dev
+        device = _device(need.raw)
         if need.entry.unpack:
             size = file_size(need.archive) if need.archive else need.entry.size
-            needed[device] = needed.get(device, 0) + size
+            needed[_device(need.folder)] = needed.get(_device(need.folder), 0) + size
             archives[device] = max(archives.get(device, 0), need.bytes)
         else:
             needed[device] = needed.get(device, 0) + need.bytes
-    return {device: size + archives.get(device, 0) for device, size in needed.items()}
+    return {device: needed.get(device, 0) + archives.get(device, 0) for device in needed.keys() | archives.keys()}
 
 
 def _check_disk(wanted: Sequence[Need]) -> None:
+    places = {_device(place): place for need in reversed(wanted) for place in (need.folder, need.raw)}
     for device, needed in disk_of(wanted).items():
-        raw = next(need.raw for need in wanted if _existing(need.raw).stat().st_dev == device)
-        if (free := shutil.disk_usage(_existing(raw)).free) < needed:
+        if (free := shutil.disk_usage(_existing(places[device])).free) < needed:
             fix = "make room, or let the directory be a link to another disk"
-            raise UserError(f"{raw}: {needed:,} bytes of disk are needed, {free:,} are free; {fix}")
+            raise UserError(f"{places[device]}: {needed:,} bytes of disk are needed, {free:,} are free; {fix}")
+
+
+def _device(path: Path) -> int:
+    """The number of the file system that a path is on, or will be."""
+    return _existing(path).stat().st_dev
 
 
 def _existing(path: Path) -> Path:
@@ -234,6 +244,7 @@ def _finish(entry: Entry, raw: Path, allowed_failures: int) -> None:
     """
     if entry.url and is_there(entry, raw):
         forget(raw / f"{entry.file}.part")
+        sweep_killed((raw / entry.file).parent)
     if entry.shared:
         _link(entry, raw)
     elif entry.listed and is_there(entry, raw):
@@ -252,9 +263,9 @@ def _bring(need: Need, client: Client) -> None:
     path = archive or fetch(entry, raw, client)
     if entry.unpack:
         with suppress(OSError):
-            (raw / entry.into).rmdir()  # an empty one
+            need.folder.rmdir()  # an empty one
         try:
-            unpack(path, raw / entry.into, entry.unpack)
+            unpack(path, need.folder, entry.unpack)
         except UserError:
             if entry.recorded and archive is None:
                 forget(path)  # no checksum says that it is what it should be

@@ -37,7 +37,7 @@ def read(name: str, raw: Path) -> Corpus:
     """Read caption file and split lists, plain or inside their zip, or one of the other forms. Items stand in the order
     of the lists."""
     folder = folder_of(raw, *FOLDERS)
-    if not any((raw / file).is_file() for file in (CAPTIONS, ARCHIVE)):
+    if not ((raw / ARCHIVE).is_file() or all((raw / file).is_file() for file in (CAPTIONS, *LISTS.values()))):
         if karpathy.is_there(raw, KARPATHY):
             return karpathy.read_karpathy(name, raw, KARPATHY, "", folder)
         if (raw / CSV).is_file():

@@ -205,12 +205,15 @@ def _git_blob(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.sha1(header)).hexdigest()
 
 
-def check_raw(raw: Path) -> None:
-    """Raise UserError for a raw.json that is no list of files below `raw` with their bytes: it is a user's."""
+def check_raw(raw: Path, *, gone: bool = False) -> None:
+    """Raise UserError for a raw.json that is no list of files below `raw` with their bytes: it is a user's.
+
+    `gone`: whether those files may all be gone, as where only what was made of them is kept.
+    """
 
     def fits(found: dict[str, Any]) -> bool:
         plain = all(type(size) is int for size in found.values())
-        return not found or (plain and any((raw / name).exists() for name in found))
+        return not found or (plain and (gone or any((raw / name).exists() for name in found)))
 
     check_listing(raw / "raw.json", fits)
 

@@ -31,7 +31,7 @@ ONE_FOLDER = ("videos/all", "MSRVTT/videos/all")
 
 def read(name: str, raw: Path) -> Corpus:
     """Read both annotation files, plain or inside their zips, or the one. Repeated captions stay: people did agree."""
-    official = any((raw / file).is_file() for pair in ANNOTATIONS for file in pair)
+    official = all(any((raw / file).is_file() for file in pair) for pair in ANNOTATIONS)
     one = next((file for file in WHOLE if (raw / file).is_file()), None)
     if official or one is None:
         files = [read_annotation(raw, *pair) for pair in ANNOTATIONS]
@@ -72,8 +72,7 @@ def read(name: str, raw: Path) -> Corpus:
 
 def _folders(raw: Path) -> dict[str, str]:
     """Where the clips of each part are."""
-    folder = folder_of(raw, FOLDERS["train"], FOLDERS["test"], *ONE_FOLDER)
-    return dict.fromkeys(FOLDERS, folder) if folder in ONE_FOLDER else FOLDERS
+    return {split: folder_of(raw, folder, *ONE_FOLDER) for split, folder in FOLDERS.items()}
 
 
 def _with_split(document: dict[str, Any], place: str) -> dict[str, Any]:

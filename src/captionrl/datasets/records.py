@@ -43,8 +43,16 @@ def plain_name(name: str, at: str) -> str:
 
 
 def folder_of(raw: Path, *names: str) -> str:
-    """The first of these folders that the raw directory has; of none the first: what is missing is called so."""
-    return next((name for name in names if os.path.isdir(raw / name)), names[0])
+    """The first of these folders with anything in it, else the first that is there, else the first: what is missing is
+    called so.
+    """
+    there = [name for name in names if os.path.isdir(raw / name)]
+    return next((name for name in there if _has_entries(raw / name)), (there or names)[0])
+
+
+def _has_entries(folder: Path) -> bool:
+    with os.scandir(folder) as entries:
+        return any(entries)
 
 
 def lines(data: bytes, place: str) -> Iterator[tuple[str, str]]:

@@ -111,7 +111,8 @@ def extract(
         if len(failures) > allowed_failures:
             fix = "repair or fetch their files and run again, the others are kept"
             raise UserError(*complaint(failures, len(items), allowed_failures, fix))
-        sweep(out.parent, f"{out.stem}.*")
+        for path in (out, manifest):
+            sweep(out.parent, path.name)
         summary = write_store(out, (pair for shard in shards for pair in shard.read()), attributes)
         summary["failures"] = failures
         write_json(manifest, summary)

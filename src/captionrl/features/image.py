@@ -46,7 +46,7 @@ JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
 WHITE_IS_ZERO = 0  # of TIFF's photometric interpretations
 BROKEN = (OSError, SyntaxError, ValueError, TypeError, ArithmeticError, LookupError, struct.error)  # of Pillow
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF")
-JPEG_MARKER = re.compile(rb"\xff+([^\0\xff\xd0-\xd7])", re.DOTALL)  # neither stuffing nor a restart
+JPEG_MARKER = re.compile(rb"\xff([^\0\xff\xd0-\xd7])", re.DOTALL)  # neither stuffing, filling nor a restart
 UPRIGHT = {  # EXIF orientation -> how to turn the picture
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,

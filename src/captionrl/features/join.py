@@ -48,7 +48,8 @@ def join(
     if len(failures) > allowed_failures:
         fix = "repair or fetch their files, delete the parts they are in, and run again"
         raise UserError(*complaint(failures, len(items), allowed_failures, fix))
-    sweep(out.parent, f"{out.stem}.*")
+    for path in (out, manifest):
+        sweep(out.parent, path.name)
     arrays = ((item, place[item].read(item)) for item in items if item in place)
     summary = {**write_store(out, arrays, kinds[0]), "failures": failures}
     write_json(manifest, summary)

@@ -18,7 +18,7 @@ import numpy as np
 
 from captionrl.errors import UserError
 from captionrl.features.arrays import PICKLES, Array, Group, Node, in_memory, listed, open_arrays, pick, refuse_pickles
-from captionrl.files import decode_utf8, read_bytes
+from captionrl.files import decode_utf8, files_below, read_bytes
 
 SUFFIXES = (".npy", ".npz", ".h5", ".hdf5", ".pt", ".pth", ".safetensors")
 TSV = re.compile(r".+\.tsv(\.\d+)?")  # the training images come in parts, .tsv.0 and .tsv.1
@@ -73,8 +73,8 @@ class Found:
 
 def number_of(name: str) -> str:
     """The number at the end of a name, else the name: COCO_val2014_000000391895, 000000391895 and 391895 are equal."""
-    number = re.fullmatch(r"(?:.*_)?0*(\d+)", name)
-    return number[1] if number else name
+    number = re.fullmatch(r"(?:.*_)?(\d+)", name)
+    return number[1].lstrip("0") or "0" if number else name
 
 
 def list_arrays(found: Found, key: str | None, stack: ExitStack) -> Iterator[tuple[str, Open]]:
@@ -86,7 +86,7 @@ def list_arrays(found: Found, key: str | None, stack: ExitStack) -> Iterator[tup
             raise UserError(f"{source}: one array {list(node.shape)} without ids; give its rows' with --ids-file")
         yield from _named(found, node, source, "", key)
         return
-    paths = [path for path in sorted(source.rglob("*")) if path.is_file()]
+    paths = files_below(source)
     files = [path for path in paths if path.suffix.lower() in SUFFIXES]
     pickles = [path for path in paths if path.suffix.lower() in PICKLES and not path.with_suffix(".npz").exists()]
     if len(files) + len(pickles) <= FILES and not any(found.wants(path.stem) for path in [*files, *pickles]):
