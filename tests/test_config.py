@@ -462,6 +462,8 @@ GREEDY = {key: JOINT[key] for key in ("epochs", "optimiser", "learning_rate", "e
         (("corpora", "msrvtt", "segmentation"), "spacy", "corpora.msrvtt.segmentation: Input should be 'corenlp'"),
         (("corpora", "msrvtt", "backbone"), "vgg", "corpora.msrvtt.backbone: no backbone is called 'vgg'; did you"),
         (("phases", "xe-warm", "boundaries"), "truth", "phases.xe-warm: boundaries: truth is of the training"),
+        (("phases", "hrl", "batch"), 1, "runs.hrl-16: hrl has noise on the scale by which goals differ between clips,"),
+        (("runs", "hrl-16", "visual_input"), False, "runs.hrl-16: hrl has noise on the scale by which goals differ"),
         (
             ("phases", "xe"),
             XE | {"boundaries": "truth"},

@@ -57,6 +57,13 @@ def test_a_value_network_that_nothing_trained_cannot_go_on():
         load_paper(POLICY_VALUE, "mini", {"phases": {"value": {"from_embedding": False}}})
 
 
+def test_a_reward_of_pictures_wants_them_shown():
+    runs = {"blind": {"model": "actor-critic", "from": "reward-model", "phases": ["joint"], "visual_input": False}}
+    message = r"runs\.blind: embedding, the reward of joint, is of pictures, which the run is not shown; take"
+    with pytest.raises(UserError, match=message):
+        load_paper(POLICY_VALUE, "mini", {"runs": runs})
+
+
 def test_a_curve_is_of_a_run_that_learns_to_write():
     facts = {"title": "t", "corpus": "coco", "methods": [{"method": "Embedding", "run": "reward-model"}]}
     message = r"figures\.curves\.f\.methods\[0\]\.run: reward-model is not trained to write captions; give"

@@ -155,6 +155,22 @@ def test_sets_and_frequencies_are_lists_of_captions_too():
             captionrl.score(references, {"1": "a", "2": "b"}, ["CIDEr-D"], frequencies=frequencies)
 
 
+def test_items_without_a_caption_are_no_documents():
+    references, hypotheses = {"1": ["a man runs"], "2": ["a dog sits"]}, {"1": "a man", "2": "a dog"}
+    own, more = (
+        captionrl.score(references, hypotheses, ["CIDEr-D"], frequencies=frequencies)
+        for frequencies in (references, references | {str(number): [] for number in range(3, 99)})
+    )
+    assert own == more
+    with pytest.raises(UserError, match="frequencies: no items; give"):
+        captionrl.score(references, hypotheses, ["CIDEr-D"], frequencies={"1": []})
+
+
+def test_sets_have_no_spice(tmp_path):
+    with pytest.raises(UserError, match="sets of captions have no SPICE; leave --spice out"):
+        captionrl.score({"1": ["a"]}, {"1": ["a", "b"]}, sets=True, spice=tmp_path)
+
+
 def test_references_may_be_arrays():
     references = {"1": ["a man runs", "a man"], "2": ["a dog"]}
     arrays = {id: np.array(captions) for id, captions in references.items()}

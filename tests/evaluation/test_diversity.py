@@ -7,6 +7,7 @@ import pytest
 from pycocoevalcap.bleu.bleu import Bleu
 
 from captionrl.errors import UserError
+from captionrl.evaluation import diversity
 from captionrl.evaluation.bootstrap import interval, paired
 from captionrl.evaluation.diversity import SET_METRICS, distinct, evaluate_sets, mean_cider, mutual_bleu, self_cider
 from captionrl.evaluation.metrics import evaluate
@@ -58,7 +59,7 @@ def test_mbleu_of_a_set_by_hand():
     assert mutual_bleu([tokens("a b c d", "e f g h"), tokens("", "a b")]) == pytest.approx([0, 0], abs=1e-4)
 
 
-def test_mbleu_is_pycocoevalcaps_bleu_caption_by_caption():
+def test_mbleu_is_pycocoevalcaps_bleu_caption_by_caption(monkeypatch):
     draw = np.random.default_rng(0)
     sets = [[list(draw.choice(WORDS[:6], size=draw.integers(0, 12))) for _ in range(5)] for _ in range(60)]
     sets += [tokens(*["a b c d e"] * 5), tokens(*["a"] * 5), tokens(*[""] * 5), tokens("", "a", "a b", "", "c d e f g")]
@@ -71,6 +72,9 @@ def test_mbleu_is_pycocoevalcaps_bleu_caption_by_caption():
             scores.append(Bleu(4).compute_score(rest, {0: [text]}, verbose=0)[1][3][0])
         expected.append(np.mean(scores))
     np.testing.assert_allclose(mutual_bleu(sets), expected, rtol=0, atol=1e-9)
+    together = mutual_bleu(sets)
+    monkeypatch.setattr(diversity, "PAIRS", 1)  # one item at a time
+    np.testing.assert_array_equal(mutual_bleu(sets), together)
     assert np.max(expected) > 0.9
 
 

@@ -116,7 +116,7 @@ def test_a_class_is_made_once_and_may_score_every_word(toy, own):
         "    def prefix_scores(self, batch):\n"
         "        position = torch.arange(batch.tokens.shape[1])\n"
         "        scores = torch.minimum(position + 1, self.score(batch)[:, None])\n"
-        "        return scores.masked_fill(position >= batch.lengths[:, None], 99)\n"
+        "        return scores.float().masked_fill(position >= batch.lengths[:, None], float('nan'))\n"
     )
     reward = build(toy, f"{module}:Words")
     assert reward.maximum == 9
@@ -133,6 +133,8 @@ def test_a_class_is_made_once_and_may_score_every_word(toy, own):
         ("def f(batch): return batch.tokens", r"gives shape \[4, 6\], not a tensor \[captions\], here of shape \[4\]"),
         ("def f(batch): return 1.0", r"gives a float, not a tensor \[captions\]"),
         ("def f(batch): return batch.lengths / 0", r"gives inf for 'a dog runs'; give finite numbers"),
+        ("def f(batch): return batch.lengths\nf.maximum = '1'", "its maximum is '1'; give a finite number, or none"),
+        ("def f(batch): return batch.lengths\nf.maximum = float('inf')", "its maximum is inf; give a finite number"),
         ("f = 3", "is a int; give a function of a batch, or a class with `score`"),
         ("class f:\n    def __init__(self, data): pass", "is a f; give a function of a batch, or a class with `score`"),
         ("class f:\n    def __init__(self): pass", r".*TypeError: .*takes 1 positional argument but 2 were given"),

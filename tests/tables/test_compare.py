@@ -49,6 +49,17 @@ def test_other_numbers_of_seeds_are_said(tmp_path):
     assert compare(ours, published).endswith("Its intervals are of means of 3 seeds, these numbers of 1.")
 
 
+def test_other_items_and_features_are_said(tmp_path):
+    paths = []
+    for name, items in (("ours", ["90", "100"]), ("published", ["100", "100"])):
+        paths.append(tmp_path / f"{name}.csv")
+        with open(paths[-1], "w", newline="") as file:
+            rows = [[*row(method, "3", "2", "4"), count] for method, count in zip("ab", items, strict=True)]
+            csv.writer(file).writerows([[*HEAD, "items"], *rows])
+    assert compare(*paths).endswith("Of other test items, or other features: a.")
+    assert "Of other" not in compare(paths[1], paths[1])
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

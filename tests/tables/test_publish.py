@@ -84,6 +84,18 @@ def test_publishing_twice_gives_the_same_page(results, page, tmp_path):
     assert (tmp_path / "docs/mini/README.md").read_text() == page
 
 
+def test_the_folder_of_all_scales_or_one_inside_it_is_refused(tmp_path):
+    table = tmp_path / "results/mini/hrl/table1.md"
+    table.parent.mkdir(parents=True)
+    table.write_text("| a |")
+    (table.parent / ".123.host.table1.md").write_text("half")
+    with pytest.raises(UserError, match=r"no tables; make them first .*, or name the folder of a scale"):
+        publish(tmp_path / "results", tmp_path / "docs")
+    with pytest.raises(UserError, match=r"below .*/results/mini, which is copied there; give --out another directory"):
+        publish(tmp_path / "results/mini", tmp_path / "results/mini/docs")
+    assert publish(tmp_path / "results/mini", tmp_path / "docs") == [table]
+
+
 def test_without_tables_nothing_is_published(tmp_path):
     (tmp_path / "results").mkdir()
     (tmp_path / "results/curves.png").write_bytes(b"a picture")

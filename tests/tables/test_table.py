@@ -428,6 +428,12 @@ def test_latex_has_a_row_a_method_and_no_bare_special(scores, tmp_path):
     assert "†" not in text
 
 
+def test_a_seed_counts_once(scores):
+    twice = {run: [*paths, paths[0]] for run, paths in scores.items()}
+    with pytest.raises(UserError, match=r"seed1\.json: seed 1, which .*seed1\.json is of, too; give one of them"):
+        build_t(twice)
+
+
 def test_systems_of_other_seeds_are_not_compared(scores):
     path = scores["rl-baseline"][1]
     found, facts = read_scores(path)

@@ -101,10 +101,14 @@ def test_a_corpus_may_have_another_reward_which_replaces_the_papers():
     assert paper.training_config("rl-baseline", "rl", CORPUS)["phase"]["reward"] == (("BLEU-1", 2.0),)
 
 
-def test_exploration_needs_the_highest_reward(world, four_pictures):
+def test_exploration_needs_the_highest_reward(world, four_pictures, own):
     policy = torch.nn.Module()
     with pytest.raises(UserError, match="the highest reward by CIDEr-D, own_rewards:brevity is not known; give"):
         exploration(four_pictures, {"CIDEr-D": 1, "own_rewards:brevity": 1}, policy)
+    own.write_text(f"{OWN}brevity.maximum = 0\n")  # a penalty
+    sys.modules.pop("own_rewards")
+    with pytest.raises(UserError, match="the highest reward by own_rewards:brevity is 0; give the phase"):
+        exploration(four_pictures, {"own_rewards:brevity": 1}, policy)
     assert exploration(four_pictures, {"CIDEr-D": 0.5, "BLEU-4": 2}, policy).unit == 7
     assert exploration(four_pictures, {"own_rewards:brevity": 1}, policy, reward_scale=3).unit == 3
 

@@ -261,6 +261,41 @@ def test_no_states_are_no_mistake(tmp_path):
     assert list_states(tmp_path / "none") == prune_states(tmp_path / "none", 0) == []
 
 
+def test_a_phase_starts_from_what_the_paper_says_of_the_same_seed_and_sight_or_from_nothing(world, tmp_path):
+    out, start = tmp_path / "rl.safetensors", tmp_path / "start.safetensors"
+    with pytest.raises(UserError, match=r"^rl-baseline/rl: goes on from xe-baseline/xe; give its checkpoint with --st"):
+        world.train("rl-baseline", "rl", out, SHORT)
+    world.untrained(start, run="xe-baseline", seed=2)
+    with pytest.raises(UserError, match=rf"^{start}: of seed 2, not 1; give that of the same seed"):
+        world.train("rl-baseline", "rl", out, SHORT, start=start)
+    world.untrained(start, run="xe-baseline", visual_input=False)
+    with pytest.raises(UserError, match=rf"^{start}: trained without visual input, unlike this run; give another"):
+        world.train("rl-baseline", "rl", out, SHORT, start=start)
+    with pytest.raises(UserError, match=r"^xe-baseline/xe: begins with fresh weights; leave --start out"):
+        world.train("xe-baseline", "xe", out, SHORT, start=start)
+    assert not out.exists()
+
+
+def test_a_folder_beside_the_checkpoint_that_is_no_trainings_is_not_replaced(world, tmp_path):
+    mine = tmp_path / "xe.tensorboard/notes.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    with pytest.raises(UserError, match=rf"^{mine.parent}: holds notes.txt, which is no training's, and would be lost"):
+        world.train("xe-baseline", "xe", tmp_path / "xe.safetensors", SHORT)
+    assert mine.read_text() == "mine"
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_one_item_of_which_ciderd_says_nothing_is_too_few(world, tmp_path, split):
+    captions = shutil.copytree(world.captions, tmp_path / "captions")
+    first, *others = (captions / f"splits/{split}.txt").read_text().splitlines(keepends=True)
+    (captions / f"splits/{split}.txt").write_text(first)
+    with open(captions / "splits/test.txt", "a") as test:
+        test.writelines(others)
+    with pytest.raises(UserError, match=f"^{captions}: 1 item in split {split}, and training needs 2; give it more"):
+        world.train("xe-baseline", "xe", tmp_path / "xe.safetensors", SHORT, captions=captions)
+
+
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_a_training_needs_items_to_learn_from_and_to_validate(world, tmp_path, split):
     captions = shutil.copytree(world.captions, tmp_path / "captions")

@@ -16,6 +16,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -93,7 +94,8 @@ def train(request, world, xe, warm) -> Callable[[Path], Path]:
         return partial(world.train, "stages", "c2f", overrides=STAGES)
     if request.param in REWARD_MODELS["phases"]:
         start = world.untrained(world.root / "untrained/actor-critic.safetensors", model="actor-critic")
-        return partial(world.train, "actor-critic", request.param, overrides=REWARD_MODELS, start=start)
+        more = {} if request.param == "reward-model" else {"start": start}
+        return partial(world.train, "actor-critic", request.param, overrides=REWARD_MODELS, **more)
     overrides = {"phases": {"rl": {"baseline": request.param, "epochs": 3}}}
     return partial(world.train, "rl-baseline", "rl", overrides=overrides, start=xe)
 
@@ -245,6 +247,18 @@ def test_a_broken_state_file_is_named_or_replaced(world, xe, tmp_path, damage):
         assert str(state_file(out)) in str(error)  # noqa: PT017 - either is fine
     else:
         assert out.read_bytes() == xe.read_bytes()
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), PermissionError("no")])
+def test_what_says_nothing_of_a_state_does_not_say_to_remove_it(world, tmp_path, monkeypatch, error):
+    out = tmp_path / "a.safetensors"
+    attempt(partial(world.train, "xe-baseline", "xe"), out, lambda: at("step", 1))
+    with monkeypatch.context() as patch:
+        place = (loop, "read_bytes") if isinstance(error, OSError) else (torch, "load")
+        patch.setattr(*place, mock.Mock(side_effect=error))
+        with pytest.raises(type(error)):
+            world.train("xe-baseline", "xe", out)
+    assert state_file(out).exists()
 
 
 class Malice:

@@ -41,6 +41,8 @@ from captionrl.config.tables import Leaderboard, Table
 from captionrl.dotted import is_dotted
 from captionrl.errors import UserError
 
+PICTURED = {"embedding", "CLIPScore"}  # rewards that compare captions with pictures
+
 
 class Run(Strict):
     """One trained system."""
@@ -98,6 +100,13 @@ class Run(Strict):
             if "embedding" in paper.rewards_of(phase, corpus) and not paper.has_phase(name, EmbeddingPhase, phase):
                 what = "let a phase of objective embedding come before it"
                 raise ValueError(f"runs.{name}: the reward of {phase} has an embedding that is not trained; {what}")
+            if not self.visual_input and (blind := PICTURED & paper.rewards_of(phase, corpus).keys()):
+                what = f"{min(blind)}, the reward of {phase}, is of pictures, which the run is not shown"
+                raise ValueError(f"runs.{name}: {what}; take visual_input: false out, or give another reward")
+            explores = isinstance(mine, HRLPhase) and mine.manager_updates > 0 and mine.noise_scale == "goals"
+            if explores and (not self.visual_input or mine.batch == 1):
+                what = f"{phase} has noise on the scale by which goals differ between clips, and here none do"
+                raise ValueError(f"runs.{name}: {what}; set noise_scale: absolute")
             trained = any(paper.phases[earlier].trains_value_network for _, earlier in before)
             if isinstance(mine, ValuePhase) and mine.from_embedding is None and trained:
                 what = "give it from_embedding: false to go on, or true to begin again, in a phase of its own"

@@ -30,11 +30,13 @@ class Captions:
     raw: dict[str, list[str]]
     tokens: dict[str, list[list[str]]]
 
-    def require(self, splits: Iterable[str], place: Path, what: str) -> None:
-        """Raise UserError, which names `place`, where a split that `what` needs has no item."""
+    def require(self, splits: Iterable[str], place: Path, what: str, at_least: int = 1) -> None:
+        """Raise UserError, which names `place`, where a split has fewer items than `what` needs."""
         for split in splits:
             if not self.items[split]:
                 raise UserError(f"{place}: no item in split {split}, and {what} needs some; give items that split")
+            if (count := len(self.items[split])) < at_least:
+                raise UserError(f"{place}: {count} item in split {split}, and {what} needs {at_least}; give it more")
 
 
 def load_captions(directory: Path) -> Captions:

@@ -25,6 +25,7 @@ from captionrl.rewards.ngrams import ORDERS
 
 Tokens = Sequence[str]  # of a caption
 Sets = Sequence[Sequence[Tokens]]  # S captions of each item
+PAIRS = 20_000  # captions beside another of their set, in memory at a time: 3 KB each
 
 
 def evaluate_sets(
@@ -113,6 +114,12 @@ def mutual_bleu(sets: Sets) -> Array:
     BLEU is pycocoevalcap's to 1e-9: an empty caption scores 0, and equal captions below 4 words nearly so, since they
     have no 4-gram in common.
     """
+    step = max(1, PAIRS // max(1, *(len(captions) ** 2 for captions in sets)))
+    parts = (_mutual_bleu(sets[first : first + step]) for first in range(0, len(sets), step))
+    return np.concatenate(list(parts))
+
+
+def _mutual_bleu(sets: Sets) -> Array:
     rest = {
         (item, place): [*captions[:place], *captions[place + 1 :]]
         for item, captions in enumerate(sets)

@@ -58,6 +58,7 @@ def evaluate_systems(
 
     scorers = dict(_STATISTICS)
     if frequencies is not None:
+        frequencies = {id: captions for id, captions in frequencies.items() if captions}  # no document without words
         if not frequencies:
             raise UserError("frequencies: no items; give the captions of at least one, or leave them out")
         _check_captions("frequencies", frequencies)

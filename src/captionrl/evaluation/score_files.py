@@ -62,6 +62,8 @@ def score_systems(
     """Likewise of several systems by name; of all but the first one also DIFFERENCE: value, 95 % interval, p-value."""
     known = SET_METRICS if sets else METRICS
     chosen = known if metrics is None else tuple(metrics)
+    if sets and spice:
+        raise UserError("sets of captions have no SPICE; leave --spice out")
     if sets and (frequencies is not None or clip):
         own = "with the document frequencies of their references only; leave --df"
         fix = "without --clip" if frequencies is None else own

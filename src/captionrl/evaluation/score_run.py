@@ -42,6 +42,9 @@ def evaluate_predictions(
     if isinstance(next(iter(contents[0].values())), list):
         from captionrl.evaluation.diversity import evaluate_sets  # with torch, which single captions need not wait for
 
+        if spice or reward_models:
+            what = "sets of captions have no SPICE and no Embedding"
+            raise UserError(f"{predictions[0]}: {what}; leave their options out")
         results = evaluate_sets(references, [read_references(path) for path in predictions])
     else:
         if spice and (reason := why_not(spice)):

@@ -1,10 +1,12 @@
 """A reward of a user's own, MODULE:NAME: a function of a batch, or a class that is made once a training."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from inspect import isclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from captionrl.dotted import failure, load_object
@@ -30,6 +32,8 @@ class UserReward:
         if not callable(score):
             raise UserError(f"{path}: is a {type(own).__name__}; give a function of a batch, or a class with `score`")
         self.maximum: float | None = getattr(own, "maximum", None)
+        if self.maximum is not None and not (type(self.maximum) in (int, float) and math.isfinite(self.maximum)):
+            raise UserError(f"{path}: its maximum is {self.maximum!r}; give a finite number, or none")
         self.score = partial(self._checked, score, False)
         if hasattr(own, "prefix_scores"):
             self.prefix_scores = partial(self._checked, own.prefix_scores, True)
@@ -41,6 +45,9 @@ class UserReward:
             what = f"shape {list(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
             axes = "[captions, words]" if every_word else "[captions]"
             raise UserError(f"{self.path}: gives {what}, not a tensor {axes}, here of shape {list(wanted)}")
+        if every_word:  # what stands beyond a caption's end means nothing
+            places = torch.arange(found.shape[1], device=found.device)
+            found = found.masked_fill(places >= batch.lengths.to(found.device).unsqueeze(1), 0)
         if not found.isfinite().all():
             row = int((~found.isfinite()).view(len(found), -1).any(1).nonzero()[0])
             raise UserError(f"{self.path}: gives {found[row].tolist()} for {batch.texts[row]!r}; give finite numbers")

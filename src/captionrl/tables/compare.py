@@ -38,6 +38,9 @@ def compare(table: Path, published: Path) -> str:
     lines += ["", f"{sum(inside)} of {len(inside)} numbers lie within the 95 % intervals of {published}."]
     if first["seeds"] != other["seeds"]:
         lines.append(f"Its intervals are of means of {other['seeds']} seeds, these numbers of {first['seeds']}.")
+    facts = ("items", "features")
+    if others := [name for name in methods if any(ours[name].get(fact) != theirs[name].get(fact) for fact in facts)]:
+        lines.append(f"Of other test items, or other features: {', '.join(others)}.")
     if absent := [method for method in (*ours, *theirs) if method not in methods]:
         lines.append(f"In one of the two only: {', '.join(absent)}.")
     return "\n".join(lines)

@@ -62,7 +62,7 @@ def comparisons_csv(built: Built) -> str:
     for comparison, differences in built.comparisons:
         names = [comparison.run, comparison.to, comparison.what, built.scale, built.table.corpus]
         for metric, d in differences.items():
-            numbers = [_number(number, metric, more=1) for number in (d.value, d.low, d.high)]
+            numbers = [_number(number, metric, more=3) for number in (d.value, d.low, d.high)]  # a verdict's sign
             writer.writerow([*names, metric, *numbers, f"{d.p:.4f}"])
     return text.getvalue()
 

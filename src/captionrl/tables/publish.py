@@ -20,11 +20,14 @@ WRITTEN = "Written by `captionrl publish` from"
 def publish(results: Path, out: Path) -> list[Path]:
     """Copy every table and figure below `results` to `out`, and write `out`/README.md, which shows them all.
 
-    Returns the copied files of `results`. Raises UserError where there is no table, and where README.md is another one.
+    Returns the copied files of `results`. Raises UserError where no paper has a table, where `out` is below `results`,
+    and where README.md is another one.
     """
-    files = [path for path in sorted(results.rglob("*")) if path.suffix in KINDS]
-    if not any(path.suffix == ".md" for path in files):
-        raise UserError(f"{results}: no tables; make them first with `snakemake all`")
+    if out.resolve().is_relative_to(results.resolve()):
+        raise UserError(f"{out}: below {results}, which is copied there; give --out another directory")
+    files = [path for path in sorted(results.rglob("*")) if path.suffix in KINDS and path.name[0] != "."]
+    if not any(path.match("*/*.md") and path.parent.parent == results for path in files):
+        raise UserError(f"{results}: no tables; make them first with `snakemake all`, or name the folder of a scale")
     readme = out / "README.md"
     if readme.exists() and WRITTEN not in decode_utf8(read_bytes(readme), readme):
         raise UserError(

@@ -159,9 +159,14 @@ def _same_items(scores: dict[str, list[Path]], read: dict[str, Any]) -> None:
 
 
 def _same_seeds(scores: dict[str, list[Path]], read: dict[str, Any]) -> None:
-    """Raises UserError where the k-th score file of one system is of another seed than that of the first one."""
+    """Raises UserError where a system has a seed twice, or its k-th score file is of another seed than the first's."""
     first = next(iter(read), "")
     for run, found in read.items():
+        seeds = [facts.get("seed") for _, facts in found]
+        for index, (seed, path) in enumerate(zip(seeds, scores[run], strict=True)):
+            if seed is not None and seed in seeds[:index]:
+                twin = scores[run][seeds.index(seed)]
+                raise UserError(f"{path}: seed {seed}, which {twin} is of, too; give one of them")
         for path, (_, facts), other, (_, its) in zip(scores[run], found, scores[first], read[first], strict=False):
             if facts.get("seed") != its.get("seed"):
                 what = f"seed {facts.get('seed')} beside seed {its.get('seed')} of {other}"

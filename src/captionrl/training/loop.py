@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from captionrl.config import Phase
 from captionrl.errors import UserError
-from captionrl.files import atomic, sweep
+from captionrl.files import atomic, read_bytes, sweep
 from captionrl.interrupt import Interrupted, stop_flag
 from captionrl.progress import progress
 from captionrl.training.diagnostics import fall
@@ -245,8 +245,11 @@ class Training:
         sweep(self.directory)
         if not path.exists():
             return
+        content = io.BytesIO(read_bytes(path))
         try:
-            self._take(torch.load(path, weights_only=True, map_location="cpu"))
+            self._take(torch.load(content, weights_only=True, map_location="cpu"))
+        except (MemoryError, torch.OutOfMemoryError):  # says nothing of the file
+            raise
         except Exception as error:  # whatever torch makes of a damaged file, and we of what is in it
             reason = (str(error) or "it is empty").splitlines()[0]
             raise UserError(f"{path}: not a whole state ({reason}); remove {self.directory} to train anew") from None

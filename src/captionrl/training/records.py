@@ -13,6 +13,7 @@ from pathlib import Path
 from textwrap import indent
 from typing import Any
 
+from captionrl.errors import UserError
 from captionrl.files import atomic_folder, read_json, write_json, write_text, writing
 from captionrl.provenance import commit
 from captionrl.state import IDENTITY
@@ -114,6 +115,13 @@ def summary(live: tuple[dict[str, Any], list[dict[str, Any]]] | None) -> str:
         item, caption = next(iter(captions[-1].items()))
         parts.append(f"{item}: {caption!r}")
     return "  ".join(parts)
+
+
+def check_board(out: Path) -> None:
+    """Raise UserError where the folder beside a checkpoint, which `write_metrics` replaces, is not a training's."""
+    board = out.with_suffix(".tensorboard")
+    if board.is_dir() and (strange := {path.name for path in board.iterdir()} - {EVENTS}):
+        raise UserError(f"{board}: holds {min(strange)}, which is no training's, and would be lost; move it")
 
 
 def write_metrics(out: Path, history: list[dict[str, Any]], state: Path) -> None:

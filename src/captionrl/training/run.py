@@ -25,7 +25,7 @@ from captionrl.text.vocabulary import Vocabulary
 from captionrl.training.checkpoint import Metadata, load_beside, load_module, save_checkpoint
 from captionrl.training.data import Data, clips_of, with_features
 from captionrl.training.loop import Learner, train
-from captionrl.training.records import write_metrics, write_provenance
+from captionrl.training.records import check_board, write_metrics, write_provenance
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,13 @@ def train_phase(paper: Paper, job: Job) -> None:
     model = model_spec(run.model)
     if model.cnn and not job.start:
         job = replace(job, weights=find_weights(paper.backbone_of(job.corpus, job.run), job.weights))
+    starts_from = paper.start_of(job.run, job.phase)
+    if starts_from and job.start is None:
+        what = f"goes on from {'/'.join(starts_from)}; give its checkpoint with --start"
+        raise UserError(f"{job.run}/{job.phase}: {what}")
+    if job.start and not starts_from:
+        raise UserError(f"{job.run}/{job.phase}: begins with fresh weights; leave --start out")
+    check_board(job.out)
     needs_features, needs_segments = model.captions, paper.needs_segments(job.phase, job.corpus)
     needs_attributes = paper.needs_attributes(job.phase, job.corpus)
     for option, needed, given in (
@@ -81,7 +88,7 @@ def train_phase(paper: Paper, job: Job) -> None:
             what = f"{store.attributes['backbone']}, not {backbone}, the backbone of {paper.paper}/{job.run}"
             raise UserError(f"{features}: features of {what}; extract those of {backbone}")
         captions = with_features(captions, store, "train", "val")
-    captions.require(("train", "val"), job.captions, "training")
+    captions.require(("train", "val"), job.captions, "training", at_least=2)  # CIDEr-D of one item alone is 0
     vocabulary = Vocabulary.load(job.captions / "vocabulary.json")
     config = paper.training_config(job.run, job.phase, job.corpus)
     attributes = Attributes.load(job.attributes) if job.attributes and needs_attributes else None
@@ -117,7 +124,7 @@ def train_phase(paper: Paper, job: Job) -> None:
         "backbone": paper.backbone_of(job.corpus, job.run) if store else "",
         "backbone_sha256": store.attributes["weights_sha256"] if store else "",
     }
-    module = _start(job, facts, sizes)
+    module = _start(job, facts, sizes, sees=run.visual_input)
     if isinstance(phase, PolicyPhase) and phase.start_temperature != 1:
         assert isinstance(module, Policy)
         module.sharpen(phase.start_temperature)
@@ -160,7 +167,7 @@ def train_phase(paper: Paper, job: Job) -> None:
         save_checkpoint(job.out, module, metadata, _beside(learner, module))
 
 
-def _start(job: Job, facts: dict[str, Any], sizes: Sizes) -> nn.Module:
+def _start(job: Job, facts: dict[str, Any], sizes: Sizes, *, sees: bool) -> nn.Module:
     """What a phase begins with: fresh weights, those of a checkpoint, or fresh ones around what was trained before.
 
     Such are HRL's critic and the CNN of a captioner that has one.
@@ -186,6 +193,11 @@ def _start(job: Job, facts: dict[str, Any], sizes: Sizes) -> nn.Module:
     if not fits:
         what = "model or vocabulary, sizes or backbone"
         raise UserError(f"{start}: another {what} than this phase's; train it again")
+    if metadata.seed != job.seed:
+        raise UserError(f"{start}: of seed {metadata.seed}, not {job.seed}; give that of the same seed")
+    if spec.captions and metadata.model == facts["model"] and metadata.visual_input != sees:
+        shown = "with" if metadata.visual_input else "without"
+        raise UserError(f"{start}: trained {shown} visual input, unlike this run; give another run's checkpoint")
     return module
 
 

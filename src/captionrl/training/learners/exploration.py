@@ -27,8 +27,8 @@ class ExplorationLearner(RewardLearner):
         super().__init__(policy, data, phase, seed)
         self.phase = phase
         unit = phase.reward_scale or self.reward.maximum  # eq. 2 wants a reward in [0, 1]
-        if unit is None:
-            what = f"the highest reward by {', '.join(phase.weights)} is not known"
+        if unit is None or unit <= 0:
+            what = f"the highest reward by {', '.join(phase.weights)} is {'not known' if unit is None else f'{unit:g}'}"
             raise UserError(f"{what}; give the phase a reward_scale, or what is your own a `maximum`")
         self.unit = unit
         words = data.vocabulary.words
