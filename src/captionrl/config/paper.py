@@ -100,8 +100,8 @@ class Run(Strict):
             if "embedding" in paper.rewards_of(phase, corpus) and not paper.has_phase(name, EmbeddingPhase, phase):
                 what = "let a phase of objective embedding come before it"
                 raise ValueError(f"runs.{name}: the reward of {phase} has an embedding that is not trained; {what}")
-            if not self.visual_input and (blind := PICTURED & paper.rewards_of(phase, corpus).keys()):
-                what = f"{min(blind)}, the reward of {phase}, is of pictures, which the run is not shown"
+            if not self.visual_input and (pictured := PICTURED & paper.rewards_of(phase, corpus).keys()):
+                what = f"{min(pictured)}, the reward of {phase}, is of pictures, which the run is not shown"
                 raise ValueError(f"runs.{name}: {what}; take visual_input: false out, or give another reward")
             explores = isinstance(mine, HRLPhase) and mine.manager_updates > 0 and mine.noise_scale == "goals"
             if explores and (not self.visual_input or mine.batch == 1):
