@@ -122,8 +122,8 @@ def test_the_run_of_a_figure_of_values_captions_its_items():
         (values("none"), "figures.values.v.run: no run is called 'none'"),
         (values("xe"), "figures.values.v.run: xe has no value network trained on what it is shown; give a run"),
         (
-            {**values("value-network"), "runs": {"value-network": {"visual_input": False}}},
-            "value-network has no value network trained on what it is shown",
+            {**values("cider"), "runs": {"cider": {"visual_input": False}}},
+            "cider has no value network trained on what it is shown",
         ),
         (values("value-network", corpus="tgif"), "figures.values.v.corpus: no corpus is called 'tgif'"),
         (values("value-network", items=1), "figures.values.v.items: Input should be greater than or equal to 2"),

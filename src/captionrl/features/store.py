@@ -80,7 +80,7 @@ class FeatureStore:
         _, _, features, descriptor = self._opened
         dataset = _within(features, item)
         check_claim(math.prod(dataset.shape) * dataset.dtype.itemsize, os.fstat(descriptor).st_size)
-        if dataset.dtype not in (np.float16, np.uint8):  # objects above all: the bytes of a file are no pointers
+        if dataset.dtype.kind not in "fiu":  # objects above all: the bytes of a file are no pointers
             raise ValueError(f"numbers of type {dataset.dtype}")
         array = np.empty(dataset.shape, dataset.dtype)
         offset = dataset.get_offset()  # None unless it lies in one piece
