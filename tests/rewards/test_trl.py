@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 from captionrl.errors import UserError
-from captionrl.rewards import Bleu, CiderD, DocumentFrequencies, raw_words
+from captionrl.rewards import Bleu, Cider, CiderD, DocumentFrequencies, raw_words
 from captionrl.rewards.rouge import RougeL
 from captionrl.rewards.trl import reward
 
@@ -58,6 +58,16 @@ def test_cider_d_takes_its_document_frequencies_from_elsewhere() -> None:
     function = reward(partial(CiderD.from_captions, document_frequency=rarity), references="captions")
     rows = [CAPTIONS[item] for item in ITEMS]
     assert function(COMPLETIONS, captions=rows) == pytest.approx(CIDER.texts(COMPLETIONS, ITEMS).tolist(), abs=1e-12)
+
+
+@pytest.mark.parametrize("metric", [CiderD, Cider])
+def test_cider_d_of_one_prompt_by_its_own_document_frequencies_is_refused(metric: type) -> None:
+    rows = [CAPTIONS[ITEMS[0]]] * len(COMPLETIONS)
+    with pytest.raises(UserError, match="one prompt alone, by which CIDEr-D scores 0 whatever is written"):
+        reward(metric.from_captions, references="captions")(COMPLETIONS, captions=rows)
+    rarity = DocumentFrequencies.from_captions(TOKENS)
+    given = partial(metric.from_captions, document_frequency=rarity)
+    assert max(reward(given, references="captions")(COMPLETIONS, captions=rows)) > 0
 
 
 def test_rows_of_one_group_share_their_references() -> None:

@@ -54,7 +54,11 @@ def reward(
         if isinstance(metric, SentenceMetric):
             return metric.texts(texts, rows, threads=threads).tolist()
         numbers, captions = _distinct(rows)
-        return metric(captions).texts(texts, numbers, threads=threads).tolist()
+        made = metric(captions)
+        if "|df:own|documents:1|" in made.signature:
+            what = "a batch with the references of one prompt alone, by which CIDEr-D scores 0 whatever is written"
+            raise UserError(f"{what}; give it a document_frequency, as the docstring has it")
+        return made.texts(texts, numbers, threads=threads).tolist()
 
     score.__name__ = name or _name(metric)
     return score
