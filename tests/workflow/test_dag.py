@@ -392,6 +392,12 @@ def test_a_users_file_is_not_taken_for_a_list_of_ours(new_project, name):
     assert path.read_text() == '{"mine": [1]}'
 
 
+def test_a_manifest_of_a_users_own_may_have_no_weights(project, tmp_path, monkeypatch):
+    (tmp_path / "m.yaml").write_text("toy: []\n")
+    monkeypatch.setenv("CAPTIONRL_DOWNLOADS", str(tmp_path / "m.yaml"))
+    assert project.plan("results/table1.csv", config=ONE_SEED).jobs["train"]
+
+
 def test_weights_of_a_users_own_in_the_folder_of_the_downloads_are_nobodys(project):
     target = "data/weights/mine.pth"
     status, output = project.snakemake("--dry-run", target, config=("scale=paper",))

@@ -74,7 +74,7 @@ rule download_weights:
     log:
         "work/log/download/{weights}.log",
     wildcard_constraints:
-        weights="|".join(re.escape(Path(entry.into).stem) for entry in downloads()["weights"]),
+        weights="|".join(re.escape(Path(entry.into).stem) for entry in downloads().get("weights", [])) or "none",
     message:
         "Fetching the ImageNet weights {wildcards.weights}"
     shell:
