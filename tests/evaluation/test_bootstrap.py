@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from captionrl.errors import UserError
+from captionrl.evaluation import bootstrap
 from captionrl.evaluation.aggregate import aggregate
 from captionrl.evaluation.bootstrap import difference_interval, interval, paired, seed_deviation
 
@@ -143,6 +144,20 @@ def test_a_difference_is_resampled_jointly():
     ours, other = (bleu_statistics(rng, 40, quality) for quality in (0.7, 0.6))
     low, high = difference_interval("BLEU-4", [ours], [other], samples=50, seed=3)
     assert (low, high) == pytest.approx(tuple(np.percentile(jointly("BLEU-4", ours, other, 50, 3), [2.5, 97.5])))
+
+
+def test_equal_resamples_are_drawn_once_unless_they_are_too_many_to_keep(monkeypatch):
+    rng = np.random.default_rng(0)
+    ours, other = ([bleu_statistics(rng, 40, quality)] for quality in (0.7, 0.6))
+
+    def numbers():
+        bootstrap._counts.cache_clear()
+        found = [call("BLEU-4", ours, other, 50) for call in (difference_interval, paired)]
+        return found, bootstrap._counts.cache_info().misses
+
+    kept = numbers()
+    monkeypatch.setattr(bootstrap, "KEPT", 40 * 50 - 1)
+    assert (kept[1], *numbers()) == (1, kept[0], 0)
 
 
 def test_a_difference_changes_its_sign_with_the_order_of_the_pair():

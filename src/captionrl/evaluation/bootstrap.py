@@ -11,6 +11,7 @@ Seed k of one system is paired with seed k of another, from whose weights it may
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from captionrl.errors import UserError
 from captionrl.evaluation.aggregate import Array, aggregate
 
 SHIFTS = 20  # of each resample of the items
+KEPT = 2**26  # numbers: half a gigabyte
 
 
 def interval(metric: str, statistics: Sequence[Array], samples: int = 1000, seed: int = 0) -> tuple[float, float]:
@@ -77,8 +79,14 @@ def _values(metric: str, statistics: Sequence[Array]) -> Array:
 def _resampled(metric: str, statistics: Sequence[Array], samples: int, seed: int) -> Array:
     """The seed-averaged metric on each resample of the items, [samples]. Equal `seed`s draw equal items."""
     items = len(statistics[0])
-    counts = np.random.default_rng(seed).multinomial(items, np.full(items, 1 / items), size=samples)
-    return np.mean([aggregate(metric, counts.astype(np.float64) @ rows) for rows in statistics], axis=0)
+    counts = (_counts if items * samples <= KEPT else _counts.__wrapped__)(items, samples, seed)
+    return np.mean([aggregate(metric, counts @ rows) for rows in statistics], axis=0)
+
+
+@lru_cache(maxsize=1)
+def _counts(items: int, samples: int, seed: int) -> Array:
+    """How often each resample has each item, [samples, items]: the same for all metrics and systems of a table."""
+    return np.random.default_rng(seed).multinomial(items, np.full(items, 1 / items), size=samples).astype(np.float64)
 
 
 def _shifts(values: Array, samples: int, seed: int) -> Array:
