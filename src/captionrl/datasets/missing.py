@@ -4,6 +4,7 @@ from pathlib import Path
 
 from captionrl.datasets import coco, listed
 from captionrl.datasets.manifest import Entry, manifest, origin
+from captionrl.datasets.records import has_entries
 
 
 def entries_of(group: str, raw: Path) -> list[Entry]:
@@ -19,7 +20,7 @@ def is_there(entry: Entry, raw: Path) -> bool:
 
 
 def _exists(path: Path) -> bool:
-    return path.is_file() or (path.is_dir() and any(path.iterdir()))
+    return path.is_file() or (path.is_dir() and has_entries(path))
 
 
 def line(entry: Entry, raw: Path) -> str:

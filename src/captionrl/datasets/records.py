@@ -47,10 +47,11 @@ def folder_of(raw: Path, *names: str) -> str:
     called so.
     """
     there = [name for name in names if os.path.isdir(raw / name)]
-    return next((name for name in there if _has_entries(raw / name)), (there or names)[0])
+    return next((name for name in there if has_entries(raw / name)), (there or names)[0])
 
 
-def _has_entries(folder: Path) -> bool:
+def has_entries(folder: Path) -> bool:
+    """Whether anything is in a folder."""
     with os.scandir(folder) as entries:
         return any(entries)
 

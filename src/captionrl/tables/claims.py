@@ -145,7 +145,7 @@ def _markdown(paper: Paper, found: list[Claim]) -> str:
                 others[finding.verdict].append(metric)
         rest = "; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in others.items() if names)
         what = f"{claim.comparison.run} \u2212 {claim.comparison.to}: {barred(claim.comparison.what)}"
-        ours = f"{main.value:+g} [{main.low:+g}, {main.high:+g}]"
+        ours = f"{main.value:+.3g} [{main.low:+.3g}, {main.high:+.3g}]"
         rows.append(
             f"| {claim.table} | {what} | {claim.main} | {main.printed:+g} | {ours} | **{main.verdict}** | {rest} |"
         )
